@@ -1,0 +1,3 @@
+"""GuardedVLM: a guarded vision-language model service."""
+
+__version__ = "0.1.0"

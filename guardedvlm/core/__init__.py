@@ -1,0 +1,1 @@
+"""Pure values that every zone shares: numpy and the standard library only."""

@@ -1,0 +1,262 @@
+"""Every error the product raises: a gRPC code, a stable reason, a fixed sentence; never content.
+
+    GuardedVLMError
+    ├── InvalidInput        INVALID_ARGUMENT      the request itself cannot be served
+    ├── NotIdentified       UNAUTHENTICATED       no tenant stands behind the call
+    ├── NotPermitted        PERMISSION_DENIED     the caller is known and may not do this
+    ├── Conflict            ALREADY_EXISTS        the request_id was used for another payload
+    ├── Refused             FAILED_PRECONDITION   the promise or the policy forbids to go on
+    ├── Overloaded          RESOURCE_EXHAUSTED    a limit or a quota is reached
+    ├── TimedOut            DEADLINE_EXCEEDED     the caller's deadline, or a stage's own limit
+    ├── Unavailable         UNAVAILABLE           a part that is needed does not answer
+    ├── ConfigurationError  FAILED_PRECONDITION   settings, policy files, keys, tenants
+    └── Internal            INTERNAL              a defect of ours; the request is refused all the same
+
+`str(error)` is the reason's fixed sentence plus numeric or enumerated details, so it is safe to print, to log and to
+send. An error must never be built from an exception's text, a file name or anything a caller wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar
+
+DOMAIN = "guardedvlm"
+"""`google.rpc.ErrorInfo.domain` of every error."""
+
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_.:/%+-]{1,64}\Z")
+
+
+class Reason(StrEnum):
+    """Stable machine-readable reasons (`google.rpc.ErrorInfo.reason`)."""
+
+    # the picture
+    EMPTY_INPUT = "EMPTY_INPUT"
+    FORMAT_UNSUPPORTED = "FORMAT_UNSUPPORTED"
+    FORMAT_MISMATCH = "FORMAT_MISMATCH"
+    IMAGE_CORRUPT = "IMAGE_CORRUPT"
+    IMAGE_TOO_SMALL = "IMAGE_TOO_SMALL"
+    IMAGE_TOO_LARGE = "IMAGE_TOO_LARGE"
+    BYTES_TOO_LARGE = "BYTES_TOO_LARGE"
+    TOO_MANY_PAGES = "TOO_MANY_PAGES"
+    MULTI_PAGE_UNSUPPORTED = "MULTI_PAGE_UNSUPPORTED"
+    DOCUMENT_ENCRYPTED = "DOCUMENT_ENCRYPTED"
+    NO_PIXELS = "NO_PIXELS"
+    # the request
+    QUESTION_EMPTY = "QUESTION_EMPTY"
+    QUESTION_TOO_LONG = "QUESTION_TOO_LONG"
+    QUESTION_LANGUAGE = "QUESTION_LANGUAGE"
+    QUESTION_FORBIDDEN = "QUESTION_FORBIDDEN"
+    QUESTION_PERSONAL = "QUESTION_PERSONAL"
+    FIELD_INVALID = "FIELD_INVALID"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    UPLOAD_INCOMPLETE = "UPLOAD_INCOMPLETE"
+    # who calls
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    ROLE_MISSING = "ROLE_MISSING"
+    TENANT_UNKNOWN = "TENANT_UNKNOWN"
+    # the policy
+    POLICY_MISSING = "POLICY_MISSING"
+    POLICY_INVALID = "POLICY_INVALID"
+    POLICY_FORBIDS = "POLICY_FORBIDS"
+    # the guard
+    RESIDUAL_FOUND = "RESIDUAL_FOUND"
+    ANSWER_REFUSED = "ANSWER_REFUSED"
+    DETECTOR_FAILED = "DETECTOR_FAILED"
+    DETECTOR_MISSING = "DETECTOR_MISSING"
+    WEIGHTS_CHANGED = "WEIGHTS_CHANGED"
+    WORKER_DIED = "WORKER_DIED"
+    STAGE_TIMEOUT = "STAGE_TIMEOUT"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    # the way to the model
+    CLEARANCE_INVALID = "CLEARANCE_INVALID"
+    CLEARANCE_EXPIRED = "CLEARANCE_EXPIRED"
+    CLEARANCE_REPLAYED = "CLEARANCE_REPLAYED"
+    INFERENCE_UNAVAILABLE = "INFERENCE_UNAVAILABLE"
+    INFERENCE_FAILED = "INFERENCE_FAILED"
+    # evidence
+    LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
+    LEDGER_BROKEN = "LEDGER_BROKEN"
+    # running it
+    SETTINGS_INVALID = "SETTINGS_INVALID"
+    PORT_TAKEN = "PORT_TAKEN"
+    OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
+    INPUT_UNREADABLE = "INPUT_UNREADABLE"
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    INTERNAL = "INTERNAL"
+
+
+SENTENCES: Mapping[Reason, str] = {
+    Reason.EMPTY_INPUT: "the document has no bytes",
+    Reason.FORMAT_UNSUPPORTED: "the document's format is not one that this service decodes",
+    Reason.FORMAT_MISMATCH: "the document is not of the media type that the request declares",
+    Reason.IMAGE_CORRUPT: "the document is damaged and cannot be decoded completely",
+    Reason.IMAGE_TOO_SMALL: "the picture is too small to be examined",
+    Reason.IMAGE_TOO_LARGE: "the picture has more pixels than the policy allows",
+    Reason.BYTES_TOO_LARGE: "the document has more bytes than the policy allows",
+    Reason.TOO_MANY_PAGES: "the document has more pages or frames than the policy allows",
+    Reason.MULTI_PAGE_UNSUPPORTED: "documents of more than one page or frame are not supported yet; send one page a call",
+    Reason.DOCUMENT_ENCRYPTED: "the document is encrypted; send it without a password",
+    Reason.NO_PIXELS: "the document holds no picture",
+    Reason.QUESTION_EMPTY: "the question is empty",
+    Reason.QUESTION_TOO_LONG: "the question, its history or its schema is longer than the policy allows",
+    Reason.QUESTION_LANGUAGE: "the question is in a script outside the policy's languages, so it cannot be examined",
+    Reason.QUESTION_FORBIDDEN: "the policy forbids this kind of question",
+    Reason.QUESTION_PERSONAL: "the question contains personal data, which the policy refuses",
+    Reason.FIELD_INVALID: "a field of the request is invalid",
+    Reason.REQUEST_ID_REUSED: "this request_id was used for another payload",
+    Reason.UPLOAD_INCOMPLETE: "the upload ended before the announced number of bytes",
+    Reason.UNAUTHENTICATED: "no client certificate or bearer token that this service knows",
+    Reason.ROLE_MISSING: "the caller's roles do not include the one that this call needs",
+    Reason.TENANT_UNKNOWN: "the caller's tenant is not configured",
+    Reason.POLICY_MISSING: "the tenant has no policy, so nothing can be cleared",
+    Reason.POLICY_INVALID: "the policy is invalid",
+    Reason.POLICY_FORBIDS: "the policy does not allow this call",
+    Reason.RESIDUAL_FOUND: "verification found something on the redacted picture that may be personal; nothing was sent",
+    Reason.ANSWER_REFUSED: "the answer broke the policy and was withheld",
+    Reason.DETECTOR_FAILED: "a detector failed, so the picture could not be cleared",
+    Reason.DETECTOR_MISSING: "a detector that the policy needs is not installed",
+    Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",
+    Reason.WORKER_DIED: "the worker process died on this request and was replaced",
+    Reason.STAGE_TIMEOUT: "a stage took longer than its limit",
+    Reason.DEADLINE_EXCEEDED: "the request's deadline passed",
+    Reason.CLEARANCE_INVALID: "the clearance is missing, forged or for other pixels",
+    Reason.CLEARANCE_EXPIRED: "the clearance has expired",
+    Reason.CLEARANCE_REPLAYED: "the clearance was used before",
+    Reason.INFERENCE_UNAVAILABLE: "the inference service does not answer",
+    Reason.INFERENCE_FAILED: "inference failed",
+    Reason.LEDGER_UNWRITABLE: "the audit ledger cannot be written, so nothing may be released",
+    Reason.LEDGER_BROKEN: "the audit ledger does not verify",
+    Reason.SETTINGS_INVALID: "a setting is invalid",
+    Reason.PORT_TAKEN: "the address is in use or cannot be bound",
+    Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
+    Reason.INPUT_UNREADABLE: "an input file cannot be read",
+    Reason.MESSAGE_TOO_LARGE: "the message is larger than the receive limit of 32 MiB; use the streamed upload",
+    Reason.QUOTA_EXCEEDED: "a limit of the tenant is reached",
+    Reason.INTERNAL: "an internal error; the request was refused",
+}
+
+
+class GuardedVLMError(Exception):
+    """Root of the tree. `details` hold numbers and words of a closed vocabulary only."""
+
+    code: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, reason: Reason, /, **details: int | float | str) -> None:
+        for name, value in details.items():
+            # A detail is a number or one short word: free text is where content would slip in.
+            if isinstance(value, str) and not _SAFE_WORD.match(value):
+                raise ValueError(f"detail {name} is not a safe word")
+        self.reason = reason
+        self.details: dict[str, int | float | str] = dict(details)
+        super().__init__(reason)
+
+    @property
+    def sentence(self) -> str:
+        """The reason's fixed sentence."""
+        return SENTENCES[self.reason]
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.details.items())
+        return f"{self.reason}: {self.sentence}" + (f" ({shown})" if shown else "")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self).__name__, self.reason.value, self.details))
+
+
+class InvalidInput(GuardedVLMError):
+    """The request itself cannot be served."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class NotIdentified(GuardedVLMError):
+    """No tenant stands behind the call."""
+
+    code = "UNAUTHENTICATED"
+
+
+class NotPermitted(GuardedVLMError):
+    """The caller is known and may not do this."""
+
+    code = "PERMISSION_DENIED"
+
+
+class Conflict(GuardedVLMError):
+    """The request_id was used for another payload."""
+
+    code = "ALREADY_EXISTS"
+
+
+class Refused(GuardedVLMError):
+    """The promise or the policy forbids to go on."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class Overloaded(GuardedVLMError):
+    """A limit or a quota is reached."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class TimedOut(GuardedVLMError):
+    """The caller's deadline or a stage's own limit passed."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Unavailable(GuardedVLMError):
+    """A part that is needed does not answer."""
+
+    code = "UNAVAILABLE"
+
+
+class ConfigurationError(GuardedVLMError):
+    """Settings, policy files, keys or tenants are wrong.
+
+    `place` says where ("healthcare/policy.yaml:12"): the operator's own file, never a caller's.
+    `explanation` is written by us about the operator's own file; it is shown to the operator, never to a caller.
+    """
+
+    code = "FAILED_PRECONDITION"
+
+    def __init__(
+        self, reason: Reason, /, *, place: str = "", explanation: str = "", **details: int | float | str
+    ) -> None:
+        super().__init__(reason, **details)
+        self.place = place
+        self.explanation = explanation
+
+    def for_operator(self) -> str:
+        """One line for the person who wrote the file."""
+        parts = [p for p in (self.place, self.explanation or self.sentence) if p]
+        return f"{self.reason}: " + ": ".join(parts)
+
+
+class Internal(GuardedVLMError):
+    """A defect of ours; the request is refused all the same."""
+
+    code = "INTERNAL"
+
+
+def _tree() -> dict[str, type[GuardedVLMError]]:
+    found: dict[str, type[GuardedVLMError]] = {GuardedVLMError.__name__: GuardedVLMError}
+    for cls in GuardedVLMError.__subclasses__():
+        found[cls.__name__] = cls
+    return found
+
+
+def _rebuild(name: str, reason: str, details: Mapping[str, int | float | str]) -> GuardedVLMError:
+    return from_wire(name, reason, details)
+
+
+def from_wire(name: str, reason: str, details: Mapping[str, int | float | str]) -> GuardedVLMError:
+    """Rebuild an error that crossed a process boundary; anything unknown becomes Internal."""
+    cls = _tree().get(name)
+    if cls is None or reason not in Reason.__members__:
+        return Internal(Reason.INTERNAL)
+    return cls(Reason[reason], **details)

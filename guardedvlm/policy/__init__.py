@@ -1,0 +1,1 @@
+"""What may pass: one file a tenant, read into a closed, frozen model with a digest."""

@@ -1,0 +1,177 @@
+"""The policy: what is looked for, what happens to it, what may be asked and said, and the limits.
+
+Closed (an unknown key is an error), frozen, and never vacuous: a policy that looks for nothing is refused. No field can
+switch detection, verification or the ledger off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from guardedvlm.core.finding import RESERVED_KINDS, VISUAL_KINDS, Action, Kind
+
+
+class Mode(StrEnum):
+    """When text stays visible. No mode shows what could not be read."""
+
+    STRICT = "strict"
+    """Only text that was read with confidence and that `text.clear` names."""
+    BALANCED = "balanced"
+    """Text that was read with confidence and in which nothing personal was found."""
+
+
+class Clear(StrEnum):
+    """Classes of text that a strict policy lets stay visible."""
+
+    LABELS = "labels"  # form and table labels: "Total", "Date of birth", "Findings"
+    COMMON_WORDS = "common_words"  # words of the language that are no names
+    NUMBERS = "numbers"  # numbers of up to four digits that are part of nothing else
+    AMOUNTS = "amounts"  # money and quantities with a unit
+    DATES = "dates"
+
+
+class PersonalText(StrEnum):
+    """What happens to a personal span of a question or an answer."""
+
+    LABEL = "label"  # PERSON-A
+    MASK = "mask"  # [PERSON]
+    REFUSE = "refuse"
+
+
+class Topic(StrEnum):
+    """Questions and statements about people that a policy can forbid."""
+
+    IDENTIFY_PERSON = "identify_person"
+    DESCRIBE_FACE = "describe_face"
+    ETHNICITY = "ethnicity"
+    RELIGION = "religion"
+    HEALTH = "health"
+    SEXUAL_ORIENTATION = "sexual_orientation"
+    AGE = "age"
+    REVEAL_HIDDEN = "reveal_hidden"
+
+
+class Release(StrEnum):
+    """How a streamed answer leaves."""
+
+    WHOLE = "whole"
+    SENTENCE = "sentence"
+
+
+class Section(BaseModel):
+    """Base of every part: closed and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False, hide_input_in_errors=True)
+
+
+class TextRules(Section):
+    """How text is cleared."""
+
+    mode: Mode = Mode.STRICT
+    languages: Annotated[tuple[Literal["en", "de", "fr", "es"], ...], Field(min_length=1)] = ("en",)
+    min_confidence: Annotated[float, Field(ge=0.5, le=1.0)] = 0.75
+    clear: frozenset[Clear] = frozenset({Clear.LABELS, Clear.COMMON_WORDS})
+
+
+class AskRules(Section):
+    """What may be asked."""
+
+    max_chars: Annotated[int, Field(ge=1, le=20_000)] = 2_000
+    personal: PersonalText = PersonalText.LABEL
+    forbid: frozenset[Topic] = frozenset(Topic) - {Topic.HEALTH}
+
+
+class SayRules(Section):
+    """What may be said."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=2_048)] = 512
+    personal: PersonalText = PersonalText.MASK
+    forbid: frozenset[Topic] = frozenset()
+    release: Release = Release.SENTENCE
+    boxes: bool = True  # whether a caller gets the boxes of hidden regions
+    redacted_image: bool = True  # whether a caller gets the redacted picture
+
+
+class Limits(Section):
+    """Limits of one request."""
+
+    max_bytes: Annotated[int, Field(ge=1, le=512 * 2**20)] = 32 * 2**20
+    max_pixels: Annotated[int, Field(ge=1, le=200_000_000)] = 40_000_000
+    max_side: Annotated[int, Field(ge=16, le=60_000)] = 20_000
+    max_pages: Annotated[int, Field(ge=1, le=500)] = 50
+    min_side: Annotated[int, Field(ge=1, le=64)] = 8
+    max_seconds: Annotated[float, Field(gt=0, le=600)] = 120.0
+
+
+class AuditRules(Section):
+    """What the ledger keeps, and how long."""
+
+    retention_class: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "default"
+    retention_days: Annotated[int, Field(ge=180, le=36_500)] = 2_192  # six years, 45 CFR 164.316(b)(2)(i)
+
+
+class Policy(Section):
+    """One tenant's policy."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+    version: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[0-9]+)?$")]
+    description: Annotated[str, Field(min_length=1, max_length=500)]
+    hide: dict[Kind, Literal[Action.FILL, Action.LABEL]]
+    keep: frozenset[Kind] = frozenset()
+    text: TextRules = TextRules()
+    ask: AskRules = AskRules()
+    say: SayRules = SayRules()
+    limits: Limits = Limits()
+    audit: AuditRules = AuditRules()
+
+    @model_validator(mode="after")
+    def _covers_every_kind(self) -> Policy:
+        """Each kind is either hidden or deliberately kept: a kind that nobody thought of cannot pass unseen."""
+        if not self.hide:
+            raise ValueError("the policy hides nothing; name at least FACE and one kind of text under 'hide'")
+        if RESERVED_KINDS & (self.keep | set(self.hide)):
+            raise ValueError("UNREADABLE and UNCLEARED are the guard's own kinds; they are always hidden")
+        both = self.keep & set(self.hide)
+        if both:
+            raise ValueError(f"kinds under both 'hide' and 'keep': {', '.join(sorted(both))}")
+        missing = set(Kind) - RESERVED_KINDS - self.keep - set(self.hide)
+        if missing:
+            raise ValueError(f"say 'hide' or 'keep' for: {', '.join(sorted(missing))}")
+        if not set(self.hide) - VISUAL_KINDS:
+            raise ValueError("the policy hides no kind of text")
+        if not set(self.hide) & VISUAL_KINDS:
+            raise ValueError("the policy hides no kind of thing in the picture (FACE, CODE, SIGNATURE)")
+        if Clear.DATES in self.text.clear and Kind.DATE in self.hide:
+            raise ValueError("text.clear names dates, but DATE is hidden")
+        if Clear.AMOUNTS in self.text.clear and Kind.AMOUNT in self.hide:
+            raise ValueError("text.clear names amounts, but AMOUNT is hidden")
+        return self
+
+    def action(self, kind: Kind) -> Action:
+        """What happens to a finding of `kind`; kinds that the guard gives itself are filled."""
+        if kind in self.keep:
+            return Action.KEEP
+        return self.hide.get(kind, Action.FILL)
+
+    def canonical(self) -> str:
+        """Effective values as canonical JSON: what the digest covers and what GetPolicy shows."""
+        return json.dumps(_sorted(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, as hex."""
+        return hashlib.sha256(b"guardedvlm.v1.policy\x00" + self.canonical().encode()).hexdigest()
+
+
+def _sorted(value: object) -> object:
+    """JSON value with the members of every set in order (pydantic dumps sets in hash order)."""
+    if isinstance(value, dict):
+        return {key: _sorted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_sorted(item) for item in value]
+        return sorted(items) if all(isinstance(item, str) for item in items) else items
+    return value

@@ -1,0 +1,324 @@
+"""One role in one child process: own memory limit, deadline, replacement when it dies. No content in its errors.
+
+A worker is `python -m guardedvlm.worker`, joined to its parent by a Unix socket pair. Calls go out as JSON; pixels go as
+anonymous memory files (memfd), so nothing has a name in a file system and nothing outlives the processes. Answers come
+back as JSON that is validated against the type that the parent expects: a worker that was taken over by a hostile
+picture can send wrong values but no objects (there is no pickle on this path).
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import ctypes
+import functools
+import importlib
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.errors import GuardedVLMError, Internal, Reason, Refused, TimedOut, Unavailable, from_wire
+
+T = TypeVar("T")
+Array = npt.NDArray[np.uint8]
+
+MAX_ARRAYS = 200
+"""File descriptors in one message; Linux allows 253 (SCM_MAX_FD)."""
+MAX_HEADER = 64 * 2**20
+START_SECONDS = 120.0
+"""Loading weights on a busy machine; measured 2-15 s."""
+FAR = Deadline(float("inf"))
+PR_SET_DUMPABLE, PR_SET_PDEATHSIG = 4, 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What a worker runs: `target` is "module:factory"; the factory gets `options` and returns the role's object."""
+
+    role: str
+    target: str
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    memory_bytes: int = 0  # RLIMIT_AS; 0 = no limit (torch and onnxruntime reserve far more than they use)
+    call_seconds: float = 60.0  # the stage's own limit for one call
+
+
+def harden_process() -> None:
+    """Core dumps off and not attachable: a dump would hold pictures."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+class Worker:
+    """The parent's end. One call at a time; others wait in order. Safe to use from several tasks and threads."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec = spec
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"worker-{spec.role}")
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running child."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Start the child and wait until its object is built. Raises Unavailable(DETECTOR_MISSING) or its own error."""
+        with self._lock:
+            self._start()
+
+    async def call(
+        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline | None = None, **args: Any
+    ) -> tuple[T, list[Array]]:
+        """Call `method(*arrays, **args)` of the role's object; returns its JSON value as `result` and its arrays.
+
+        Raises what the child raised (a GuardedVLMError), TimedOut(STAGE_TIMEOUT), Unavailable(WORKER_DIED).
+        """
+        run = functools.partial(self.call_sync, method, result, *arrays, deadline=deadline, **args)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    def call_sync(
+        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline | None = None, **args: Any
+    ) -> tuple[T, list[Array]]:
+        """`call` for code without an event loop."""
+        with self._lock:
+            # Made under the lock: the wait for this worker counts against the caller, not against the stage.
+            limit = (deadline or FAR).sooner(self.spec.call_seconds)
+            if self.pid is None:
+                self._start()
+            try:
+                return self._exchange(method, result, arrays, args, limit)
+            except (OSError, EOFError, ValidationError, json.JSONDecodeError, TimedOut) as failure:
+                self._kill()
+                self.restarts += 1
+                if isinstance(failure, TimedOut | TimeoutError):
+                    raise TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role) from None
+                raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
+
+    def stop(self) -> None:
+        """End the child; idempotent."""
+        with self._lock:
+            self._kill()
+        self._thread.shutdown(wait=False)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        spec = {
+            "role": self.spec.role,
+            "target": self.spec.target,
+            "options": dict(self.spec.options),
+            "memory_bytes": self.spec.memory_bytes,
+        }
+        environment = {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "guardedvlm.worker", str(theirs.fileno()), json.dumps(spec)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # Native libraries write what they like to stderr, file names and pixel rows included.
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        self._socket = ours
+        try:
+            reply, _ = _receive(ours, Deadline.after(START_SECONDS))
+        except (OSError, EOFError, json.JSONDecodeError, TimedOut):
+            self._kill()
+            raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
+        if "error" in reply:
+            self._kill()
+            raise _error_from(reply["error"], self.spec.role)
+
+    def _exchange(
+        self, method: str, result: type[T], arrays: Sequence[Array], args: Mapping[str, Any], limit: Deadline
+    ) -> tuple[T, list[Array]]:
+        assert self._socket is not None
+        _send(self._socket, {"method": method, "args": args}, arrays, limit)
+        reply, found = _receive(self._socket, limit)
+        if "error" in reply:
+            raise _error_from(reply["error"], self.spec.role)
+        return TypeAdapter(result).validate_json(json.dumps(reply["value"])), found
+
+    def _kill(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+KEPT_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ"})
+"""What a child inherits: no token, proxy or key that happens to be in the parent's environment."""
+
+
+def _error_from(wire: object, role: str) -> GuardedVLMError:
+    """An error from the child's JSON; a malformed one is a failed detector."""
+    try:
+        parts = TypeAdapter(tuple[str, str, dict[str, int | float | str]]).validate_python(wire)
+        return from_wire(*parts)
+    except (ValidationError, ValueError):
+        return Refused(Reason.DETECTOR_FAILED, stage=role)
+
+
+def _memory_file(values: Array) -> int:
+    """An anonymous memory file with the bytes of `values`; the caller closes it."""
+    descriptor = os.memfd_create("guardedvlm", os.MFD_CLOEXEC)
+    view = memoryview(np.ascontiguousarray(values)).cast("B") if values.size else memoryview(b"")
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return descriptor
+
+
+def _send(sock: socket.socket, header: Mapping[str, Any], arrays: Sequence[Array], limit: Deadline | None = None) -> None:
+    if len(arrays) > MAX_ARRAYS:
+        raise Internal(Reason.INTERNAL)
+    body = json.dumps(header | {"shapes": [list(item.shape) for item in arrays]}).encode()
+    descriptors: list[int] = []
+    try:
+        for item in arrays:
+            descriptors.append(_memory_file(item))
+        sock.settimeout(limit.remaining() if limit else None)
+        prefix = struct.pack(">Q", len(body))
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        sock.sendmsg([prefix], rights)
+        sock.sendall(body)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _receive(sock: socket.socket, limit: Deadline | None) -> tuple[dict[str, Any], list[Array]]:
+    sock.settimeout(limit.remaining() if limit else None)
+    prefix, descriptors, _, _ = socket.recv_fds(sock, 8, MAX_ARRAYS)
+    try:
+        if not prefix:
+            raise EOFError
+        while len(prefix) < 8:
+            prefix += _read(sock, 8 - len(prefix), limit)
+        (length,) = struct.unpack(">Q", prefix)
+        if length > MAX_HEADER:
+            raise EOFError
+        header = json.loads(_read(sock, length, limit))
+        shapes = TypeAdapter(list[tuple[int, ...]]).validate_python(header["shapes"])
+        if len(shapes) != len(descriptors):
+            raise EOFError
+        return header, [
+            _map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)
+        ]
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _read(sock: socket.socket, length: int, limit: Deadline | None) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        sock.settimeout(limit.remaining() if limit else None)
+        part = sock.recv(min(2**20, length - len(parts)))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def _map(descriptor: int, shape: tuple[int, ...]) -> Array:
+    """Copy-on-write view of a memory file as uint8 of `shape`."""
+    length = os.fstat(descriptor).st_size
+    if any(side < 0 for side in shape) or int(np.prod(shape, dtype=object)) != length:
+        raise EOFError
+    if length == 0:
+        return np.zeros(shape, np.uint8)
+    # The sender keeps a handle on the pages: a private copy is taken so that it cannot change what was checked.
+    with mmap.mmap(descriptor, length, access=mmap.ACCESS_READ) as mapped:
+        return np.frombuffer(mapped[:], np.uint8).reshape(shape)
+
+
+# ---------------------------------------------------------------- the child's end
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point of the child process."""
+    harden_process()
+    if sys.platform == "linux":
+        # The parent's death ends the child: no orphan keeps pictures in memory.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=int(arguments[0]))
+    spec = json.loads(arguments[1])
+    try:
+        module, _, name = str(spec["target"]).partition(":")
+        worker = getattr(importlib.import_module(module), name)(**spec["options"])
+    except BaseException as failure:
+        _send(sock, {"error": _error_to(failure)}, [])
+        return
+    if spec["memory_bytes"]:
+        resource.setrlimit(resource.RLIMIT_AS, (spec["memory_bytes"], spec["memory_bytes"]))
+    _send(sock, {"value": None}, [])
+    while True:
+        try:
+            request, arrays = _receive(sock, None)
+        except EOFError:
+            return
+        _answer(sock, worker, request, arrays)
+
+
+def _answer(sock: socket.socket, worker: object, request: dict[str, Any], arrays: list[Array]) -> None:
+    found: list[Array] = []
+    try:
+        value = getattr(worker, request["method"])(*arrays, **request["args"])
+        if isinstance(value, WithArrays):
+            value, found = value.value, list(value.arrays)
+        reply: dict[str, Any] = {"value": json.loads(TypeAdapter(Any).dump_json(value))}
+    except Exception as failure:
+        reply, found = {"error": _error_to(failure)}, []
+    _send(sock, reply, found)
+
+
+@dataclass(frozen=True, slots=True)
+class WithArrays:
+    """A method's return value when it gives arrays back beside its JSON value."""
+
+    value: Any
+    arrays: Sequence[Array]
+
+
+def _error_to(failure: BaseException) -> tuple[str, str, dict[str, int | float | str]]:
+    """What may be told of an exception: its reason when it is ours, its kind otherwise; never its text."""
+    if isinstance(failure, GuardedVLMError):
+        return type(failure).__name__, failure.reason.value, failure.details
+    if isinstance(failure, ImportError):
+        return "Unavailable", Reason.DETECTOR_MISSING.value, {}
+    if isinstance(failure, MemoryError):
+        return "InvalidInput", Reason.IMAGE_TOO_LARGE.value, {}
+    return "Refused", Reason.DETECTOR_FAILED.value, {"error": type(failure).__name__[:64]}
+
+
+if __name__ == "__main__":
+    # The module that the role's code imports, not its twin named __main__: WithArrays must be one class.
+    importlib.import_module("guardedvlm.worker").main(sys.argv[1:])
