@@ -1,8 +1,8 @@
 """One role in one child process: own memory limit, deadline, replacement when it dies. No content in its errors.
 
-A worker is `python -m guardedvlm.worker`, joined to its parent by a Unix socket pair. Calls go out as JSON; pixels go as
-anonymous memory files (memfd), so nothing has a name in a file system and nothing outlives the processes. Answers come
-back as JSON that is validated against the type that the parent expects: a worker that was taken over by a hostile
+A worker is `python -m guardedvlm.worker`, joined to its parent by a Unix socket pair. Calls go out as JSON; pixels go
+as anonymous memory files (memfd), so nothing has a name in a file system and nothing outlives the processes. Answers
+come back as JSON that is validated against the type that the parent expects: a worker that was taken over by a hostile
 picture can send wrong values but no objects (there is no pickle on this path).
 """
 
@@ -133,7 +133,7 @@ class Worker:
         environment = {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                 [sys.executable, "-m", "guardedvlm.worker", str(theirs.fileno()), json.dumps(spec)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -173,6 +173,51 @@ class Worker:
             self._process = None
 
 
+class WorkerPool:
+    """`replicas` workers of one role; a call goes to an idle one, others wait in order."""
+
+    def __init__(self, spec: WorkerSpec, replicas: int = 1) -> None:
+        self.spec = spec
+        self.workers = tuple(Worker(spec) for _ in range(replicas))
+        self._idle: asyncio.Queue[Worker] = asyncio.Queue()
+        for worker in self.workers:
+            self._idle.put_nowait(worker)
+
+    def start(self) -> None:
+        """Start every child and wait for them."""
+        for worker in self.workers:
+            worker.start()
+
+    async def call(
+        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline, **args: Any
+    ) -> tuple[T, list[Array]]:
+        """As `Worker.call`; the wait for an idle worker counts against `deadline`."""
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                worker = await self._idle.get()
+        except TimeoutError:
+            raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+        # The child goes on when the caller is cancelled: it becomes idle when its thread is done, not before.
+        call = asyncio.ensure_future(worker.call(method, result, *arrays, deadline=deadline, **args))
+        call.add_done_callback(lambda done: self._release(worker, done))
+        return await asyncio.shield(call)
+
+    def _release(self, worker: Worker, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()  # marks it as seen: the awaiting caller may be gone
+        self._idle.put_nowait(worker)
+
+    @property
+    def restarts(self) -> int:
+        """How many children had to be replaced."""
+        return sum(worker.restarts for worker in self.workers)
+
+    def stop(self) -> None:
+        """End every child; idempotent."""
+        for worker in self.workers:
+            worker.stop()
+
+
 KEPT_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ"})
 """What a child inherits: no token, proxy or key that happens to be in the parent's environment."""
 
@@ -189,16 +234,18 @@ def _error_from(wire: object, role: str) -> GuardedVLMError:
 def _memory_file(values: Array) -> int:
     """An anonymous memory file with the bytes of `values`; the caller closes it."""
     descriptor = os.memfd_create("guardedvlm", os.MFD_CLOEXEC)
-    view = memoryview(np.ascontiguousarray(values)).cast("B") if values.size else memoryview(b"")
+    view = np.ascontiguousarray(values).data.cast("B") if values.size else memoryview(b"")
     while view:
         view = view[os.write(descriptor, view) :]
     return descriptor
 
 
-def _send(sock: socket.socket, header: Mapping[str, Any], arrays: Sequence[Array], limit: Deadline | None = None) -> None:
+def _send(
+    sock: socket.socket, header: Mapping[str, Any], arrays: Sequence[Array], limit: Deadline | None = None
+) -> None:
     if len(arrays) > MAX_ARRAYS:
         raise Internal(Reason.INTERNAL)
-    body = json.dumps(header | {"shapes": [list(item.shape) for item in arrays]}).encode()
+    body = json.dumps({**header, "shapes": [list(item.shape) for item in arrays]}).encode()
     descriptors: list[int] = []
     try:
         for item in arrays:
@@ -228,9 +275,7 @@ def _receive(sock: socket.socket, limit: Deadline | None) -> tuple[dict[str, Any
         shapes = TypeAdapter(list[tuple[int, ...]]).validate_python(header["shapes"])
         if len(shapes) != len(descriptors):
             raise EOFError
-        return header, [
-            _map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)
-        ]
+        return header, [_map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)]
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

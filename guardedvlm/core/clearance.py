@@ -21,7 +21,7 @@ def raster_digest(raster: Raster) -> str:
     """SHA-256 over mode, width, height and bytes of an (H, W, 3) uint8 raster, as hex. Of cleared pixels only."""
     size = Size.of(raster)
     state = hashlib.sha256(b"guardedvlm.v1.raster\x00RGB" + struct.pack(">II", size.width, size.height))
-    state.update(memoryview(raster).cast("B") if raster.flags.c_contiguous else raster.tobytes())
+    state.update(raster.data.cast("B") if raster.flags.c_contiguous else raster.tobytes())
     return state.hexdigest()
 
 
@@ -35,7 +35,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ClearedPrompt:
-    """Question, history and answer schema after the screen. Made by `guard.screen` and re-admitted by inference alone."""
+    """Question, history and answer schema after the screen. Made by `guard.screen`, re-admitted by inference alone."""
 
     question: str = field(repr=False)
     history: tuple[Turn, ...] = field(default=(), repr=False)

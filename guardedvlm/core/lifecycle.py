@@ -4,8 +4,8 @@
                                                       `-> RELEASE_OPEN (RedactImage: no inference)
     every state before RELEASED -> REFUSED
 
-RELEASE_OPEN is durable before the first character or pixel leaves; RELEASED tells what left. A request whose last record
-is neither RELEASED nor REFUSED is *unfinished*: the process died while it ran.
+RELEASE_OPEN is durable before the first character or pixel leaves; RELEASED tells what left. A request whose last
+record is neither RELEASED nor REFUSED is *unfinished*: the process died while it ran.
 """
 
 from __future__ import annotations

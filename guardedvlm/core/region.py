@@ -148,7 +148,5 @@ class Geometry:
 
 def scale_quad(quad: Quad, source: Size, target: Size) -> Quad:
     """Corners of `quad` in a picture resized from `source` to `target`, rounded to the nearest pixel."""
-    corners = tuple(
-        (round(x * target.width / source.width), round(y * target.height / source.height)) for x, y in quad
-    )
+    corners = tuple((round(x * target.width / source.width), round(y * target.height / source.height)) for x, y in quad)
     return corners[0], corners[1], corners[2], corners[3]

@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test test-slow check protos bench clean
+
+install: $(STAMP)
+
+# torch comes first and pinned: with it in place no other requirement pulls a build of several gigabytes.
+$(STAMP): pyproject.toml .ci/requirements-no-deps.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --require-hashes --requirement .ci/requirements-no-deps.txt
+	touch $@
+
+demo: install
+	$(BIN)/guardedvlm demo --out out
+
+check: install
+	$(BIN)/ruff check guardedvlm tests
+	$(BIN)/ruff format --check guardedvlm tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+
+test: check
+	$(BIN)/python -m pytest -m 'not slow and not gpu'
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+protos: install
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/guardedvlm/v1/*.proto
+
+clean:
+	rm -rf $(VENV) out
