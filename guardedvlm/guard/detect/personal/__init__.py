@@ -1,0 +1,1 @@
+"""Personal data in text: recognisers, form rules and the worker that runs them."""
