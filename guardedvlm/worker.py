@@ -44,7 +44,6 @@ MAX_ARRAYS = 200
 MAX_HEADER = 64 * 2**20
 START_SECONDS = 120.0
 """Loading weights on a busy machine; measured 2-15 s."""
-FAR = Deadline(float("inf"))
 PR_SET_DUMPABLE, PR_SET_PDEATHSIG = 4, 1
 
 
@@ -76,44 +75,43 @@ class Worker:
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"worker-{spec.role}")
-        self.restarts = 0
+        self._starts = 0
 
     @property
     def pid(self) -> int | None:
         """Process id of the running child."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
+    @property
+    def restarts(self) -> int:
+        """How often the child had to be replaced."""
+        return max(0, self._starts - 1)
+
     def start(self) -> None:
         """Start the child and wait until its object is built. Raises Unavailable(DETECTOR_MISSING) or its own error."""
         with self._lock:
             self._start()
 
-    async def call(
-        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline | None = None, **args: Any
-    ) -> tuple[T, list[Array]]:
+    async def call(self, method: str, result: type[T], /, *arrays: Array, **args: Any) -> tuple[T, list[Array]]:
         """Call `method(*arrays, **args)` of the role's object; returns its JSON value as `result` and its arrays.
 
         Raises what the child raised (a GuardedVLMError), TimedOut(STAGE_TIMEOUT), Unavailable(WORKER_DIED).
         """
-        run = functools.partial(self.call_sync, method, result, *arrays, deadline=deadline, **args)
+        run = functools.partial(self.call_sync, method, result, *arrays, **args)
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
-    def call_sync(
-        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline | None = None, **args: Any
-    ) -> tuple[T, list[Array]]:
+    def call_sync(self, method: str, result: type[T], /, *arrays: Array, **args: Any) -> tuple[T, list[Array]]:
         """`call` for code without an event loop."""
         with self._lock:
-            # Made under the lock: the wait for this worker counts against the caller, not against the stage.
-            limit = (deadline or FAR).sooner(self.spec.call_seconds)
             if self.pid is None:
                 self._start()
             try:
-                return self._exchange(method, result, arrays, args, limit)
-            except (OSError, EOFError, ValidationError, json.JSONDecodeError, TimedOut) as failure:
+                return self._exchange(method, result, arrays, args, Deadline.after(self.spec.call_seconds))
+            except (TimedOut, TimeoutError):
                 self._kill()
-                self.restarts += 1
-                if isinstance(failure, TimedOut | TimeoutError):
-                    raise TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role) from None
+                raise TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role) from None
+            except (OSError, EOFError, ValidationError, json.JSONDecodeError):
+                self._kill()
                 raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
 
     def stop(self) -> None:
@@ -123,6 +121,8 @@ class Worker:
         self._thread.shutdown(wait=False)
 
     def _start(self) -> None:
+        self._kill()
+        self._starts += 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         spec = {
             "role": self.spec.role,
@@ -191,16 +191,17 @@ class WorkerPool:
     async def call(
         self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline, **args: Any
     ) -> tuple[T, list[Array]]:
-        """As `Worker.call`; the wait for an idle worker counts against `deadline`."""
+        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too."""
         try:
             async with asyncio.timeout(deadline.remaining()):
                 worker = await self._idle.get()
+                # The child goes on when its caller leaves and becomes idle when it is done: killing it would let
+                # callers with short deadlines keep every role loading its weights.
+                call = asyncio.ensure_future(worker.call(method, result, *arrays, **args))
+                call.add_done_callback(functools.partial(self._release, worker))
+                return await asyncio.shield(call)
         except TimeoutError:
             raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
-        # The child goes on when the caller is cancelled: it becomes idle when its thread is done, not before.
-        call = asyncio.ensure_future(worker.call(method, result, *arrays, deadline=deadline, **args))
-        call.add_done_callback(lambda done: self._release(worker, done))
-        return await asyncio.shield(call)
 
     def _release(self, worker: Worker, done: asyncio.Future[Any]) -> None:
         if not done.cancelled():

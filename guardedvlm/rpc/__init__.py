@@ -1,1 +1,1 @@
-"""."""
+"""The gRPC edge of the guard: it translates and never decides."""

@@ -1,0 +1,124 @@
+"""Settings of the service: one frozen tree, from a YAML file and GUARDEDVLM_* variables; an unknown key is an error.
+
+Only `app` and `cli` read settings. Packages below get plain values.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from guardedvlm.errors import ConfigurationError, Reason
+
+ENVIRONMENT_PREFIX = "GUARDEDVLM_"
+
+
+class Otel(StrEnum):
+    """Where telemetry goes."""
+
+    NONE = "none"
+    CONSOLE = "console"
+    OTLP = "otlp"
+
+
+class Part(BaseModel):
+    """Base of every part: closed and frozen; its errors do not show values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Tls(Part):
+    """Certificates of the server. `client_ca` allows client certificates; `require_client` demands them."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    require_client: bool = False
+
+
+class Settings(Part):
+    """All settings. Relative paths count from the settings file's folder."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$|^unix:.+$")] = (
+        "127.0.0.1:8443"
+    )
+    health_listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")] = "127.0.0.1:8444"
+    tls: Tls | None = None
+    policies: Path = Path("policies")
+    tenants: Path = Path("tenants.yaml")
+    keys: Path = Path("keys")
+    ledger: Path = Path("ledger")
+    inference: str = "embedded"  # "embedded", "unix:PATH" or "HOST:PORT"
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
+    spacy_model: Path | None = None  # the site's own named-entity model
+    otel: Otel = Otel.NONE
+    otlp_endpoint: str = "http://127.0.0.1:4317"
+    reflection: bool = False
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
+
+    @model_validator(mode="after")
+    def _no_bearer_token_in_clear(self) -> Settings:
+        host = self.listen.rpartition(":")[0]
+        local = self.listen.startswith("unix:") or host in {"127.0.0.1", "localhost", "[::1]"}
+        if self.tls is None and not local:
+            raise ValueError(
+                "listen: without 'tls' the service listens on the loopback interface or a unix socket only"
+            )
+        return self
+
+    def resolved(self, folder: Path) -> Settings:
+        """These settings with every relative path made absolute from `folder`."""
+        values = {name: getattr(self, name) for name in Settings.model_fields}
+        for name in ("policies", "tenants", "keys", "ledger", "spacy_model"):
+            if values[name] is not None:
+                values[name] = folder / values[name]
+        if self.tls is not None:
+            tls = {key: folder / value if isinstance(value, Path) else value for key, value in dict(self.tls).items()}
+            values["tls"] = Tls.model_validate(tls)
+        return Settings.model_validate(values)
+
+
+def load_settings(path: Path | None, **overrides: Any) -> Settings:
+    """Settings from `path` (YAML), then GUARDEDVLM_* variables, then `overrides` that are not None.
+
+    Raises ConfigurationError(SETTINGS_INVALID) that names the key.
+    """
+    folder = path.parent.resolve() if path else Path.cwd()
+    values: dict[str, Any] = {**_from_file(path), **_from_environment()}
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**values).resolved(folder)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=place, explanation=first["msg"]) from None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=path.name, explanation="cannot be read") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path.name}:{mark.line + 1}" if mark else path.name
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=place, explanation="is not YAML") from None
+    if not isinstance(found, dict):
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=path.name, explanation="holds no settings")
+    return found
+
+
+def _from_environment() -> dict[str, Any]:
+    """GUARDEDVLM_LISTEN=... -> {"listen": ...}; values are parsed as YAML, so that tls may be given as a mapping."""
+    found = {}
+    for name, value in os.environ.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            found[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = yaml.safe_load(value)
+    return found

@@ -1,0 +1,66 @@
+"""Settings: closed, and no bearer token in clear."""
+
+import pytest
+
+from guardedvlm.config import Otel, load_settings
+from guardedvlm.errors import ConfigurationError, Reason
+
+
+def write(tmp_path, text):
+    path = tmp_path / "guardedvlm.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_count_from_the_file(tmp_path):
+    settings = load_settings(write(tmp_path, "policies: p\ntls: {certificate: c.pem, key: /k.pem}\n"))
+    assert settings.policies == tmp_path / "p"
+    assert settings.tls.certificate == tmp_path / "c.pem"
+    assert str(settings.tls.key) == "/k.pem"
+
+
+def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path, monkeypatch):
+    path = write(tmp_path, "replicas: 1\notel: console\n")
+    monkeypatch.setenv("GUARDEDVLM_REPLICAS", "2")
+    assert load_settings(path).replicas == 2
+    assert load_settings(path, replicas=3, otel=None).replicas == 3
+    assert load_settings(path).otel is Otel.CONSOLE
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("replikas: 2", "replikas"),
+        ("replicas: many", "replicas"),
+        ("tls: {certificate: c, key: k, cipher: x}", "tls.cipher"),
+        ("listen: 0.0.0.0:8443", "settings"),
+        ("- a", "guardedvlm.yaml"),
+        ("", "guardedvlm.yaml"),
+        ("a: [", "guardedvlm.yaml:2"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, place):
+    with pytest.raises(ConfigurationError) as failure:
+        load_settings(write(tmp_path, text + "\n"))
+    assert failure.value.reason is Reason.SETTINGS_INVALID
+    assert failure.value.place == place
+    assert failure.value.explanation
+
+
+def test_an_unknown_variable_is_an_error(monkeypatch):
+    monkeypatch.setenv("GUARDEDVLM_LISTENN", "127.0.0.1:1")
+    with pytest.raises(ConfigurationError) as failure:
+        load_settings(None)
+    assert failure.value.place == "listenn"
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(ConfigurationError) as failure:
+        load_settings(tmp_path / "absent.yaml")
+    assert failure.value.explanation == "cannot be read"
+
+
+def test_a_settings_file_may_leave_all_to_defaults_but_tls_is_needed_off_the_loopback(tmp_path):
+    assert load_settings(None).listen == "127.0.0.1:8443"
+    path = write(tmp_path, "listen: 0.0.0.0:8443\ntls: {certificate: c.pem, key: k.pem}\n")
+    assert load_settings(path).tls is not None

@@ -1,0 +1,26 @@
+"""The house itself: generated code is fresh, import contracts hold."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_generated_stubs_are_fresh(tmp_path):
+    protos = sorted(str(path) for path in (ROOT / "protos").rglob("*.proto"))
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}"]
+    command += [f"--{kind}={tmp_path}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
+    subprocess.run(command + protos, check=True)
+    made = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert len(made) == 6
+    for path in made:
+        assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_import_contracts_hold():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
