@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from guardedvlm.core.finding import RESERVED_KINDS, VISUAL_KINDS, Action, Kind
+from guardedvlm.core.finding import RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
+from guardedvlm.policy.document import Contradiction, Contradictions
+from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
 
 
 class Mode(StrEnum):
@@ -121,6 +124,7 @@ class Policy(Section):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[0-9]+)?$")]
     description: Annotated[str, Field(min_length=1, max_length=500)]
+    rules: frozenset[Rule] = frozenset()  # what the policy claims to follow; checked (policy.legal)
     hide: dict[Kind, Literal[Action.FILL, Action.LABEL]]
     keep: frozenset[Kind] = frozenset()
     text: TextRules = TextRules()
@@ -130,27 +134,50 @@ class Policy(Section):
     audit: AuditRules = AuditRules()
 
     @model_validator(mode="after")
-    def _covers_every_kind(self) -> Policy:
-        """Each kind is either hidden or deliberately kept: a kind that nobody thought of cannot pass unseen."""
-        if not self.hide:
-            raise ValueError("the policy hides nothing; name at least FACE and one kind of text under 'hide'")
-        if RESERVED_KINDS & (self.keep | set(self.hide)):
-            raise ValueError("UNREADABLE and UNCLEARED are the guard's own kinds; they are always hidden")
-        both = self.keep & set(self.hide)
-        if both:
-            raise ValueError(f"kinds under both 'hide' and 'keep': {', '.join(sorted(both))}")
-        missing = set(Kind) - RESERVED_KINDS - self.keep - set(self.hide)
-        if missing:
-            raise ValueError(f"say 'hide' or 'keep' for: {', '.join(sorted(missing))}")
-        if not set(self.hide) - VISUAL_KINDS:
-            raise ValueError("the policy hides no kind of text")
-        if not set(self.hide) & VISUAL_KINDS:
-            raise ValueError("the policy hides no kind of thing in the picture (FACE, CODE, SIGNATURE)")
-        if Clear.DATES in self.text.clear and Kind.DATE in self.hide:
-            raise ValueError("text.clear names dates, but DATE is hidden")
-        if Clear.AMOUNTS in self.text.clear and Kind.AMOUNT in self.hide:
-            raise ValueError("text.clear names amounts, but AMOUNT is hidden")
+    def _holds_together(self) -> Policy:
+        """Refuse what leaves a kind open, hides nothing, contradicts itself or breaks a rule that it claims."""
+        found = [*self._uncovered(), *self._mixed(), *self._illegal()]
+        if found:
+            raise Contradictions(found)
         return self
+
+    def _uncovered(self) -> Iterator[Contradiction]:
+        """Each kind is either hidden or deliberately kept: a kind that nobody thought of cannot pass unseen."""
+        hidden = set(self.hide)
+        if not hidden:
+            yield Contradiction(("hide",), "the policy hides nothing; name at least FACE and one kind of text")
+            return
+        missing = set(Kind) - RESERVED_KINDS - self.keep - hidden
+        if missing:
+            yield Contradiction(("hide",), f"say 'hide' or 'keep' for: {', '.join(sorted(missing))}")
+        if not hidden & (TEXT_KINDS - VISUAL_KINDS):
+            yield Contradiction(("hide",), "the policy hides no kind of text")
+        if not hidden & VISUAL_KINDS:
+            yield Contradiction(("hide",), "the policy hides no kind of thing in the picture (FACE, CODE, SIGNATURE)")
+
+    def _mixed(self) -> Iterator[Contradiction]:
+        """Parts that say opposite things."""
+        for kind in sorted(RESERVED_KINDS & set(self.hide)):
+            yield Contradiction(("hide", kind.value), f"{kind} is the guard's own kind and always hidden; remove it")
+        for kind in sorted(RESERVED_KINDS & self.keep):
+            yield Contradiction(("keep",), f"{kind} is the guard's own kind and always hidden; it cannot be kept")
+        for kind in sorted(self.keep & set(self.hide)):
+            yield Contradiction(("hide", kind.value), f"{kind} is under both 'hide' and 'keep'")
+        for clear, kind in ((Clear.DATES, Kind.DATE), (Clear.AMOUNTS, Kind.AMOUNT)):
+            if clear in self.text.clear and kind in self.hide:
+                yield Contradiction(("text", "clear"), f"text.clear names {clear}, but {kind} is hidden")
+
+    def _illegal(self) -> Iterator[Contradiction]:
+        """What the claimed rules ask for and the policy does not do."""
+        for rule in sorted(self.rules):
+            for identifier in IDENTIFIERS[rule]:
+                kept = sorted(identifier.kinds & self.keep)
+                if kept:
+                    asked = f"{rule} ({identifier.paragraph}, {identifier.name})"
+                    yield Contradiction(("keep",), f"{asked} asks to hide: {', '.join(kept)}")
+            if self.audit.retention_days < RETENTION_DAYS[rule]:
+                asked = f"{rule} asks for at least {RETENTION_DAYS[rule]} days of evidence"
+                yield Contradiction(("audit", "retention_days"), f"{asked}, not {self.audit.retention_days}")
 
     def action(self, kind: Kind) -> Action:
         """What happens to a finding of `kind`; kinds that the guard gives itself are filled."""
@@ -173,5 +200,5 @@ def _sorted(value: object) -> object:
         return {key: _sorted(item) for key, item in value.items()}
     if isinstance(value, list):
         items = [_sorted(item) for item in value]
-        return sorted(items) if all(isinstance(item, str) for item in items) else items
+        return sorted(items, key=str) if all(isinstance(item, str) for item in items) else items
     return value

@@ -1,0 +1,132 @@
+"""A file that an operator wrote, read into a closed model: every fault in it with its line and a plain reason.
+
+Used for policies and for the tenants file. A document is either complete and valid, or its errors are returned; no
+default stands in for a part that could not be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.policy.explain import explain, place_of
+from guardedvlm.policy.yaml_tree import Fault, Tree, Where, read_tree
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_BYTES = 256 * 1024
+"""A policy of ours has 5 KB, a tenants file of 1,000 callers about 200 KB. PyYAML reads 256 KiB in about 2 s."""
+
+Problems: TypeAlias = tuple[ConfigurationError, ...]
+"""All that is wrong with a document, by line; never empty where it stands for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two parts of a document that cannot both hold; `reason` where it is not the document's own."""
+
+    where: Where
+    explanation: str
+    reason: Reason | None = None
+
+
+class Contradictions(ValueError):
+    """Raised by a model's validator with all that it found, so that each is reported at its own line."""
+
+    def __init__(self, found: Sequence[Contradiction]) -> None:
+        super().__init__("; ".join(contradiction.explanation for contradiction in found))
+        self.found = tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Generic[M]):
+    """A valid document: its value, and where in the file each part of it stands."""
+
+    name: str
+    reason: Reason
+    value: M
+    tree: Tree
+
+    def error(self, where: Where, explanation: str, reason: Reason | None = None) -> ConfigurationError:
+        """An error about the part at `where`."""
+        place = f"{self.name}:{self.tree.line(where)}"
+        return ConfigurationError(reason or self.reason, place=place, explanation=explanation)
+
+
+def read_text(path: Path, name: str, reason: Reason, absent: Reason | None = None) -> str:
+    """The text of a file of at most MAX_BYTES.
+
+    Raises ConfigurationError: `absent` (or `reason`) where there is no file, `reason` where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigurationError(absent or reason, place=name, explanation="does not exist") from None
+    except OSError:
+        raise ConfigurationError(reason, place=name, explanation="cannot be read") from None
+    if len(content) > MAX_BYTES:
+        raise _too_large(name, reason)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        place = f"{name}:{content.count(10, 0, error.start) + 1}"
+        raise ConfigurationError(reason, place=place, explanation="is not UTF-8 text") from None
+
+
+def examine(text: str, name: str, model: type[M], reason: Reason) -> Document[M] | Problems:
+    """Read `text` into `model`. Returns the document, or everything that is wrong with it. Raises nothing."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return (_too_large(name, reason),)
+    tree = read_tree(text)
+    if isinstance(tree, tuple):
+        return tuple(_located(fault, name, reason) for fault in tree)
+    try:
+        # As JSON and strict: a mistyped value is refused, where pydantic would turn `yes` into true and true into 1.
+        value = model.model_validate_json(json.dumps(tree.value), strict=True)
+    except ValidationError as error:
+        found = sorted(_contradictions(error.errors(include_url=False), model), key=lambda item: tree.line(item.where))
+        return tuple(
+            _located(Fault(tree.line(item.where), item.explanation), name, item.reason or reason) for item in found
+        )
+    return Document(name, reason, value, tree)
+
+
+def require(found: Document[M] | Problems) -> Document[M]:
+    """The document. Raises the first problem where there is none."""
+    if isinstance(found, tuple):
+        raise found[0]
+    return found
+
+
+def _contradictions(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[Contradiction]:
+    for error in errors:
+        cause = error.get("ctx", {}).get("error")
+        if isinstance(cause, Contradictions):
+            for found in cause.found:
+                yield Contradiction(error["loc"] + found.where, found.explanation, found.reason)
+        elif not _follows_from_another(error, errors):
+            yield Contradiction(place_of(error), explain(error, model))
+
+
+def _follows_from_another(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """A list whose only entry is invalid is also "too short": tell the cause alone."""
+    where = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(where) and other["loc"][: len(where)] == where for other in errors
+    )
+
+
+def _located(fault: Fault, name: str, reason: Reason) -> ConfigurationError:
+    return ConfigurationError(reason, place=f"{name}:{fault.line}", explanation=fault.explanation)
+
+
+def _too_large(name: str, reason: Reason) -> ConfigurationError:
+    return ConfigurationError(reason, place=name, explanation=f"is larger than {MAX_BYTES // 1024} KiB")
