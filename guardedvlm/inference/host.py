@@ -1,0 +1,70 @@
+"""The way to an engine: clearance, geometry and limits, the engine. Both edges, in process and gRPC, end here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
+from typing import cast
+
+from guardedvlm.core.clearance import SignedClearance, Turn
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.ports import Capacity, Draft, Engine, Sampling
+from guardedvlm.core.region import Raster, Size
+from guardedvlm.errors import InvalidInput, Reason
+from guardedvlm.inference.clearance import Admitted, ClearanceChecker
+
+
+class EngineHost:
+    """An engine behind its clearance check: the engine has no other caller."""
+
+    def __init__(self, engine: Engine, checker: ClearanceChecker) -> None:
+        self._engine = engine
+        self._checker = checker
+
+    def capacity(self) -> Capacity:
+        """What the engine declares."""
+        return self._engine.capacity()
+
+    async def generate(
+        self,
+        raster: Raster,
+        question: str,
+        history: tuple[Turn, ...],
+        schema: str,
+        signed: SignedClearance,
+        sampling: Sampling,
+        deadline: Deadline,
+    ) -> AsyncIterator[Draft]:
+        """Check, then yield the engine's drafts. Closing the iterator stops the engine.
+
+        Raises Refused(CLEARANCE_*), InvalidInput(FIELD_INVALID | QUESTION_TOO_LONG), TimedOut, and what the engine
+        raises.
+        """
+        # Digesting 20 MB of pixels takes tens of milliseconds: not on the event loop.
+        admitted = await asyncio.to_thread(self._checker.admit, raster, question, history, schema, signed)
+        bounded = self._within_limits(admitted, sampling)
+        deadline.remaining()
+        drafts = self._engine.generate(admitted.image, admitted.prompt, bounded, admitted.scope, deadline)
+        async with contextlib.aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
+            async for draft in stream:
+                yield draft
+
+    def _within_limits(self, admitted: Admitted, sampling: Sampling) -> Sampling:
+        """`sampling` with no more tokens than the engine gives. Raises InvalidInput for what it does not take."""
+        capacity = self._engine.capacity()
+        if capacity.geometry.target(admitted.image.size) != Size.of(admitted.image.raster):
+            raise InvalidInput(Reason.FIELD_INVALID, field="raster")
+        prompt = admitted.prompt
+        length = len(prompt.question) + len(prompt.schema)
+        length += sum(len(turn.question) + len(turn.answer) for turn in prompt.history)
+        if length > capacity.max_prompt_chars:
+            raise InvalidInput(Reason.QUESTION_TOO_LONG, chars=length, limit=capacity.max_prompt_chars)
+        if sampling.max_tokens < 1:
+            raise InvalidInput(Reason.FIELD_INVALID, field="max_tokens")
+        if not 0.0 <= sampling.temperature <= 2.0:
+            raise InvalidInput(Reason.FIELD_INVALID, field="temperature")
+        if not 0.0 < sampling.top_p <= 1.0:
+            raise InvalidInput(Reason.FIELD_INVALID, field="top_p")
+        return replace(sampling, max_tokens=min(sampling.max_tokens, capacity.max_output_tokens))
