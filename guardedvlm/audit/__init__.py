@@ -1,1 +1,1 @@
-"""."""
+"""Evidence: the closed record, the hash-chained ledger, its verification, and OpenTelemetry made from records."""

@@ -1,0 +1,197 @@
+"""What a record may say about a request: enums, bounded numbers, digests. No field can hold free text.
+
+Every string is a member of an enum, hex of a fixed length, or a name made of words that are known (`audit.component`);
+every number has bounds; every set of keys is closed. Content (OCR text, questions, answers, file names, identifiers of
+people) has no field to go in: it appears as a keyed digest (`audit.digest`) and a length. All values are checked
+together when the record is built, so a dictionary that was put together elsewhere is never trusted.
+
+The one name that a site chooses freely is the policy's, and it comes from the operator's file, never from a call.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from typing_extensions import TypedDict
+
+from guardedvlm.audit.component import is_component_name
+from guardedvlm.core.finding import Action, Kind
+from guardedvlm.core.ports import FinishReason
+from guardedvlm.errors import Reason
+
+CLOSED = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+MAX_PAGES = 500  # policy.model.Limits.max_pages
+MAX_SIDE = 60_000  # policy.model.Limits.max_side, pixels
+MAX_BYTES = 2**30
+MAX_COUNT = 1_000_000
+MAX_MILLISECONDS = 24 * 3600 * 1000
+MAX_DETECTORS = 64
+POLICY_NAME = r"^[a-z]+(-[a-z0-9]{1,4}){0,7}$"
+"""The operator's name of a policy file; the digits allowed are too few in a row for an identifier."""
+
+
+class Method(StrEnum):
+    """RPCs of GuardService that have a life cycle."""
+
+    ANALYZE_IMAGE = "AnalyzeImage"
+    STREAM_ANALYZE_IMAGE = "StreamAnalyzeImage"
+    UPLOAD_ANALYZE_IMAGE = "UploadAnalyzeImage"
+    REDACT_IMAGE = "RedactImage"
+    GET_POLICY = "GetPolicy"
+
+
+class MediaFormat(StrEnum):
+    """What the decoder found the document to be, whatever the caller declared."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+    TIFF = "tiff"
+    BMP = "bmp"
+    GIF = "gif"
+    DICOM = "dicom"
+    PDF = "pdf"
+
+
+class Stage(StrEnum):
+    """Stages with a time of their own, in the order of the data. `TOTAL` is the whole request."""
+
+    ADMIT = "admit"
+    DECODE = "decode"
+    READ = "read"
+    PERSONAL = "personal"
+    FACES = "faces"
+    CODES = "codes"
+    REDACT = "redact"
+    VERIFY = "verify"
+    PROMPT = "prompt"
+    INFER = "infer"
+    SCREEN = "screen"
+    LEDGER = "ledger"
+    TOTAL = "total"
+
+
+class VerifyVerdict(StrEnum):
+    """What verification said about the pixels that were to leave."""
+
+    CLEARED = "cleared"
+    RESIDUAL = "residual"
+
+
+class Verdict(StrEnum):
+    """What a check said, and what was done; the two differ where a check only watches."""
+
+    ALLOW = "allow"
+    MODIFY = "modify"
+    WARN = "warn"
+    ESCALATE = "escalate"
+    DENY = "deny"
+
+
+def _component(name: str) -> str:
+    if not is_component_name(name):
+        raise ValueError("not a component name")
+    return name
+
+
+def _few_digits(name: str) -> str:
+    if sum(character.isdigit() for character in name) > 6:
+        raise ValueError("too many digits for a name")
+    return name
+
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of something public (policy, weights) or HMAC-SHA256 of anything else."""
+Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""`AuditKey.pseudonym` of a tenant, a caller or a replica."""
+Grid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{256}$")]
+"""32 x 32 cells in reading order, one bit each, 1 = something in the cell is hidden (`audit.grid`)."""
+ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]
+PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME, max_length=48), AfterValidator(_few_digits)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Permille = Annotated[int, Field(ge=0, le=1000)]
+Milliseconds = Annotated[int, Field(ge=0, le=MAX_MILLISECONDS)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
+
+
+class PolicyUsed(TypedDict):
+    """The policy that the request ran under."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]  # pydantic's own hook, not a key
+    name: PolicyName
+    digest: Digest
+
+
+class Component(TypedDict):
+    """A detector or model and the digest of its weights."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    name: ComponentName
+    digest: Digest
+
+
+class Verification(TypedDict):
+    """What verification found on the final pixels; `residual` counts what it still saw, by kind."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    verdict: VerifyVerdict
+    passes: Annotated[int, Field(ge=1, le=10)]
+    residual: dict[Kind, Count]
+
+
+class Screening(TypedDict):
+    """What a screen said of a question or an answer, what was done, and the personal spans in it by kind."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    verdict: Verdict
+    action: Verdict
+    found: dict[Kind, Count]
+
+
+class Facts(TypedDict, total=False):
+    """What one record says; each record states what its step learnt, and `REQUIRED` says what it must."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    # who asks for what
+    method: Method
+    tenant: Pseudonym
+    caller: Pseudonym
+    caller_request: Digest  # keyed digest of the caller's own request_id
+    policy: PolicyUsed
+    reason: Reason  # why it was refused
+    # the document
+    media: MediaFormat
+    pages: Annotated[int, Field(ge=1, le=MAX_PAGES)]
+    width: Side  # source pixels of the first page
+    height: Side
+    input_bytes: Bytes
+    input_digest: Digest
+    # what was hidden
+    regions: dict[Kind, Count]
+    area_permille: dict[Kind, Permille]
+    actions: dict[Action, Count]
+    hidden: Annotated[tuple[Grid, ...], Field(max_length=MAX_PAGES)]  # one grid a page
+    detectors: Annotated[tuple[Component, ...], Field(max_length=MAX_DETECTORS)]
+    # what was checked
+    verification: Verification
+    image_digest: Digest  # keyed digest of the cleared raster
+    prompt_screen: Screening
+    answer_screen: Screening
+    # the model
+    engine: ComponentName
+    model: Component
+    prompt_digest: Digest
+    prompt_chars: Count
+    answer_digest: Digest
+    answer_chars: Count
+    input_tokens: Count
+    output_tokens: Count
+    finish: FinishReason
+    # how long it took
+    timings: dict[Stage, Milliseconds]
+    # the ledger itself
+    torn_bytes: Bytes  # bytes of an incomplete last line that were cut off at start

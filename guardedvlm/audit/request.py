@@ -1,0 +1,98 @@
+"""One request's part of the ledger: each step of its life cycle is a durable record, in the table's order."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from typing_extensions import Unpack
+
+from guardedvlm.audit.facts import Facts
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.record import Entry, Record, make_entry
+from guardedvlm.audit.traceparent import TraceParent
+from guardedvlm.core.lifecycle import LifeCycle, State
+from guardedvlm.errors import Internal, Reason, Unavailable
+
+
+class Observer(Protocol):
+    """Learns of finished requests; it never raises and never waits."""
+
+    def finished(self, records: Sequence[Record], parent: TraceParent | None) -> None:
+        """Take the records of one request, the closing one last."""
+        ...
+
+
+class RequestLog:
+    """The life of one request. Made by `begin`; `advance` returns when the step's record is durable.
+
+    A step that failed to become durable did not happen: from then on only REFUSED is left.
+    """
+
+    def __init__(self, ledger: Ledger, observer: Observer | None, parent: TraceParent | None) -> None:
+        self.request = secrets.token_hex(16)
+        self._ledger = ledger
+        self._observer = observer
+        self._parent = parent
+        self._life = LifeCycle()
+        self._records: list[Record] = []
+        self._lost = False
+
+    @classmethod
+    async def begin(
+        cls,
+        ledger: Ledger,
+        *,
+        observer: Observer | None = None,
+        parent: TraceParent | None = None,
+        **facts: Unpack[Facts],
+    ) -> RequestLog:
+        """Record RECEIVED under a new random id.
+
+        Raises Unavailable(LEDGER_UNWRITABLE), and Internal on facts that do not fit.
+        """
+        log = cls(ledger, observer, parent)
+        await log._append(make_entry(State.RECEIVED, log.request, facts))
+        return log
+
+    @property
+    def state(self) -> State:
+        """The last state that was asked for."""
+        return self._life.state
+
+    @property
+    def finished(self) -> bool:
+        """True after RELEASED or REFUSED was asked for."""
+        return self._life.finished
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Durable records so far."""
+        return tuple(self._records)
+
+    async def advance(self, state: State, **facts: Unpack[Facts]) -> Record:
+        """Take a step and return its record once that is durable.
+
+        Raises Unavailable(LEDGER_UNWRITABLE), and Internal on a step that the life cycle does not have (finishing twice
+        is one) or on facts that do not fit; facts that do not fit leave the state as it was.
+        """
+        if self._lost and state is not State.REFUSED:
+            raise Unavailable(Reason.LEDGER_UNWRITABLE)
+        entry = make_entry(state, self.request, facts)
+        try:
+            self._life.advance(state)
+        except ValueError:
+            raise Internal(Reason.INTERNAL) from None
+        return await self._append(entry)
+
+    async def _append(self, entry: Entry) -> Record:
+        try:
+            record = await self._ledger.append(entry)
+        except BaseException:  # a cancelled wait too: whether the record is durable is not known
+            self._lost = True
+            raise
+        self._records.append(record)
+        if self.finished and self._observer is not None:
+            self._observer.finished(self.records, self._parent)
+        return record
