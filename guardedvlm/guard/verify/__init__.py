@@ -1,0 +1,89 @@
+"""Check exactly the pixels that will be sent, with detectors other than those that redacted; then, and only then,
+clear them.
+
+    1. look: faces, codes and text regions on the final raster
+    2. nothing left                        -> ClearedImage
+    3. something left: hide it and what surrounds it on the source page, resize and label anew, look again
+    4. still something left                -> Refused(RESIDUAL_FOUND)
+
+This module makes `ClearedImage`, and no other in the guard does (tests/guard/test_contract.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from guardedvlm.core.clearance import ClearedImage, raster_digest
+from guardedvlm.core.finding import Finding, Kind
+from guardedvlm.core.word import Word
+from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.redact import RedactedImage, widen
+from guardedvlm.guard.verify.residuals import Verifiers, residuals
+from guardedvlm.guard.verify.signer import ClearanceSigner
+from guardedvlm.policy.model import Policy
+
+__all__ = ["ClearanceSigner", "Cleared", "Verdict", "Verifiers", "VerifyReport", "verify"]
+
+
+class Verdict(StrEnum):
+    """How a picture passed. One that does not pass raises."""
+
+    CLEAN = "clean"
+    WIDENED = "widened"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What verification did, for the audit: passes (1 or 2) and what the first one still found, by kind. No content."""
+
+    passes: int
+    residuals: tuple[tuple[Kind, int], ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cleared:
+    """A picture that may be sent, and the words on it that were cleared (grounding uses them in zone 1).
+
+    `redacted` are the same pixels with their regions. `residuals` is what the wider pass hid: their strings belong to
+    what must not come back in an answer.
+    """
+
+    image: ClearedImage
+    words: tuple[Word, ...] = field(repr=False)
+    redacted: RedactedImage
+    residuals: tuple[Finding, ...]
+    report: VerifyReport
+
+
+async def verify(redacted: RedactedImage, verifiers: Verifiers, policy: Policy) -> Cleared:
+    """Clear `redacted` or refuse.
+
+    Raises Refused(RESIDUAL_FOUND, count, kinds) when the wider pass did not suffice, what a verifier raised, and
+    Refused(DETECTOR_FAILED) for any other failure to look.
+    """
+    found = await residuals(redacted, verifiers, policy)
+    if not found:
+        return _cleared(redacted, (), VerifyReport(1, (), Verdict.CLEAN))
+    wider = widen(redacted, found)
+    left = await residuals(wider, verifiers, policy)
+    if left:
+        raise Refused(Reason.RESIDUAL_FOUND, count=len(left), kinds=_kinds(left))
+    return _cleared(wider, found, VerifyReport(2, _counts(found), Verdict.WIDENED))
+
+
+def _cleared(redacted: RedactedImage, found: tuple[Finding, ...], report: VerifyReport) -> Cleared:
+    image = ClearedImage(redacted.raster, raster_digest(redacted.raster))
+    return Cleared(image, redacted.visible, redacted, found, report)
+
+
+def _counts(found: Sequence[Finding]) -> tuple[tuple[Kind, int], ...]:
+    return tuple(sorted(Counter(finding.kind for finding in found).items()))
+
+
+def _kinds(found: Sequence[Finding]) -> str:
+    """Kinds as one safe word of at most 64 characters ("FACE+PERSON")."""
+    return "+".join(kind for kind, _ in _counts(found))[:64]

@@ -1,0 +1,164 @@
+"""What other detectors still see on the final pixels: faces, codes, and text that nothing explains.
+
+Text is explained where cleared words, fills and labels cover it; recognition, which is the costly part, runs only on
+the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+
+from guardedvlm.core.finding import Action, Finding, Kind
+from guardedvlm.core.region import Box, Quad, Raster, Size
+from guardedvlm.core.word import TextLine, Word
+from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
+from guardedvlm.guard.detect.clear import clear_text
+from guardedvlm.guard.detect.quads import grown, midline, shape, text_height, touches
+from guardedvlm.guard.redact import RedactedImage
+from guardedvlm.guard.redact.fills import Mask, paint, polygon
+from guardedvlm.policy.model import Policy
+
+T = TypeVar("T")
+
+EXPLAINED_SHARE = 0.85
+"""Part of a region that must be explained. Text detectors draw their regions more loosely than the words are: the
+corners and ends that no word covers are up to a tenth of a region; one character of a five-character word is a
+fifth."""
+WORD_GROWTH = (0.4, 0.25)
+"""Growth of a cleared word along and across its text, in text heights: bridges a space on each side (0.3) and the
+looser borders of the other detector, and does not reach the middle of the next line."""
+CONTEXT_GAP = 3.0
+"""Text heights between two visible words up to which they are one phrase for the recognisers of personal data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifiers:
+    """The detectors that look at the final pixels; none of them is one that redacted. Each returns findings or raises.
+
+    Raises Unavailable(DETECTOR_MISSING) when one is absent: a picture that nobody looked at is not verified.
+    """
+
+    text_regions: Callable[[Raster], Awaitable[tuple[TextLine, ...]]]
+    """Every text region, upright and at 90 degrees, unread."""
+    read_regions: Callable[[Raster, tuple[Quad, ...]], Awaitable[tuple[TextLine, ...]]]
+    """One line for each quad, in the same order; text "" where nothing was read."""
+    faces: Callable[[Raster], Awaitable[tuple[Finding, ...]]]
+    codes: Callable[[Raster], Awaitable[tuple[Finding, ...]]]
+    personal: Callable[[tuple[TextLine, ...], Size], Awaitable[tuple[Finding, ...]]]
+    """Personal data in the lines of a page of that size."""
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            if not callable(getattr(self, part.name)):
+                raise Unavailable(Reason.DETECTOR_MISSING, stage="verify", detector=part.name)
+
+
+async def residuals(redacted: RedactedImage, verifiers: Verifiers, policy: Policy) -> tuple[Finding, ...]:
+    """Everything that may not be on the raster and is, in its pixels. Raises what a verifier raised, or Refused."""
+    raster = redacted.raster
+    try:
+        async with asyncio.TaskGroup() as group:
+            faces = group.create_task(_looked(verifiers.faces(raster)))
+            codes = group.create_task(_looked(verifiers.codes(raster)))
+            regions = group.create_task(_looked(verifiers.text_regions(raster)))
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    things = [
+        finding
+        for finding in (*faces.result(), *codes.result())
+        if policy.action(finding.kind) is not Action.KEEP and _share(redacted.hidden, shape(finding)) < EXPLAINED_SHARE
+    ]
+    texts = await _unexplained_text(redacted, regions.result(), verifiers, policy)
+    return (*things, *texts)
+
+
+async def _unexplained_text(
+    redacted: RedactedImage, regions: Sequence[TextLine], verifiers: Verifiers, policy: Policy
+) -> tuple[Finding, ...]:
+    """Regions that nothing explains and that do not read as text which the policy clears."""
+    explained = _explained(redacted)
+    unexplained = tuple(shape(region) for region in regions if _share(explained, shape(region)) < EXPLAINED_SHARE)
+    if not unexplained:
+        return ()
+    lines = await _looked(verifiers.read_regions(redacted.raster, unexplained))
+    if len(lines) != len(unexplained):
+        raise Refused(Reason.DETECTOR_FAILED, stage="verify")
+    # A value says little without its label, so the recognisers see the cleared words of the page as well.
+    page = (*lines, *phrases(redacted.visible))
+    found = await _looked(verifiers.personal(page, redacted.size))
+    hidden = [finding for finding in found if policy.action(finding.kind) is not Action.KEEP]
+    cleared = clear_text(lines, found, policy, redacted.size)
+    return tuple(
+        Finding(kind, line.box, 1.0, "verify", quad=line.quad, secret=line.text)
+        for line in lines
+        if (kind := _worst(line, hidden, cleared.findings)) is not None
+    )
+
+
+def _worst(line: TextLine, personal: Sequence[Finding], own: Sequence[Finding]) -> Kind | None:
+    """Why a line may not stay: the personal data in it first, then the guard's own reasons; None when it may."""
+    for finding in (*personal, *own):
+        if touches(shape(finding), shape(line)) or any(touches(shape(finding), shape(word)) for word in line.words):
+            return finding.kind
+    return None
+
+
+async def _looked(call: Awaitable[T]) -> T:
+    """The verifier's result; any failure to look is a refusal, and its text stays here."""
+    try:
+        return await call
+    except GuardedVLMError:
+        raise
+    except Exception:
+        raise Refused(Reason.DETECTOR_FAILED, stage="verify") from None
+
+
+def _explained(redacted: RedactedImage) -> Mask:
+    """Pixels on which text is expected: fills with their labels, and cleared words."""
+    mask = redacted.hidden.copy()
+    along, across = WORD_GROWTH
+    quads = map(shape, redacted.visible)
+    paint(mask, (grown(quad, along * text_height(quad), across * text_height(quad)) for quad in quads))
+    return mask
+
+
+def _share(mask: Mask, quad: Quad) -> float:
+    """Part of `quad` (as far as it lies in the picture) where `mask` is set; 0 for a quad outside."""
+    window = Box.around(quad).clipped(Size(mask.shape[1], mask.shape[0]))
+    if window is None:
+        return 0.0
+    inside = polygon(quad, window)
+    total = int(np.count_nonzero(inside))
+    return int(np.count_nonzero(mask[window.y0 : window.y1, window.x0 : window.x1] & inside)) / total if total else 0.0
+
+
+def phrases(words: Sequence[Word]) -> Iterator[TextLine]:
+    """Cleared words as lines again: consecutive words that follow each other closely."""
+    run: list[Word] = []
+    for word in words:
+        if run and not _follows(run[-1], word):
+            yield _line(run)
+            run = []
+        run.append(word)
+    if run:
+        yield _line(run)
+
+
+def _follows(before: Word, after: Word) -> bool:
+    (_, end), (start, _) = midline(shape(before)), midline(shape(after))
+    return math.dist(end, start) <= CONTEXT_GAP * min(text_height(shape(before)), text_height(shape(after)))
+
+
+def _line(words: Sequence[Word]) -> TextLine:
+    box = words[0].box
+    for word in words[1:]:
+        box = box.union(word.box)
+    first, last = shape(words[0]), shape(words[-1])
+    quad = (first[0], last[1], last[2], first[3])
+    return TextLine(box, quad, " ".join(word.text for word in words), 1.0, tuple(words))
