@@ -70,6 +70,7 @@ class Reason(StrEnum):
     WORKER_DIED = "WORKER_DIED"
     STAGE_TIMEOUT = "STAGE_TIMEOUT"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    CANCELLED = "CANCELLED"
     # the way to the model
     CLEARANCE_INVALID = "CLEARANCE_INVALID"
     CLEARANCE_EXPIRED = "CLEARANCE_EXPIRED"
@@ -81,6 +82,7 @@ class Reason(StrEnum):
     LEDGER_BROKEN = "LEDGER_BROKEN"
     # running it
     SETTINGS_INVALID = "SETTINGS_INVALID"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     PORT_TAKEN = "PORT_TAKEN"
     OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
     INPUT_UNREADABLE = "INPUT_UNREADABLE"
@@ -123,6 +125,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.WORKER_DIED: "the worker process died on this request and was replaced",
     Reason.STAGE_TIMEOUT: "a stage took longer than its limit",
     Reason.DEADLINE_EXCEEDED: "the request's deadline passed",
+    Reason.CANCELLED: "the caller went away before the end",
     Reason.CLEARANCE_INVALID: "the clearance is missing, forged or for other pixels",
     Reason.CLEARANCE_EXPIRED: "the clearance has expired",
     Reason.CLEARANCE_REPLAYED: "the clearance was used before",
@@ -131,6 +134,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.LEDGER_UNWRITABLE: "the audit ledger cannot be written, so nothing may be released",
     Reason.LEDGER_BROKEN: "the audit ledger does not verify",
     Reason.SETTINGS_INVALID: "a setting is invalid",
+    Reason.SERVICE_UNAVAILABLE: "the service does not answer",
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",
     Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
     Reason.INPUT_UNREADABLE: "an input file cannot be read",

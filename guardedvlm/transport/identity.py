@@ -1,0 +1,221 @@
+"""Who calls: the tenants file, and from a client certificate or a bearer token to a Caller.
+
+    tenants:
+      clinic: {policy: healthcare}
+    callers:
+      - name: radiology-gateway
+        tenant: clinic
+        roles: [caller]
+        san: ["spiffe://hospital.example/radiology-gateway"]
+        token_hmac: "hmac-sha256:<64 hex digits>"
+
+The file holds no secret: a token stands in it as HMAC-SHA256 under a key of the server's, which lies elsewhere, so
+whoever reads the file can neither call nor test guesses. No field of a request names a tenant; this is the only source.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from guardedvlm.core.tenant import Caller, Role
+from guardedvlm.errors import NotIdentified, Reason
+from guardedvlm.policy.document import Contradiction, Contradictions, Document, examine, read_text, require
+from guardedvlm.policy.yaml_tree import Where
+from guardedvlm.transport.secret_file import KEY_BYTES
+
+FILE_NAME = "tenants.yaml"
+TOKEN_PREFIX = "gvlm_"  # noqa: S105  (what secret scanners look for, not a secret)
+"""Start of every token, so that scanners find one that was checked in."""
+TOKEN_BYTES = 32
+"""Random bytes of a token: 256 bits need no slow hash."""
+MAX_TOKEN_CHARS = 512
+PSEUDONYM_CHARS = 16
+"""64 bits of HMAC-SHA256 as hex: no collision to expect below some million tenants, and short enough for a span."""
+
+_SCHEME = "hmac-sha256:"
+_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)\Z", re.IGNORECASE)  # RFC 6750, section 2.1
+_SAN = re.compile(r"(spiffe://[!-~]+|uri:[!-~]+|dns:[a-z0-9.-]+|email:[!-~]+@[!-~]+)\Z")
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+
+
+def _checked_san(san: str) -> str:
+    if not _SAN.match(san):
+        explanation = "a SAN must be spiffe://..., uri:..., dns:<host in lower case, no wildcard> or email:..."
+        raise Contradictions([Contradiction((), explanation)])
+    return san
+
+
+class _Part(BaseModel):
+    """Closed and frozen; its errors never show values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class _Tenant(_Part):
+    policy: Name
+
+
+class _Caller(_Part):
+    name: Name
+    tenant: Name
+    roles: Annotated[frozenset[Role], Field(min_length=1)]
+    token_hmac: Annotated[str, Field(pattern=r"^hmac-sha256:[0-9a-f]{64}$", repr=False)] | None = None
+    san: tuple[Annotated[str, AfterValidator(_checked_san)], ...] = ()
+
+
+class _TenantsFile(_Part):
+    tenants: Annotated[dict[Name, _Tenant], Field(min_length=1)]
+    callers: Annotated[tuple[_Caller, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> _TenantsFile:
+        """Refuse a caller without tenant or credential, and a name or credential that stands for two callers."""
+        found = [*self._unusable(), *self._shared()]
+        if found:
+            raise Contradictions(found)
+        return self
+
+    def _unusable(self) -> Iterator[Contradiction]:
+        for index, caller in enumerate(self.callers):
+            where: Where = ("callers", index)
+            if caller.tenant not in self.tenants:
+                explanation = f"tenant {caller.tenant!r} is not under 'tenants'"
+                yield Contradiction((*where, "tenant"), explanation, Reason.TENANT_UNKNOWN)
+            if caller.token_hmac is None and not caller.san:
+                yield Contradiction(where, "a caller needs 'token_hmac', 'san' or both")
+
+    def _shared(self) -> Iterator[Contradiction]:
+        owners: dict[tuple[str, str], str] = {}
+        for index, caller in enumerate(self.callers):
+            marks: list[tuple[Where, str, str]] = [(("name",), "name", caller.name)]
+            marks += [(("san", position), "SAN", san) for position, san in enumerate(caller.san)]
+            marks += [(("token_hmac",), "token", caller.token_hmac)] if caller.token_hmac else []
+            for where, what, mark in marks:
+                owner = owners.setdefault((what, mark), f"callers[{index}]")
+                if owner != f"callers[{index}]":
+                    yield Contradiction(("callers", index, *where), f"this {what} belongs to {owner}, too")
+
+
+class Identities:
+    """The callers and tenants of one tenants file. Immutable; a new file makes a new object."""
+
+    def __init__(self, document: Document[_TenantsFile], key: bytes) -> None:
+        """Take a valid document; `load_identities` and `parse_identities` make one."""
+        self._document = document
+        self._key = key
+        self._callers: dict[str, Caller] = {}
+        self._by_san: dict[str, Caller] = {}
+        self._by_token: list[tuple[str, Caller]] = []
+        for entry in document.value.callers:
+            caller = Caller(entry.tenant, entry.name, entry.roles)
+            self._by_san |= dict.fromkeys(entry.san, caller)
+            if entry.token_hmac is not None:
+                self._by_token.append((entry.token_hmac, caller))
+
+    def caller(self, peer_sans: Sequence[str], bearer: str | None) -> Caller:
+        """Who calls, by the names of the verified client certificate (`tls.peer_sans`) and the bearer token.
+
+        One of the two is enough. Names in a certificate that no caller has are ignored: a mesh gives every workload
+        one. A token that nobody has is refused, even beside a certificate that is known, and so are credentials that
+        stand for different callers. Raises NotIdentified(UNAUTHENTICATED), which does not say why.
+        """
+        found = {self._by_san[san] for san in peer_sans if san in self._by_san}
+        if bearer is not None:
+            found.add(self._bearer(bearer))
+        if len(found) != 1:
+            raise NotIdentified(Reason.UNAUTHENTICATED)
+        return found.pop()
+
+    def policy_name(self, tenant: str) -> str:
+        """The name of the tenant's policy. Raises NotIdentified(TENANT_UNKNOWN)."""
+        entry = self._document.value.tenants.get(tenant)
+        if entry is None:
+            raise NotIdentified(Reason.TENANT_UNKNOWN)
+        return entry.policy
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """Names of all tenants."""
+        return frozenset(self._document.value.tenants)
+
+    def require_policies(self, names: Collection[str]) -> None:
+        """Check that each tenant's policy is one of `names`. Raises ConfigurationError(POLICY_MISSING) with the line."""
+        for tenant, entry in self._document.value.tenants.items():
+            if entry.policy not in names:
+                explanation = f"there is no policy {entry.policy!r}"
+                raise self._document.error(("tenants", tenant, "policy"), explanation, Reason.POLICY_MISSING)
+
+    def _bearer(self, token: str) -> Caller:
+        if not 0 < len(token) <= MAX_TOKEN_CHARS:
+            raise NotIdentified(Reason.UNAUTHENTICATED)
+        presented = token_hmac(self._key, token)
+        # Every entry is compared, in constant time: how long a refusal takes tells nothing about the tokens.
+        matches = [caller for known, caller in self._by_token if hmac.compare_digest(known, presented)]
+        if not matches:
+            raise NotIdentified(Reason.UNAUTHENTICATED)
+        return matches[0]
+
+
+def parse_identities(text: str, key: bytes, name: str = FILE_NAME) -> Identities:
+    """The identities that `text` describes; `key` is the server's HMAC key, `name` stands for the file in errors.
+
+    Raises ConfigurationError: TENANT_UNKNOWN for a caller of no tenant, else SETTINGS_INVALID, with line and reason.
+    """
+    return Identities(require(examine(text, name, _TenantsFile, Reason.SETTINGS_INVALID)), key)
+
+
+def load_identities(path: Path, key: bytes) -> Identities:
+    """The identities of the file `path`. Raises ConfigurationError as `parse_identities` does."""
+    return parse_identities(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name)
+
+
+def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """The bearer token in a call's metadata; None when there is no `authorization` at all.
+
+    Raises NotIdentified(UNAUTHENTICATED) for another scheme, a malformed token or more than one header.
+    """
+    values = [value for key, value in metadata if key.lower() == "authorization"]
+    if not values:
+        return None
+    found = _BEARER.match(values[0]) if len(values) == 1 and isinstance(values[0], str) else None
+    if found is None or len(found[1]) > MAX_TOKEN_CHARS:
+        raise NotIdentified(Reason.UNAUTHENTICATED)
+    return found[1]
+
+
+def new_token(key: bytes) -> tuple[str, str]:
+    """A new random token, and the value of `token_hmac` that lets it in under the server's `key`."""
+    token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    return token, token_hmac(key, token)
+
+
+def token_hmac(key: bytes, token: str) -> str:
+    """What stands in the tenants file for `token`: "hmac-sha256:" and 64 hex digits."""
+    return _SCHEME + _mac(key, "token", token)
+
+
+def pseudonym(key: bytes, *names: str) -> str:
+    """A stable name for a tenant, or for a tenant and a caller, that says nothing without `key`: 16 hex digits.
+
+    For records and telemetry. The same caller's name under two tenants gives two pseudonyms.
+    """
+    if not names:
+        raise ValueError("nothing to name")
+    return _mac(key, "pseudonym", *names)[:PSEUDONYM_CHARS]
+
+
+def _mac(key: bytes, purpose: str, *parts: str) -> str:
+    """HMAC-SHA256 as hex, over the purpose and the parts, each with its length: no two lists give the same bytes."""
+    if len(key) < KEY_BYTES:
+        raise ValueError("the HMAC key is too short")  # an empty key would be a public one
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    message = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
+    return hmac.new(key, f"guardedvlm.v1.{purpose}\0".encode() + message, "sha256").hexdigest()

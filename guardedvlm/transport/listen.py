@@ -1,0 +1,66 @@
+"""Addresses and channel options of every gRPC server and client of the product."""
+
+from __future__ import annotations
+
+import re
+
+import grpc
+import grpc.aio
+
+from guardedvlm.errors import ConfigurationError, Reason
+
+RECEIVE_LIMIT = 32 * 2**20
+"""Bytes of one message, either way. A page of 300 dpi as PNG has 5-20 MB; larger documents use the streamed upload."""
+METADATA_LIMIT = 16 * 1024
+"""Bytes of a call's metadata; a bearer token has 48, an error's details about 500."""
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", RECEIVE_LIMIT),
+    ("grpc.max_send_message_length", RECEIVE_LIMIT),
+    ("grpc.max_metadata_size", METADATA_LIMIT),
+    # On by default on Linux: a second server would bind the same port and take half of the calls.
+    ("grpc.so_reuseport", 0),
+)
+"""Options for `grpc.aio.server`."""
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", RECEIVE_LIMIT),
+    ("grpc.max_send_message_length", RECEIVE_LIMIT),
+    ("grpc.max_metadata_size", METADATA_LIMIT),
+    # Pictures go to the named peer and nowhere else, whatever the environment says.
+    ("grpc.enable_http_proxy", 0),
+)
+"""Options for `grpc.aio.secure_channel` and its kin."""
+
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})\Z")
+MAX_PORT = 65_535
+
+
+def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    """Bind `server`, which was made with SERVER_OPTIONS, to "host:port" or "unix:path"; returns the port (0: any).
+
+    Without `credentials` the address is served in clear text: for the loopback interface, sockets and health alone.
+    Raises ConfigurationError: SETTINGS_INVALID for what is no address, PORT_TAKEN when it cannot be bound.
+    """
+    wanted = _port(address)
+    try:
+        bound = (
+            server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+        )
+    except RuntimeError:
+        raise ConfigurationError(Reason.PORT_TAKEN, place=address) from None
+    if wanted and bound != wanted:
+        raise ConfigurationError(Reason.PORT_TAKEN, place=address)
+    return int(bound)
+
+
+def _port(address: str) -> int:
+    """The port that `address` names; 0 for any port and for a socket."""
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return 0
+    found = _HOST_PORT.match(address)
+    # gRPC binds 127.0.0.1:99999 as port 34463 and says nothing.
+    if found is None or int(found[2]) > MAX_PORT:
+        explanation = "must be HOST:PORT or unix:PATH, with a port up to 65535"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=ascii(address[:80]), explanation=explanation)
+    return int(found[2])

@@ -1,0 +1,127 @@
+"""TLS of both gRPC edges: credentials from PEM files, and the names in a peer's certificate.
+
+A server that is given a client CA takes calls with a client certificate of that CA only. Python's gRPC knows nothing between:
+what it calls optional does not ask for a certificate at all, so a service for both kinds of callers listens twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from guardedvlm.errors import ConfigurationError, NotIdentified, Reason
+from guardedvlm.transport.secret_file import read_secret
+
+MAX_BYTES = 2**20
+"""The bundle of all public authorities has 230 KB."""
+
+
+def server_credentials(certificate: Path, key: Path, client_ca: Path | None = None) -> grpc.ServerCredentials:
+    """Credentials of a server. With `client_ca` every caller must show a certificate of that CA (mutual TLS).
+
+    Raises ConfigurationError(SETTINGS_INVALID) for a file that cannot be used, a key of another certificate, or a
+    certificate outside its validity: better at start than as a handshake that fails without a word.
+    """
+    pair = _key_pair(certificate, key)
+    if client_ca is None:
+        return grpc.ssl_server_credentials([pair])
+    return grpc.ssl_server_credentials([pair], root_certificates=_authority(client_ca), require_client_auth=True)
+
+
+def channel_credentials(
+    server_ca: Path, certificate: Path | None = None, key: Path | None = None
+) -> grpc.ChannelCredentials:
+    """Credentials of a client that trusts `server_ca` alone and, with `certificate` and `key`, shows who it is.
+
+    Raises ConfigurationError(SETTINGS_INVALID) as `server_credentials` does, and when one of the two is missing.
+    """
+    authority = _authority(server_ca)
+    if certificate is None and key is None:
+        return grpc.ssl_channel_credentials(authority)
+    if certificate is None or key is None:
+        explanation = "a client certificate needs its key, and a key its certificate"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="tls", explanation=explanation)
+    secret, chain = _key_pair(certificate, key)
+    return grpc.ssl_channel_credentials(authority, secret, chain)
+
+
+def peer_sans(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """The names in the verified certificate of a peer, from `context.auth_context()`; () without a certificate.
+
+    Each carries its type, so that a URI cannot pass for a host: `spiffe://...`, `uri:...` for any other URI,
+    `dns:<lower case>`, `email:...`. Raises NotIdentified for a name that is not plain ASCII.
+    """
+    names = [_uri_name(uri) for uri in _texts(auth_context.get("peer_uri", ()))]
+    names += [f"dns:{host.lower()}" for host in _texts(auth_context.get("peer_dns", ()))]
+    names += [f"email:{address}" for address in _texts(auth_context.get("peer_email", ()))]
+    return tuple(names)
+
+
+def _uri_name(uri: str) -> str:
+    return uri if uri.startswith("spiffe://") else f"uri:{uri}"
+
+
+def _texts(values: Iterable[bytes]) -> Iterable[str]:
+    for value in values:
+        if not value.isascii() or not value.decode("ascii").isprintable():
+            raise NotIdentified(Reason.UNAUTHENTICATED)
+        yield value.decode("ascii")
+
+
+def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """(key, chain) as PEM, after it was seen that they belong together and are valid now."""
+    chain, secret = _read(certificate), read_secret(key)
+    leaf = _certificates(chain, certificate)[0]
+    try:
+        public = load_pem_private_key(secret, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _invalid(key, "is not an unencrypted private key in PEM form") from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if public.public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        raise _invalid(key, f"is not the key of {certificate.name}")
+    return secret, chain
+
+
+def _authority(path: Path) -> bytes:
+    content = _read(path)
+    for found in _certificates(content, path):
+        try:
+            constraints = found.extensions.get_extension_for_class(x509.BasicConstraints).value
+        except (x509.ExtensionNotFound, ValueError):
+            raise _invalid(path, "is not the certificate of an authority") from None
+        if not constraints.ca:
+            raise _invalid(path, "is not the certificate of an authority")
+    return content
+
+
+def _certificates(content: bytes, path: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM file, at least one, each valid now."""
+    try:
+        found = x509.load_pem_x509_certificates(content)
+    except ValueError:
+        raise _invalid(path, "holds no certificate in PEM form") from None
+    now = datetime.now(UTC)
+    if any(not one.not_valid_before_utc <= now <= one.not_valid_after_utc for one in found):
+        raise _invalid(path, "holds a certificate that is not valid now")
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError:
+        raise _invalid(path, "cannot be read") from None
+    if len(content) > MAX_BYTES:  # a part of a bundle would be a valid bundle
+        raise _invalid(path, f"is larger than {MAX_BYTES // 2**20} MiB")
+    return content
+
+
+def _invalid(path: Path, explanation: str) -> ConfigurationError:
+    return ConfigurationError(Reason.SETTINGS_INVALID, place=path.name, explanation=explanation)
