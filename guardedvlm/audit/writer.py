@@ -2,7 +2,8 @@
 
 What a start checks: the newest segment record by record, and its link to the segment before it; the whole ledger is
 checked by `audit.verify`, whose time grows with the retention period. A last line without its end is what a crash
-leaves: it was never acknowledged, is cut off, and the cut is recorded. Anything else that does not verify stops the start.
+leaves: it was never acknowledged, is cut off, and the cut is recorded. Anything else that does not verify stops the
+start.
 
 When a write or a sync fails, the file is cut back to its last durable byte. Nothing more is written until `mend` has
 succeeded: after a failed fsync the kernel may have dropped the pages and say nothing the next time
