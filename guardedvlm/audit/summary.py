@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from guardedvlm.audit.facts import Facts, Method, Stage
 from guardedvlm.audit.record import Record
+from guardedvlm.core.lifecycle import State
+
+CLOSED_BY: Mapping[Stage, State] = {
+    Stage.ADMIT: State.ADMITTED,
+    Stage.DECODE: State.DECODED,
+    Stage.READ: State.REDACTED,
+    Stage.PERSONAL: State.REDACTED,
+    Stage.FACES: State.REDACTED,
+    Stage.CODES: State.REDACTED,
+    Stage.REDACT: State.REDACTED,
+    Stage.VERIFY: State.CLEARED,
+    Stage.PROMPT: State.GENERATING,
+}
+"""The record that is written when a stage is over; of other stages it is the one that tells their time."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """How long a stage took (measured), and when its record was written."""
+    """How long a stage took (measured), and when the record was written that closed it."""
 
     stage: Stage
     milliseconds: int
-    recorded_at: datetime
+    closed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +59,20 @@ def summarize(records: Sequence[Record]) -> Summary:
     if not records or records[0].request is None:
         raise ValueError("no records of a request")
     facts = Facts()
-    stages: list[StageTime] = []
+    times: dict[Stage, StageTime] = {}
+    written = {record.event: record.at for record in records}
     for record in records:
         facts.update(record.facts)
-        timings = record.facts.get("timings", {})
-        stages += [StageTime(stage, taken, record.at) for stage, taken in timings.items()]
+        for stage, taken in record.facts.get("timings", {}).items():
+            closing = CLOSED_BY.get(stage, record.event)
+            times[stage] = StageTime(stage, taken, written.get(closing, record.at))
     last = records[-1]
     return Summary(
         request=records[0].request,
         outcome=last.event.value,
         sequence=last.sequence,
         facts=facts,
-        stages=tuple(stages),
+        stages=tuple(times.values()),
         began=records[0].at,
         ended=last.at,
     )
