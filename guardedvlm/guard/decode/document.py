@@ -1,0 +1,65 @@
+"""Documents to pixels, in the process that calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from guardedvlm.core.region import Raster
+from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason
+from guardedvlm.guard.decode.budget import Budget
+from guardedvlm.guard.decode.dicom import decode_dicom, read_dicom
+from guardedvlm.guard.decode.identifiers import header_secrets
+from guardedvlm.guard.decode.pdf import decode_pdf
+from guardedvlm.guard.decode.raster import decode_raster, pillow_bounds
+from guardedvlm.guard.image import AdmittedImage, DecodedImage, DecodedPage, Format, Secret
+from guardedvlm.policy.model import Limits
+
+# These libraries log header values, names among them, at every level below this one.
+for _library in ("PIL", "pydicom", "pypdfium2"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
+
+
+def decode(admitted: AdmittedImage, limits: Limits) -> DecodedImage:
+    """Decode every page of a document, in this process and on one thread at a time.
+
+    Raises InvalidInput and nothing else: IMAGE_CORRUPT, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, TOO_MANY_PAGES, NO_PIXELS,
+    DOCUMENT_ENCRYPTED, FORMAT_UNSUPPORTED.
+    """
+    try:
+        with pillow_bounds(limits.max_pixels):
+            return _decode(admitted, Budget(limits))
+    except GuardedVLMError:
+        raise
+    except MemoryError:
+        raise InvalidInput(Reason.IMAGE_TOO_LARGE) from None
+    except Exception:
+        # Decoders raise whatever comes to them on hostile bytes (struct.error, ZeroDivisionError, RecursionError ...),
+        # with the bytes in the text.
+        raise InvalidInput(Reason.IMAGE_CORRUPT) from None
+
+
+def _decode(admitted: AdmittedImage, budget: Budget) -> DecodedImage:
+    secrets: tuple[Secret, ...] = ()
+    if admitted.format is Format.DICOM:
+        dataset = read_dicom(admitted, budget)
+        secrets = header_secrets(dataset)
+        rasters = decode_dicom(dataset)
+    elif admitted.format is Format.PDF:
+        rasters = decode_pdf(admitted, budget)
+    else:
+        rasters = decode_raster(admitted, budget)
+    return DecodedImage(number_pages(rasters), admitted.format, secrets)
+
+
+def number_pages(rasters: Iterator[Raster]) -> tuple[DecodedPage, ...]:
+    """Rasters as read-only pages in order."""
+    return tuple(DecodedPage(index, _frozen(raster)) for index, raster in enumerate(rasters))
+
+
+def _frozen(raster: Raster) -> Raster:
+    raster = np.ascontiguousarray(raster)
+    raster.setflags(write=False)
+    return raster
