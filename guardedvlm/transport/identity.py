@@ -28,7 +28,7 @@ from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import NotIdentified, Reason
 from guardedvlm.policy.document import Contradiction, Contradictions, Document, examine, read_text, require
 from guardedvlm.policy.yaml_tree import Where
-from guardedvlm.transport.secret_file import KEY_BYTES
+from guardedvlm.transport.secret_file import KEY_BYTES, read_key
 
 FILE_NAME = "tenants.yaml"
 TOKEN_PREFIX = "gvlm_"  # noqa: S105  (what secret scanners look for, not a secret)
@@ -67,16 +67,18 @@ class _Caller(_Part):
     name: Name
     tenant: Name
     roles: Annotated[frozenset[Role], Field(min_length=1)]
-    token_hmac: Annotated[str, Field(pattern=r"^hmac-sha256:[0-9a-f]{64}$", repr=False)] | None = None
+    token_hmac: Annotated[str | None, Field(pattern=r"^hmac-sha256:[0-9a-f]{64}$", repr=False)] = None
     san: tuple[Annotated[str, AfterValidator(_checked_san)], ...] = ()
 
 
-class _TenantsFile(_Part):
+class TenantsFile(_Part):
+    """The whole file."""
+
     tenants: Annotated[dict[Name, _Tenant], Field(min_length=1)]
     callers: Annotated[tuple[_Caller, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _holds_together(self) -> _TenantsFile:
+    def _holds_together(self) -> TenantsFile:
         """Refuse a caller without tenant or credential, and a name or credential that stands for two callers."""
         found = [*self._unusable(), *self._shared()]
         if found:
@@ -107,8 +109,8 @@ class _TenantsFile(_Part):
 class Identities:
     """The callers and tenants of one tenants file. Immutable; a new file makes a new object."""
 
-    def __init__(self, document: Document[_TenantsFile], key: bytes) -> None:
-        """Take a valid document; `load_identities` and `parse_identities` make one."""
+    def __init__(self, document: Document[TenantsFile], key: bytes) -> None:
+        """Take a valid document; `load` and `parse` make one."""
         self._document = document
         self._key = key
         self._callers: dict[str, Caller] = {}
@@ -119,6 +121,26 @@ class Identities:
             self._by_san |= dict.fromkeys(entry.san, caller)
             if entry.token_hmac is not None:
                 self._by_token.append((entry.token_hmac, caller))
+
+    @classmethod
+    def load(cls, path: Path, key_file: Path, policies: Collection[str]) -> Identities:
+        """The identities of the tenants file `path`, whose HMAC key lies in `key_file` (`secret_file.write_key`).
+
+        `policies` are the names of the policies that exist. Raises ConfigurationError as `parse` and `require_policies`
+        do, and SETTINGS_INVALID for a key file that is absent, too short or open to others.
+        """
+        key = read_key(key_file)
+        found = cls.parse(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name)
+        found.require_policies(policies)
+        return found
+
+    @classmethod
+    def parse(cls, text: str, key: bytes, name: str = FILE_NAME) -> Identities:
+        """The identities that `text` describes; `name` stands for the file in errors.
+
+        Raises ConfigurationError with line and reason: TENANT_UNKNOWN for a caller of no tenant, else SETTINGS_INVALID.
+        """
+        return cls(require(examine(text, name, TenantsFile, Reason.SETTINGS_INVALID)), key)
 
     def caller(self, peer_sans: Sequence[str], bearer: str | None) -> Caller:
         """Who calls, by the names of the verified client certificate (`tls.peer_sans`) and the bearer token.
@@ -147,7 +169,7 @@ class Identities:
         return frozenset(self._document.value.tenants)
 
     def require_policies(self, names: Collection[str]) -> None:
-        """Check that each tenant's policy is one of `names`. Raises ConfigurationError(POLICY_MISSING) with the line."""
+        """Check that each tenant's policy is one of `names`. Raises ConfigurationError(POLICY_MISSING)."""
         for tenant, entry in self._document.value.tenants.items():
             if entry.policy not in names:
                 explanation = f"there is no policy {entry.policy!r}"
@@ -162,19 +184,6 @@ class Identities:
         if not matches:
             raise NotIdentified(Reason.UNAUTHENTICATED)
         return matches[0]
-
-
-def parse_identities(text: str, key: bytes, name: str = FILE_NAME) -> Identities:
-    """The identities that `text` describes; `key` is the server's HMAC key, `name` stands for the file in errors.
-
-    Raises ConfigurationError: TENANT_UNKNOWN for a caller of no tenant, else SETTINGS_INVALID, with line and reason.
-    """
-    return Identities(require(examine(text, name, _TenantsFile, Reason.SETTINGS_INVALID)), key)
-
-
-def load_identities(path: Path, key: bytes) -> Identities:
-    """The identities of the file `path`. Raises ConfigurationError as `parse_identities` does."""
-    return parse_identities(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name)
 
 
 def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:

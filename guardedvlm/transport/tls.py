@@ -1,7 +1,7 @@
 """TLS of both gRPC edges: credentials from PEM files, and the names in a peer's certificate.
 
-A server that is given a client CA takes calls with a client certificate of that CA only. Python's gRPC knows nothing between:
-what it calls optional does not ask for a certificate at all, so a service for both kinds of callers listens twice.
+A server that is given a client CA takes calls with a client certificate of that CA only. There is nothing in between:
+what Python's gRPC calls optional asks for no certificate at all. A service for both kinds of callers listens twice.
 """
 
 from __future__ import annotations
