@@ -17,7 +17,7 @@ from pathlib import Path
 
 from guardedvlm.core.finding import Kind
 
-_NUMBER = ("", " no", " number", " num", " nr", " nummer", " id", " code", " #")
+_NUMBER = ("", " no", " n", " number", " num", " nr", " nummer", " id", " code", " #")
 """What may follow a noun that names a number: "policy", "policy no", "policy number"."""
 _BEFORE_NUMBER = ("no de ", "numero de ", "n de ", "num de ", "n ", "no ", "numero ", "nr ")
 """The Romance order: "numéro de compte"."""

