@@ -56,6 +56,10 @@ _COLON = re.compile(r"(?<!\d)\s*[:\uff1a]\s*(?!//)|(?<=\d)\s*[:\uff1a]\s*(?!\d)|
 """A colon that parts label and value: not the one of a time or of an address on the web."""
 
 
+_NUMBERED = re.compile(r"([A-Za-z][A-Za-z .#/]{1,30}?)[ .#]+([A-Z]{0,4}[-/]?\d[\w/-]*)")
+"""A label and a number in one cell: "No. 1042", "Invoice # INV-7"."""
+
+
 def _inside(cell: Cell, row: int) -> Iterator[Field]:
     """Label and value in one cell: parted by a colon, or a label before an amount or a date."""
     text = cell.text
@@ -67,6 +71,9 @@ def _inside(cell: Cell, row: int) -> Iterator[Field]:
     start = min(starts, default=0)
     if is_label(text[:start]):
         yield Field(text[:start].strip(TRIMMED), excerpt(cell, start), INSIDE, cell, row)
+    numbered = _NUMBERED.fullmatch(text)
+    if numbered and not start:
+        yield Field(numbered[1].strip(TRIMMED + "."), excerpt(cell, numbered.start(2)), BESIDE, cell, row)
 
 
 def _beside(row: Row, place: int, index: int) -> Iterator[Field]:
@@ -76,10 +83,29 @@ def _beside(row: Row, place: int, index: int) -> Iterator[Field]:
     for other in row.cells[place + 1 :]:
         value = other.text.lstrip()
         offset = len(other.text) - len(value.lstrip(TRIMMED))
+        if names_its_own(value):
+            return  # the next label: this one has no value
         if offset < len(other.text) and not _is_unit(value):
             strength = COLON if value.startswith(COLON_MARKS) else sure
             yield Field(cell.text.strip(TRIMMED), excerpt(other, offset), strength, cell, index)
+            if not amounts(value):
+                yield from _last_amount(row, place, index)
             return
+
+
+def _last_amount(row: Row, place: int, index: int) -> Iterator[Field]:
+    """The amount at the end of a line of a table, where a quantity or a code stands between."""
+    found = [(cell, amount) for cell in row.cells[place + 2 :] for amount in amounts(cell.text)]
+    if found and not any(names_its_own(cell.text) for cell in row.cells[place + 1 :]):
+        cell, amount = found[-1]
+        label = row.cells[place]
+        yield Field(label.text.strip(TRIMMED), excerpt(cell, amount.start, amount.end), BESIDE, label, index)
+
+
+def names_its_own(text: str) -> bool:
+    """True for "Date:" and "Date: 4 May": a label with a colon is nobody else's value."""
+    colon = _COLON.search(text)
+    return colon is not None and is_label(text[: colon.start()])
 
 
 def _is_unit(text: str) -> bool:
@@ -95,7 +121,8 @@ def _below(page: Page, index: int, label: Cell, *, alone: bool) -> Iterator[Fiel
         if row.middle - label.middle > limit:
             return
         under = [cell for cell in row.cells if cell.overlaps_x(label) > 0.3]
-        if under:
+        if under and not names_its_own(under[0].text):
             strength = BELOW if alone else BELOW - 0.15
             yield Field(label.text.strip(TRIMMED), excerpt(under[0]), strength, label, index)
+        if under:
             return

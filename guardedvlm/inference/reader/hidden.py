@@ -20,7 +20,7 @@ REACH = 12.0
 PSEUDONYM = re.compile(
     r"(?<![A-Z])(?:"
     + "|".join(sorted(kind.value.replace("_", "[_ ]?") for kind in Kind))
-    + r")\s?[-–]\s?[A-Z]{1,2}(?![A-Za-z])"
+    + r")\s?[-–]\s?[A-Z]{1,3}(?![A-Za-z])"
 )
 """A label that the guard draws in place of a value: kind and letters. OCR may lose the underscore."""
 

@@ -88,7 +88,7 @@ _MONTH = (
 )
 _YEAR = r"(?P<year>(?:19|20)\d{2}(?!:)|\d{2})"
 _LOST_MARK = re.compile(r"(?<![\d/.-])(\d{2})([-/.]?)(\d{2})([-/.]?)((?:19|20)\d{2})(?!\d|[-/.]\d)")
-"""A date of which the recogniser lost one of the two marks: "2703/2018"."""
+"""A date of which the recogniser lost a mark ("2703/2018") or both ("27032018")."""
 _DATES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -115,12 +115,14 @@ def dates(text: str) -> tuple[PrintedDate, ...]:
 
 
 def _repaired(text: str) -> Iterator[PrintedDate]:
-    """Dates that lack one mark, printed with it: the digits are on the page, only the stroke was not recognised."""
+    """Dates that lack a mark, printed with it: the digits are on the page, only the stroke was not recognised."""
     for match in _LOST_MARK.finditer(text):
         first, left, second, right, year = match.groups()
         value = _date({"first": first, "second": second, "year": year})
-        if value is not None and bool(left) != bool(right):
-            printed = (left or right).join((first, second, year))
+        # Without any mark only a text of nothing but eight digits passes: it may be a number of another kind.
+        alone = match.group() == text.strip()
+        if value is not None and not (left and right) and (left or right or alone):
+            printed = (left or right or "/").join((first, second, year))
             yield PrintedDate(match.start(), match.end(), printed, value)
 
 

@@ -5,6 +5,7 @@ Labels are compared without spaces and with one wrong letter forgiven in words o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -39,6 +40,31 @@ ABBREVIATIONS: Mapping[str, str] = {
 }
 """What forms print for what people ask. Closed: an abbreviation that is not here is compared as it stands."""
 
+SYNONYMS: Mapping[str, str] = {
+    "beginning": "opening",
+    "condition": "diagnosis",
+    "disease": "diagnosis",
+    "doctor": "physician",
+    "drug": "medication",
+    "ending": "closing",
+    "final": "closing",
+    "forename": "given name",
+    "illness": "diagnosis",
+    "initial": "opening",
+    "medicine": "medication",
+    "mobile": "telephone",
+    "phone": "telephone",
+    "provider": "physician",
+    "starting": "opening",
+    "suffering": "diagnosis",
+    "vat": "tax",
+}
+"""What people say for what forms print, where the sentence model is too unsure or takes opposites for alike."""
+_PAYEE = re.compile(r"\bpay(?: to)?(?: the)?(?: order of)\b|\bpay to\b", re.IGNORECASE)
+"""A cheque's own words for its payee."""
+
+AKIN_LETTERS, AKIN_SHARE = 5, 0.7
+"""Words are forms of one when they begin with this many common letters, and this share of the longer one."""
 FORGIVEN_FROM = 6
 """Words of this many letters may differ in one: "rourding" is rounding, while "cash" and "cast" stay apart."""
 
@@ -55,9 +81,18 @@ def stem(word: str) -> str:
 @lru_cache(maxsize=4096)
 def spelled_out(text: str) -> tuple[str, ...]:
     """Stems of a label's or a question's words, abbreviations written out, single letters left out."""
-    plain = [word for word in words(text.replace("'s", "").replace("’s", "")) if len(word) > 1 or word.isdigit()]
-    full = " ".join(ABBREVIATIONS.get(word, word) for word in plain)
+    named = _PAYEE.sub("payee", text.replace("'s", "").replace("’s", ""))
+    plain = [word for word in words(named) if len(word) > 1 or word.isdigit()]
+    full = " ".join(ABBREVIATIONS.get(word, SYNONYMS.get(word, word)) for word in plain)
     return tuple(stem(word) for word in full.split())
+
+
+def akin(word: str, other: str) -> bool:
+    """True for equal stems and for forms of one word: "smoke" and "smoker", "allergic" and "allergy"."""
+    if word == other:
+        return True
+    common = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
+    return common >= AKIN_LETTERS and common >= AKIN_SHARE * max(len(word), len(other))
 
 
 def mentions(label: str, *phrases: str) -> bool:
