@@ -92,7 +92,7 @@ class Telemetry:
     """Makes spans and metrics of finished requests and delivers them to `otel`.
 
     `endpoint` is the collector's "http://host:port" (plain text, for a collector beside the service) or "https://...".
-    `origin` is the replica's pseudonym, as in the ledger. `out` is where the console exporter writes, by default stderr.
+    `origin` is the replica's pseudonym, as in the ledger. `out` is where the console exporter writes (stderr).
     Raises ValueError on an unknown `otel`, ConfigurationError on an endpoint that is no such address.
     """
 
