@@ -6,24 +6,18 @@ Only `app` and `cli` read settings. Packages below get plain values.
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from guardedvlm.audit.otel import Otel
 from guardedvlm.errors import ConfigurationError, Reason
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
-
-
-class Otel(StrEnum):
-    """Where telemetry goes."""
-
-    NONE = "none"
-    CONSOLE = "console"
-    OTLP = "otlp"
+ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
+"""HOST:PORT or unix:PATH."""
 
 
 class Part(BaseModel):
@@ -33,21 +27,19 @@ class Part(BaseModel):
 
 
 class Tls(Part):
-    """Certificates of the server. `client_ca` allows client certificates; `require_client` demands them."""
+    """Certificates of the server. With `client_ca` every caller at `listen` must show a certificate of that CA."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
-    require_client: bool = False
 
 
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
-    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$|^unix:.+$")] = (
-        "127.0.0.1:8443"
-    )
-    health_listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")] = "127.0.0.1:8444"
+    listen: Annotated[str, Field(pattern=ADDRESS)] = "127.0.0.1:8443"
+    health_listen: Annotated[str, Field(pattern=ADDRESS)] = "127.0.0.1:8444"
+    token_listen: Annotated[str, Field(pattern=ADDRESS)] | None = None  # beside mutual TLS, for bearer tokens
     tls: Tls | None = None
     policies: Path = Path("policies")
     tenants: Path = Path("tenants.yaml")
@@ -63,12 +55,9 @@ class Settings(Part):
 
     @model_validator(mode="after")
     def _no_bearer_token_in_clear(self) -> Settings:
-        host = self.listen.rpartition(":")[0]
-        local = self.listen.startswith("unix:") or host in {"127.0.0.1", "localhost", "[::1]"}
-        if self.tls is None and not local:
-            raise ValueError(
-                "listen: without 'tls' the service listens on the loopback interface or a unix socket only"
-            )
+        addresses = [self.listen, *([self.token_listen] if self.token_listen else [])]
+        if self.tls is None and not all(map(_is_local, addresses)):
+            raise ValueError("without 'tls' the service listens on the loopback interface or a unix socket only")
         return self
 
     def resolved(self, folder: Path) -> Settings:
@@ -81,6 +70,10 @@ class Settings(Part):
             tls = {key: folder / value if isinstance(value, Path) else value for key, value in dict(self.tls).items()}
             values["tls"] = Tls.model_validate(tls)
         return Settings.model_validate(values)
+
+
+def _is_local(address: str) -> bool:
+    return address.startswith("unix:") or address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
 
 
 def load_settings(path: Path | None, **overrides: Any) -> Settings:

@@ -1,1 +1,77 @@
-"""."""
+"""The command line: the only code that prints or exits.
+
+Exit codes
+  0  done
+  1  refused: the guard or the policy said no, and nothing was released
+  2  wrong usage, settings, policy or tenants file
+  3  the input cannot be used (damaged, too large, not a picture, a question that cannot be examined)
+  4  a part that is needed does not answer, or time ran out
+  5  evidence does not verify
+  6  the caller is not known, or not permitted
+  70 an internal error; nothing was released
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+import typer
+
+from guardedvlm import __version__
+from guardedvlm.cli import ask, audit, demo, doctor, init, policy, redact, serve
+from guardedvlm.cli.output import USAGE, complain, exit_code
+from guardedvlm.errors import GuardedVLMError, Internal, Reason
+
+app = typer.Typer(
+    name="guardedvlm",
+    help="Ask questions about pictures that may not leave the house: redact, verify, ask, screen, leave evidence.",
+    epilog="Exit codes: 0 done, 1 refused, 2 usage or settings, 3 input, 4 unavailable or too late, "
+    "5 evidence broken, 6 not permitted, 70 internal.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("init")(init.init)
+app.command("serve")(serve.serve)
+app.command("ask")(ask.ask)
+app.command("redact")(redact.redact)
+app.command("doctor")(doctor.doctor)
+app.add_typer(policy.app, name="policy")
+app.add_typer(audit.app, name="audit")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(f"guardedvlm {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit with one of the codes above; errors are one line."""
+    # A closed pipe (`| head`) ends quietly; a traceback would show file names and content.
+    try:
+        code = app(standalone_mode=False)
+    except GuardedVLMError as error:
+        complain(error)
+        code = exit_code(error)
+    except click.ClickException as error:
+        error.show()
+        code = USAGE
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as failure:
+        if os.environ.get("GUARDEDVLM_DEBUG"):
+            raise
+        complain(Internal(Reason.INTERNAL, error=type(failure).__name__[:64]))
+        code = exit_code(Internal(Reason.INTERNAL))
+    sys.exit(code if isinstance(code, int) else 0)

@@ -41,6 +41,12 @@ class ClearedPrompt:
     history: tuple[Turn, ...] = field(default=(), repr=False)
     schema: str = field(default="", repr=False)
 
+    @property
+    def chars(self) -> int:
+        """Characters of all parts together."""
+        turns = sum(len(turn.question) + len(turn.answer) for turn in self.history)
+        return len(self.question) + turns + len(self.schema)
+
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form, as hex."""
         body = {

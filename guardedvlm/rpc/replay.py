@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, TypeVar, cast
 
 from guardedvlm.core.tenant import Caller
 from guardedvlm.errors import Conflict, Reason
@@ -26,20 +26,20 @@ MAX_BYTES = 256 * 2**20
 
 
 @dataclass(slots=True)
-class _Entry(Generic[Output]):
+class _Entry:
     digest: str
-    output: asyncio.Future[Output]
+    output: asyncio.Future[Any]
     size: int = 0
     until: float = field(default=float("inf"))
 
 
-class Replays(Generic[Output]):
-    """Outputs by request_id. `size_of` gives an output's bytes, `clock` seconds."""
+class Replays:
+    """Outputs by request_id. `size_of` gives an output's bytes, `clock` seconds; the digest covers its type."""
 
-    def __init__(self, size_of: Callable[[Output], int], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, size_of: Callable[[Any], int], clock: Callable[[], float] = time.monotonic) -> None:
         self._size_of = size_of
         self._clock = clock
-        self._entries: OrderedDict[tuple[str, str, str], _Entry[Output]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str, str], _Entry] = OrderedDict()
 
     async def once(self, caller: Caller, request_id: str, digest: str, make: Callable[[], Awaitable[Output]]) -> Output:
         """The output of the first call with this id, made by `make` when there is none.
@@ -54,7 +54,7 @@ class Replays(Generic[Output]):
             if entry.digest != digest:
                 raise Conflict(Reason.REQUEST_ID_REUSED)
             try:
-                return await asyncio.shield(entry.output)
+                return cast(Output, await asyncio.shield(entry.output))
             except asyncio.CancelledError:
                 if not entry.output.cancelled():
                     raise  # this caller was cancelled, not the first one

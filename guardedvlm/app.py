@@ -1,0 +1,144 @@
+"""The composition root: the one place that knows both zones and wires them.
+
+`running_guard` holds everything of one guard process, started in order and stopped in reverse; `serve` puts the gRPC
+edge in front of it, and the command line uses it without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from guardedvlm import __version__
+from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.otel import Telemetry
+from guardedvlm.backends.local import LocalBackend
+from guardedvlm.config import Settings
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.ports import Backend
+from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.guard.pipeline import Pipeline
+from guardedvlm.guard.roles import Roles
+from guardedvlm.guard.run import Witness
+from guardedvlm.guard.verify import ClearanceSigner
+from guardedvlm.inference.clearance import ClearanceChecker
+from guardedvlm.inference.host import EngineHost
+from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
+from guardedvlm.policy.store import PolicyStore
+from guardedvlm.rpc.server import SERVICE, GuardServer
+from guardedvlm.rpc.service import GuardService
+from guardedvlm.transport.identity import load_identities
+from guardedvlm.transport.secret_file import PRIVATE_FOLDER, read_key
+from guardedvlm.transport.tls import server_credentials
+from guardedvlm.worker import Worker, harden_process
+
+START_SECONDS = 120.0
+"""Asking every fresh worker for its weights' digests; it has just loaded them."""
+WATCH_SECONDS = 1.0
+"""How often readiness follows the ledger's health."""
+AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
+
+
+def default_policies() -> Path:
+    """The policies that ship with the product: inside the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "_policies"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "policies"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The parts of one running guard that others use."""
+
+    pipeline: Pipeline
+    roles: Roles
+    ledger: Ledger
+    key: AuditKey
+    detectors: Mapping[str, str]  # name -> SHA-256 of weights
+
+
+@asynccontextmanager
+async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
+    """Start the guard, give its parts, stop it. Raises GuardedVLMError."""
+    harden_process()
+    async with AsyncExitStack() as parts:
+        key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
+        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+        ledger = Ledger(settings.ledger, origin)
+        parts.callback(ledger.close)
+        telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
+        parts.callback(telemetry.shutdown)
+        telemetry.watch(ledger)
+        roles = Roles(settings.replicas, str(settings.spacy_model or ""))
+        parts.callback(roles.stop)
+        # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
+        loading = asyncio.to_thread(roles.start)
+        (signer, backend), _ = await asyncio.gather(asyncio.to_thread(_inference, settings, parts), loading)
+        detectors = await roles.weights(Deadline.after(START_SECONDS))
+        witness = Witness(ledger, key, telemetry, detectors)
+        yield Guard(Pipeline(roles, backend, signer, witness), roles, ledger, key, detectors)
+
+
+async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
+    """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
+    policies = PolicyStore(settings.policies)
+    identities = load_identities(settings.tenants, read_key(settings.keys / TOKENS_KEY))
+    identities.require_policies(policies.names)
+    listeners = _listeners(settings)
+    async with running_guard(settings) as guard:
+        service = GuardService(guard.pipeline, policies, identities, guard.key)
+        server = GuardServer(service, with_reflection=settings.reflection)
+        try:
+            started.set_result(await server.start(listeners, settings.health_listen))
+            while not stop.is_set():
+                await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
+        finally:
+            await server.stop(settings.drain_seconds)
+
+
+def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
+    """The engine that the settings name and the signer whose clearances it takes."""
+    if settings.inference != "embedded":
+        explanation = "only 'embedded' is there; a separate inference service comes with a later release"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="inference", explanation=explanation)
+    # Guard and engine share this process's life: a key that is never written down is the safest one.
+    private = Ed25519PrivateKey.generate()
+    key_id = secrets.token_hex(8)
+    worker = Worker(reader_worker_spec())
+    parts.callback(worker.stop)
+    worker.start()
+    engine = ReaderEngine(worker)
+    checker = ClearanceChecker({key_id: private.public_key()}, engine.capacity().audience)
+    signer = ClearanceSigner(private, key_id, secrets.token_bytes(32))
+    return signer, LocalBackend(EngineHost(engine, checker))
+
+
+def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
+    tls = settings.tls
+    if tls is None:
+        return {settings.listen: None} | ({settings.token_listen: None} if settings.token_listen else {})
+    listeners = {settings.listen: server_credentials(tls.certificate, tls.key, tls.client_ca)}
+    if settings.token_listen:
+        listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key)
+    return dict(listeners)
+
+
+def _private(folder: Path) -> Path:
+    """The folder, made for this user alone when it is not there."""
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError:
+        explanation = "the folder for keys cannot be made"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="keys", explanation=explanation) from None
+    return folder

@@ -1,0 +1,98 @@
+"""`guardedvlm ask IMAGE QUESTION`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.markup import escape
+
+from guardedvlm.audit.facts import Method
+from guardedvlm.cli import options
+from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
+from guardedvlm.cli.output import counted, err, out
+from guardedvlm.cli.redact import write_file
+from guardedvlm.client import Client
+from guardedvlm.core.ports import Sampling
+from guardedvlm.errors import Internal, Reason
+from guardedvlm.guard.outcome import Answer
+from guardedvlm.guard.pipeline import Question
+from guardedvlm.rpc import translate
+from guardedvlm.v1 import guard_pb2 as pb
+
+
+def ask(
+    image: Annotated[Path, typer.Argument(help="Picture, DICOM file or one-page PDF.", exists=True, dir_okay=False)],
+    question: Annotated[str, typer.Argument(help="What to ask about it.")],
+    policy: options.PolicyName = "healthcare",
+    redacted: Annotated[
+        Path | None, typer.Option("--redacted", help="Also write the redacted picture (PNG) here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
+    server: options.Server = None,
+    token_file: options.TokenFile = None,
+    ca: options.Authority = None,
+    certificate: options.Certificate = None,
+    key: options.CertificateKey = None,
+    config: options.Config = None,
+    ledger: options.LedgerFolder = None,
+) -> None:
+    """Ask a question about a picture; only what the policy clears reaches the model.
+
+    Examples:
+
+        guardedvlm ask statement.png "What is the closing balance?" --policy finance
+
+        guardedvlm ask scan.dcm "Which findings are listed?" --server guard.example:8443 --token-file token --ca ca.pem
+    """
+    if server:
+        token = token_file.read_text().strip() if token_file else ""
+        with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
+            analysis = client.analyze(image.read_bytes(), question, with_image=redacted is not None)
+    else:
+        analysis = asyncio.run(_ask_here(image, question, policy, redacted is not None, config, ledger))
+    if redacted is not None:
+        write_file(redacted, analysis.redaction.pages[0].content)
+    _show(analysis, as_json)
+
+
+async def _ask_here(
+    image: Path, question: str, policy_name: str, want_image: bool, config: Path | None, ledger: Path | None
+) -> pb.Analysis:
+    policy = find_policy(policy_name)
+    request = local_request(read_document(image, policy), policy, Method.ANALYZE_IMAGE, want_image=want_image)
+    settings = local_settings(config, ledger)
+    with err.status("loading the detectors"):
+        guard = local_pipeline(settings)
+        pipeline = await guard.__aenter__()
+    try:
+        with err.status("asking"):
+            sampling = Sampling(max_tokens=policy.say.max_tokens)
+            async with aclosing(pipeline.analyze(request, Question(question, sampling=sampling))) as events:
+                found = [event async for event in events]
+    finally:
+        await guard.__aexit__(None, None, None)
+    if not isinstance(found[-1], Answer):
+        raise Internal(Reason.INTERNAL)
+    return translate.analysis(found[-1], policy)
+
+
+def _show(analysis: pb.Analysis, as_json: bool) -> None:
+    if as_json:
+        shown = MessageToDict(analysis, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for page in shown["redaction"]["pages"]:
+            del page["content"]  # the picture goes into a file, with --redacted
+        out.print_json(json.dumps(shown))
+        return
+    out.print(escape(analysis.answer))
+    page = analysis.redaction.pages[0]
+    hidden = counted({item.kind: item.count for item in page.counts})
+    passes = f"{page.verification.passes} pass" + ("es" if page.verification.passes > 1 else "")
+    err.print(
+        f"[dim]hidden: {hidden}; verified in {passes}; model {escape(analysis.model)}; audit {analysis.audit_id}[/]"
+    )

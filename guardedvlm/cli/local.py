@@ -1,0 +1,75 @@
+"""The guard in this process, for `ask` and `redact`: the same pipeline as the service's, without a server."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from guardedvlm.app import default_policies, running_guard
+from guardedvlm.audit.facts import Method
+from guardedvlm.config import Settings, load_settings
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.tenant import Caller, Role
+from guardedvlm.errors import ConfigurationError, InvalidInput, Reason
+from guardedvlm.guard.image import RawImage
+from guardedvlm.guard.pipeline import Pipeline
+from guardedvlm.guard.run import GuardRequest
+from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.model import Policy
+from guardedvlm.policy.store import PolicyStore
+
+
+def state_folder() -> Path:
+    """Where keys and ledger of local use lie: $XDG_STATE_HOME/guardedvlm, by default ~/.local/state/guardedvlm."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "guardedvlm"
+
+
+def local_settings(config: Path | None, ledger: Path | None) -> Settings:
+    """The settings file's, or defaults in the state folder."""
+    if config is not None:
+        return load_settings(config, ledger=str(ledger.resolve()) if ledger else None)
+    state = state_folder()
+    return load_settings(None, keys=str(state / "keys"), ledger=str((ledger or state / "ledger").resolve()))
+
+
+def find_policy(name: str) -> Policy:
+    """The policy of that name among those that ship, or of that file or folder. Raises ConfigurationError."""
+    path = Path(name)
+    if path.is_dir() and (path / "policy.yaml").is_file():
+        return load_policy(path / "policy.yaml")
+    if path.is_file():
+        return load_policy(path)
+    shipped = PolicyStore(default_policies())
+    if name not in shipped.names:
+        known = ", ".join(sorted(shipped.names))
+        raise ConfigurationError(
+            Reason.POLICY_MISSING, place=name, explanation=f"no such file or policy; there are {known}"
+        )
+    return shipped.policy_for(name)
+
+
+def read_document(path: Path, policy: Policy) -> RawImage:
+    """A file's bytes, no more than the policy takes. Raises InvalidInput."""
+    try:
+        with path.open("rb") as stream:
+            return RawImage(stream.read(policy.limits.max_bytes + 1))
+    except OSError:
+        raise InvalidInput(Reason.INPUT_UNREADABLE) from None
+
+
+def local_request(raw: RawImage, policy: Policy, method: Method, *, want_image: bool) -> GuardRequest:
+    """A request of the person at this terminal."""
+    name = re.sub(r"[^a-z0-9-]", "-", getpass.getuser().lower())
+    caller = Caller("local", name, frozenset({Role.CALLER}))
+    return GuardRequest(caller, policy, raw, Deadline.after(policy.limits.max_seconds), method, want_image=want_image)
+
+
+@asynccontextmanager
+async def local_pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
+    """A started pipeline."""
+    async with running_guard(settings) as guard:
+        yield guard.pipeline

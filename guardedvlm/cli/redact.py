@@ -1,0 +1,187 @@
+"""`guardedvlm redact PATH...`: redacted, verified pictures and what was hidden in them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from guardedvlm.audit.facts import Method
+from guardedvlm.cli import options
+from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
+from guardedvlm.cli.output import complain, counted, err, exit_code, out
+from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
+from guardedvlm.guard.outcome import Redaction
+from guardedvlm.guard.pipeline import Pipeline
+from guardedvlm.policy.model import Policy
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".dicom", ".pdf"})
+"""What is taken from a folder; a file that is named is taken whatever its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A document and the stem of its two output files."""
+
+    path: Path
+    stem: str
+
+
+def redact(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", exists=True)],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made when it is not there.")],
+    policy: options.PolicyName = "healthcare",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Pictures in work at the same time.")] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
+    config: options.Config = None,
+    ledger: options.LedgerFolder = None,
+) -> None:
+    """Redact pictures: NAME.redacted.png and NAME.findings.json for each, or nothing where the guard refuses.
+
+    Examples:
+
+        guardedvlm redact scans/ --policy healthcare --out redacted/
+
+        guardedvlm redact cheque.png statement.pdf -p finance -o out/
+    """
+    found = find_policy(policy)
+    work = list(_jobs(paths))
+    _prepare(output, work, overwrite)
+    settings = local_settings(config, ledger)
+    failures = asyncio.run(_redact_all(work, found, output, jobs, settings))
+    if failures:
+        raise typer.Exit(max(exit_code(error) for error in failures))
+
+
+async def _redact_all(
+    work: Sequence[Job], policy: Policy, output: Path, jobs: int, settings: Any
+) -> list[GuardedVLMError]:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+    )
+    totals: Counter[str] = Counter()
+    failures: list[GuardedVLMError] = []
+    gate = asyncio.Semaphore(jobs)
+    with bar:
+        task = bar.add_task("loading the detectors", total=len(work))
+        async with local_pipeline(settings) as pipeline:
+            bar.update(task, description="redacting")
+
+            async def one(job: Job) -> None:
+                async with gate:
+                    try:
+                        redaction = await _redact(pipeline, job, policy)
+                        _write(output, job, redaction)
+                        totals.update(redaction.pages[0].counts())
+                    except GuardedVLMError as error:
+                        failures.append(error)
+                        complain(error, str(job.path))
+                    bar.advance(task)
+
+            await asyncio.gather(*(one(job) for job in work))
+    _summary(len(work) - len(failures), len(failures), totals, output)
+    return failures
+
+
+async def _redact(pipeline: Pipeline, job: Job, policy: Policy) -> Redaction:
+    raw = read_document(job.path, policy)
+    return await pipeline.redact(local_request(raw, policy, Method.REDACT_IMAGE, want_image=True))
+
+
+def _write(output: Path, job: Job, redaction: Redaction) -> None:
+    page = redaction.pages[0]
+    write_file(output / f"{job.stem}.redacted.png", page.png)
+    write_file(output / f"{job.stem}.findings.json", (json.dumps(findings(redaction), indent=1) + "\n").encode())
+
+
+def findings(redaction: Redaction) -> dict[str, Any]:
+    """What findings.json holds: boxes in pixels of the source, times in milliseconds; no text."""
+    page = redaction.pages[0]
+    return {
+        "width": page.size.width,
+        "height": page.size.height,
+        "regions": [
+            {
+                "kind": region.kind,
+                "box": [region.box.x0, region.box.y0, region.box.x1, region.box.y1],
+                "score": round(region.score, 4),
+                "detector": region.detector,
+                "action": region.action,
+            }
+            for region in page.regions
+        ],
+        "verify": {
+            "verdict": "cleared",
+            "passes": page.passes,
+            "residuals": dict(page.residuals),
+            "width": page.verified.width,
+            "height": page.verified.height,
+        },
+        "policy_digest": redaction.policy_digest,
+        "audit_id": redaction.audit_id,
+        "timings_ms": dict(redaction.times),
+    }
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a result completely or not at all. Raises ConfigurationError(OUTPUT_UNWRITABLE)."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(path.parent)) from None
+
+
+def _jobs(paths: Sequence[Path]) -> Iterator[Job]:
+    """Every document once; two of one stem keep their suffix in the output's name."""
+    files: dict[Path, None] = {}
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        files.update(dict.fromkeys(inside))
+    if not files:
+        raise ConfigurationError(Reason.INPUT_UNREADABLE, explanation="there is no picture in what was named")
+    stems = Counter(path.stem for path in files)
+    names = Counter(path.name for path in files)
+    for number, path in enumerate(files):
+        stem = path.stem if stems[path.stem] == 1 else path.name if names[path.name] == 1 else f"{path.name}.{number}"
+        yield Job(path, stem)
+
+
+def _prepare(output: Path, work: Sequence[Job], overwrite: bool) -> None:
+    """Make the folder and see that results can be written, before minutes are spent."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output)) from None
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output))
+    taken = sum((output / f"{job.stem}.redacted.png").exists() for job in work)
+    if taken and not overwrite:
+        explanation = f"{taken} of the results are there already; give --overwrite to replace them"
+        raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output), explanation=explanation)
+
+
+def _summary(done: int, refused: int, totals: Counter[str], output: Path) -> None:
+    table = Table(show_header=False, box=None)
+    table.add_row("redacted and verified", str(done))
+    table.add_row("refused", str(refused))
+    table.add_row("hidden", counted(totals))
+    table.add_row("written to", str(output))
+    out.print(table)

@@ -1,0 +1,167 @@
+"""The Python client of GuardService.
+
+    with Client("guard.example:8443", token="...", ca=Path("ca.pem")) as client:
+        found = client.analyze(Path("scan.png").read_bytes(), "What is the total?")
+        print(found.answer)
+
+Errors come as the product's own exceptions (`guardedvlm.errors`), with the server's reason. Documents above the receive
+limit of a message go through the streamed upload by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from guardedvlm.transport.listen import CHANNEL_OPTIONS
+from guardedvlm.transport.status import error_from_rpc
+from guardedvlm.transport.tls import channel_credentials
+from guardedvlm.v1 import guard_pb2 as pb
+from guardedvlm.v1.guard_pb2_grpc import GuardServiceStub
+
+CHUNK_BYTES = 2**20
+"""Of an upload; the service takes at most this much a message."""
+UPLOAD_ABOVE = 24 * 2**20
+"""Documents above this many bytes are uploaded in chunks; the service's limit for one message is 32 MiB."""
+MAX_RECEIVE = 256 * 2**20
+"""A redacted page comes back as one PNG."""
+
+
+class Client:
+    """A connection to one guard. `target` is HOST:PORT or unix:PATH.
+
+    With `ca` (PEM) the connection is TLS, with `certificate` and `key` mutual TLS; without `ca` it is plain text, which
+    the service accepts on the loopback interface and unix sockets only. `token` goes out as a bearer token.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        token: str = "",
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        options = {**dict(CHANNEL_OPTIONS), "grpc.max_receive_message_length": MAX_RECEIVE}
+        if ca is None:
+            self._channel = grpc.insecure_channel(target, options=tuple(options.items()))
+        else:
+            credentials = channel_credentials(ca, certificate, key)
+            self._channel = grpc.secure_channel(target, credentials, options=tuple(options.items()))
+        self._stub = GuardServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def analyze(
+        self,
+        content: bytes,
+        question: str,
+        *,
+        media_type: str = "",
+        history: Sequence[tuple[str, str]] = (),
+        max_tokens: int = 0,
+        request_id: str = "",
+        with_image: bool = False,
+    ) -> pb.Analysis:
+        """Ask `question` about a document. Raises GuardedVLMError."""
+        query = _query(question, history, max_tokens)
+        try:
+            if len(content) > UPLOAD_ABOVE:
+                header = pb.UploadHeader(
+                    request_id=request_id,
+                    media_type=media_type,
+                    content_bytes=len(content),
+                    query=query,
+                    include_redacted_image=with_image,
+                )
+                upload: pb.UploadAnalyzeImageResponse = self._stub.UploadAnalyzeImage(
+                    _parts(header, content), timeout=self._timeout, metadata=self._metadata
+                )
+                return upload.analysis
+            request = pb.AnalyzeImageRequest(
+                request_id=request_id,
+                document=pb.Document(media_type=media_type, content=content),
+                query=query,
+                include_redacted_image=with_image,
+            )
+            response: pb.AnalyzeImageResponse = self._stub.AnalyzeImage(
+                request, timeout=self._timeout, metadata=self._metadata
+            )
+            return response.analysis
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+
+    def stream(
+        self,
+        content: bytes,
+        question: str,
+        *,
+        media_type: str = "",
+        history: Sequence[tuple[str, str]] = (),
+        max_tokens: int = 0,
+        request_id: str = "",
+        with_image: bool = False,
+    ) -> Iterator[pb.StreamAnalyzeImageResponse]:
+        """Ask `question` about a document; yields events as they are released. Raises GuardedVLMError."""
+        request = pb.StreamAnalyzeImageRequest(
+            request_id=request_id,
+            document=pb.Document(media_type=media_type, content=content),
+            query=_query(question, history, max_tokens),
+            include_redacted_image=with_image,
+        )
+        try:
+            yield from self._stub.StreamAnalyzeImage(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+
+    def redact(self, content: bytes, *, media_type: str = "", request_id: str = "") -> pb.RedactImageResponse:
+        """The redacted, verified picture. Raises GuardedVLMError."""
+        request = pb.RedactImageRequest(
+            request_id=request_id, document=pb.Document(media_type=media_type, content=content)
+        )
+        try:
+            found: pb.RedactImageResponse = self._stub.RedactImage(
+                request, timeout=self._timeout, metadata=self._metadata
+            )
+            return found
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+
+    def policy(self) -> pb.GetPolicyResponse:
+        """The effective policy of the caller's tenant. Raises GuardedVLMError."""
+        try:
+            found: pb.GetPolicyResponse = self._stub.GetPolicy(
+                pb.GetPolicyRequest(), timeout=self._timeout, metadata=self._metadata
+            )
+            return found
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+
+
+def _query(question: str, history: Sequence[tuple[str, str]], max_tokens: int) -> pb.Query:
+    turns = [pb.Turn(question=asked, answer=answered) for asked, answered in history]
+    return pb.Query(question=question, history=turns, max_tokens=max_tokens)
+
+
+def _parts(header: pb.UploadHeader, content: bytes) -> Iterator[pb.UploadAnalyzeImageRequest]:
+    yield pb.UploadAnalyzeImageRequest(header=header)
+    for start in range(0, len(content), CHUNK_BYTES):
+        yield pb.UploadAnalyzeImageRequest(chunk=content[start : start + CHUNK_BYTES])

@@ -1,0 +1,115 @@
+"""The guarded path. This is the architecture, and it fits on one screen.
+
+open the ledger entry, decode, find, redact, verify, screen the prompt, sign, generate, screen the answer, release
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import cast
+
+from guardedvlm.audit.digest import Purpose
+from guardedvlm.audit.facts import Stage
+from guardedvlm.core.clearance import ClearedPrompt, Turn
+from guardedvlm.core.lifecycle import State
+from guardedvlm.core.ports import Backend, Capacity, Draft, Sampling
+from guardedvlm.guard.outcome import Redaction
+from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
+from guardedvlm.guard.roles import Roles
+from guardedvlm.guard.run import GuardRequest, Run, Witness, running
+from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen
+from guardedvlm.guard.verify import ClearanceSigner, Cleared
+
+__all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, as the caller wrote it: nothing of it reaches a backend before the screen."""
+
+    text: str = field(repr=False)
+    history: tuple[Turn, ...] = field(default=(), repr=False)
+    schema: str = field(default="", repr=False)
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+class Pipeline:
+    """The guard of one process. Many tasks may use it at the same time."""
+
+    def __init__(self, roles: Roles, backend: Backend, signer: ClearanceSigner, witness: Witness) -> None:
+        self._roles = roles
+        self._backend = backend
+        self._signer = signer
+        self._witness = witness
+
+    async def redact(self, request: GuardRequest) -> Redaction:
+        """The redacted page, verified at its own size. No model is asked. Raises GuardedVLMError."""
+        async with running(request, self._roles, self._witness) as run:
+            await run.admit()
+            page = await run.decode()
+            found = await run.find(page)
+            cleared = await run.clear(page, found, None)
+            await run.record_cleared(page, cleared)
+            redaction = run.redaction(page, cleared, await run.picture(page, found, cleared))
+            await run.advance(State.RELEASE_OPEN)
+            await run.advance(State.RELEASED, timings=run.take_time())
+            return redaction
+
+    async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:
+        """Answer a question about the page, piece by piece as the policy releases it. Raises GuardedVLMError."""
+        async with running(request, self._roles, self._witness) as run:
+            await run.admit()
+            await self._screened(run, question, {}, None)  # refuses a forbidden question before the picture is touched
+            page = await run.decode()
+            capacity = await self._backend.capacity()
+            found = await run.find(page)
+            cleared = await run.clear(page, found, capacity.geometry)
+            await run.record_cleared(page, cleared)
+            redaction = run.redaction(page, cleared, await run.picture(page, found, cleared))
+            deny = hidden_strings(run, found, cleared)
+            try:
+                labels = found.labels.by_secret()
+                prompt = await self._screened(run, question, labels, deny)
+                drafts = self._drafts(run, capacity, cleared, prompt, question.sampling)
+                screen = AnswerScreen(run.policy, run.spans, deny, labels)
+                async with aclosing(drafts):
+                    async for event in AnswerRelease(run, redaction, screen, capacity).events(drafts):
+                        yield event
+            finally:
+                deny.wipe()
+
+    async def _screened(
+        self, run: Run, question: Question, labels: Mapping[str, str], deny: DenySet | None
+    ) -> ClearedPrompt:
+        """The prompt that may be sent. Raises InvalidInput or Refused; the closing record then says what was seen."""
+        screen = PromptScreen(run.policy, run.spans, labels, deny)
+        with run.timed(Stage.PROMPT):
+            try:
+                return await screen.clear(question.text, question.history, question.schema)
+            finally:
+                run.refusal = {"prompt_screen": screening(screen.report)}
+
+    async def _drafts(
+        self, run: Run, capacity: Capacity, cleared: Cleared, prompt: ClearedPrompt, sampling: Sampling
+    ) -> AsyncGenerator[Draft, None]:
+        """Sign the cleared values and ask the model; the time until each draft is the model's."""
+        caller, deadline = run.request.caller, run.request.deadline
+        scope = self._signer.scope(caller.tenant, caller.name, run.policy.digest())
+        await run.advance(
+            State.GENERATING,
+            **engine_facts(capacity),
+            **run.refusal,
+            prompt_digest=run.digest(Purpose.PROMPT, prompt.digest()),
+            prompt_chars=prompt.chars,
+        )
+        signed = self._signer.sign(cleared.image, prompt, audience=capacity.audience, scope=scope, deadline=deadline)
+        drafts = self._backend.generate(cleared.image, prompt, signed, sampling, deadline)
+        async with aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
+            while True:
+                with run.timed(Stage.INFER):
+                    draft = await anext(stream, None)
+                if draft is None:
+                    return
+                yield draft

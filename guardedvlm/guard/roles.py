@@ -1,0 +1,156 @@
+"""The worker processes of the guard, one role each, and the typed calls to them.
+
+A role's process is shared by all requests and replaced when it dies or hangs. Only `face_verifier` imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.finding import Finding, Span
+from guardedvlm.core.region import Quad, Raster, Size
+from guardedvlm.core.word import TextLine
+from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
+from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
+from guardedvlm.guard.verify import Verifiers
+from guardedvlm.policy.model import Limits
+from guardedvlm.worker import WorkerPool, WorkerSpec
+
+T = TypeVar("T")
+
+READ_SECONDS = 60.0
+"""Limit of one reading of a page: a dense 4 MP page took 6 s on a busy machine."""
+LOOK_SECONDS = 30.0
+
+SPECS: Mapping[str, WorkerSpec] = {
+    spec.role: spec
+    for spec in (
+        WorkerSpec("reader", "guardedvlm.reading.ppocr:PageReader", call_seconds=READ_SECONDS),
+        WorkerSpec("personal", "guardedvlm.guard.detect.personal:PersonalData", call_seconds=LOOK_SECONDS),
+        WorkerSpec("faces", "guardedvlm.guard.detect.faces:Faces", call_seconds=LOOK_SECONDS),
+        WorkerSpec("codes", "guardedvlm.guard.detect.codes:Codes", call_seconds=LOOK_SECONDS),
+        WorkerSpec("text_verifier", "guardedvlm.reading.ppocr_v4:IndependentReader", call_seconds=READ_SECONDS),
+        WorkerSpec("face_verifier", "guardedvlm.guard.verify_faces:FaceVerifier", call_seconds=LOOK_SECONDS),
+        WorkerSpec("code_verifier", "guardedvlm.guard.detect.codes:CodesVerifier", call_seconds=LOOK_SECONDS),
+    )
+}
+"""Every role but decode, whose limits stand beside the decoders."""
+
+
+class Roles:
+    """All worker pools of the guard. `replicas` processes a role; `spacy_model` is the site's own model or ""."""
+
+    def __init__(self, replicas: int = 1, spacy_model: str = "") -> None:
+        specs = dict(SPECS)
+        if spacy_model:
+            personal = specs["personal"]
+            specs["personal"] = WorkerSpec(
+                personal.role, personal.target, {"model_path": spacy_model}, call_seconds=personal.call_seconds
+            )
+        self.decoder = WorkerPool(decode_worker_spec(), replicas)
+        self.pools = {role: WorkerPool(spec, replicas) for role, spec in specs.items()}
+
+    def start(self) -> None:
+        """Start every process, two at a time (loading is CPU-bound). Raises what the first failing role raised."""
+        try:
+            with ThreadPoolExecutor(max_workers=2) as starter:
+                for done in [starter.submit(pool.start) for pool in self._all()]:
+                    done.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End every process; idempotent."""
+        for pool in self._all():
+            pool.stop()
+
+    @property
+    def restarts(self) -> Mapping[str, int]:
+        """How many processes of each role had to be replaced."""
+        return {pool.spec.role: pool.restarts for pool in self._all()}
+
+    async def weights(self, deadline: Deadline) -> dict[str, str]:
+        """SHA-256 of every detector's weights by name."""
+        found: dict[str, str] = {}
+        for pool in self.pools.values():
+            found |= (await pool.call("weights", dict[str, str], deadline=deadline))[0]
+        return found
+
+    async def decode(self, admitted: AdmittedImage, limits: Limits, deadline: Deadline) -> DecodedImage:
+        """Decode untrusted bytes in the process that has no other work."""
+        return await decode_in_worker(self.decoder, admitted, limits, deadline)
+
+    async def read(self, raster: Raster, deadline: Deadline) -> tuple[TextLine, ...]:
+        """Every text region of `raster`."""
+        return await self._call("reader", "read", tuple[TextLine, ...], raster, deadline=deadline)
+
+    async def faces(self, raster: Raster, deadline: Deadline) -> tuple[Finding, ...]:
+        """Faces of `raster`."""
+        return await self._call("faces", "detect", tuple[Finding, ...], raster, deadline=deadline)
+
+    async def codes(self, raster: Raster, deadline: Deadline) -> tuple[Finding, ...]:
+        """QR codes and barcodes of `raster`."""
+        return await self._call("codes", "detect", tuple[Finding, ...], raster, deadline=deadline)
+
+    async def personal(
+        self,
+        lines: Sequence[TextLine],
+        size: Size,
+        secrets: Sequence[Secret],
+        languages: Sequence[str],
+        deadline: Deadline,
+    ) -> tuple[Finding, ...]:
+        """Personal data in the lines of a page; `secrets` are searched too."""
+        return await self._call(
+            "personal",
+            "page",
+            tuple[Finding, ...],
+            deadline=deadline,
+            lines=[asdict(line) for line in lines],
+            width=size.width,
+            height=size.height,
+            known=[(secret.kind.value, secret.text) for secret in secrets],
+            languages=list(languages),
+        )
+
+    async def spans(self, text: str, languages: Sequence[str], deadline: Deadline) -> tuple[Span, ...]:
+        """Personal spans of a question or an answer."""
+        return await self._call(
+            "personal", "spans", tuple[Span, ...], deadline=deadline, text=text, languages=list(languages)
+        )
+
+    def verifiers(self, languages: Sequence[str], secrets: Sequence[Secret], deadline: Deadline) -> Verifiers:
+        """The detectors that look at the final pixels, bound to one request's deadline."""
+
+        async def regions(raster: Raster) -> tuple[TextLine, ...]:
+            return await self._call("text_verifier", "regions", tuple[TextLine, ...], raster, deadline=deadline)
+
+        async def read_regions(raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:
+            return await self._call(
+                "text_verifier", "read_regions", tuple[TextLine, ...], raster, deadline=deadline, quads=quads
+            )
+
+        async def faces(raster: Raster) -> tuple[Finding, ...]:
+            return await self._call("face_verifier", "detect", tuple[Finding, ...], raster, deadline=deadline)
+
+        async def codes(raster: Raster) -> tuple[Finding, ...]:
+            return await self._call("code_verifier", "detect", tuple[Finding, ...], raster, deadline=deadline)
+
+        def personal(lines: tuple[TextLine, ...], size: Size) -> Awaitable[tuple[Finding, ...]]:
+            return self.personal(lines, size, secrets, languages, deadline)
+
+        return Verifiers(text_regions=regions, read_regions=read_regions, faces=faces, codes=codes, personal=personal)
+
+    async def _call(
+        self, role: str, method: str, result: type[T], *arrays: Raster, deadline: Deadline, **args: Any
+    ) -> T:
+        value, _ = await self.pools[role].call(method, result, *arrays, deadline=deadline, **args)
+        return value
+
+    def _all(self) -> tuple[WorkerPool, ...]:
+        return (self.decoder, *self.pools.values())

@@ -1,0 +1,275 @@
+"""One request on its way through the guard: each step does its work, takes its time and writes its record.
+
+A step returns the next type or raises. Whatever is raised, the request ends in the ledger: RELEASED or REFUSED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from guardedvlm.audit.component import component_name
+from guardedvlm.audit.digest import AuditKey, Purpose
+from guardedvlm.audit.facts import MediaFormat, Method, Stage, VerifyVerdict
+from guardedvlm.audit.grid import area_permille, hidden_grid
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.request import Observer, RequestLog
+from guardedvlm.audit.traceparent import TraceParent
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.finding import Finding, Span
+from guardedvlm.core.lifecycle import State
+from guardedvlm.core.region import Geometry
+from guardedvlm.core.tenant import Caller
+from guardedvlm.core.word import TextLine, Word
+from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason, Refused, Unavailable
+from guardedvlm.guard.admit import admit
+from guardedvlm.guard.detect.clear import clear_text
+from guardedvlm.guard.image import DecodedImage, DecodedPage, RawImage, Secret
+from guardedvlm.guard.outcome import PageOutcome, Redaction, encode_png
+from guardedvlm.guard.redact import Labels, redact
+from guardedvlm.guard.roles import Roles
+from guardedvlm.guard.verify import Cleared, verify
+from guardedvlm.policy.model import Policy
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRequest:
+    """A request of an identified caller. `name` is the caller's own request_id, "" without one."""
+
+    caller: Caller
+    policy: Policy
+    raw: RawImage
+    deadline: Deadline
+    method: Method
+    name: str = field(default="", repr=False)
+    parent: TraceParent | None = None
+    want_image: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything found on a page, what stays visible, and the labels of this request."""
+
+    findings: tuple[Finding, ...] = field(repr=False)
+    words: tuple[Word, ...] = field(repr=False)
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What a run needs to leave evidence: the ledger, its key, who watches, and the detectors' digests."""
+
+    ledger: Ledger
+    key: AuditKey
+    observer: Observer | None
+    detectors: Mapping[str, str]
+
+
+class Run:
+    """One request. Made by `running`."""
+
+    def __init__(self, request: GuardRequest, roles: Roles, witness: Witness, log: RequestLog) -> None:
+        self.request = request
+        self.log = log
+        self.times: dict[Stage, int] = {}
+        self.secrets: tuple[Secret, ...] = ()
+        self.refusal: dict[str, object] = {}
+        """Facts that the closing record tells should the request be refused now."""
+        self._roles = roles
+        self._witness = witness
+        self._began = time.perf_counter()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that this request began with, whatever is loaded since."""
+        return self.request.policy
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Add the wall time of a block to a stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.times[stage] = self.times.get(stage, 0) + round((time.perf_counter() - began) * 1000)
+
+    async def admit(self) -> None:
+        """Record who asks under which policy."""
+        caller, key = self.request.caller, self._witness.key
+        named: dict[str, str] = {}
+        if self.request.name:
+            named["caller_request"] = key.digest(Purpose.REQUEST_ID, caller.tenant, caller.name, self.request.name)
+        await self.advance(
+            State.ADMITTED,
+            tenant=key.pseudonym(Purpose.TENANT, caller.tenant),
+            caller=key.pseudonym(Purpose.CALLER, caller.tenant, caller.name),
+            policy={"name": self.policy.name, "digest": self.policy.digest()},
+            input_bytes=len(self.request.raw.content),
+            input_digest=key.digest(Purpose.INPUT, self.request.raw.content),
+            **named,
+        )
+
+    async def decode(self) -> DecodedPage:
+        """The document's one page. Raises InvalidInput."""
+        with self.timed(Stage.DECODE):
+            admitted = admit(self.request.raw, self.policy.limits)
+            decoded = await self._roles.decode(admitted, self.policy.limits, self.request.deadline)
+        await self.advance(
+            State.DECODED,
+            media=MediaFormat(decoded.format.lower()),
+            pages=len(decoded.pages),
+            width=decoded.pages[0].size.width,
+            height=decoded.pages[0].size.height,
+        )
+        self.secrets = decoded.secrets
+        return only_page(decoded)
+
+    def check_picture_allowed(self) -> None:
+        """Raise Refused(POLICY_FORBIDS) when a picture is asked for that the policy does not give out."""
+        if self.request.want_image and not self.policy.say.redacted_image:
+            raise Refused(Reason.POLICY_FORBIDS)
+
+    async def spans(self, text: str) -> tuple[Span, ...]:
+        """Personal spans of a question or an answer."""
+        return await self._roles.spans(text, self.policy.text.languages, self.request.deadline)
+
+    async def find(self, page: DecodedPage) -> Found:
+        """Look with every detector; one that fails refuses the request."""
+        raster, deadline = page.raster, self.request.deadline
+        (lines, personal), faces, codes = await together(
+            self._read(page),
+            self._timed(Stage.FACES, self._roles.faces(raster, deadline)),
+            self._timed(Stage.CODES, self._roles.codes(raster, deadline)),
+        )
+        seen = (*personal, *faces, *codes)
+        cleared = clear_text(lines, seen, self.policy, page.size)
+        findings = (*seen, *cleared.findings)
+        return Found(findings, cleared.visible, Labels(findings, self.policy))
+
+    async def clear(self, page: DecodedPage, found: Found, geometry: Geometry | None) -> Cleared:
+        """Redact the page in `geometry` (None = its own) and verify it there. Raises Refused(RESIDUAL_FOUND)."""
+        with self.timed(Stage.REDACT):
+            redacted = await asyncio.to_thread(
+                redact, page.raster, found.findings, found.words, self.policy, geometry, found.labels
+            )
+        with self.timed(Stage.VERIFY):
+            verifiers = self._roles.verifiers(self.policy.text.languages, self.secrets, self.request.deadline)
+            return await verify(redacted, verifiers, self.policy)
+
+    async def record_cleared(self, page: DecodedPage, cleared: Cleared) -> None:
+        """Record what was hidden and that it was verified: REDACTED and CLEARED."""
+        regions = cleared.redacted.regions
+        await self.advance(
+            State.REDACTED,
+            regions=dict(Counter(region.kind for region in regions)),
+            area_permille=area_permille(((region.kind, region.box) for region in regions), page.size),
+            actions=dict(Counter(region.action for region in regions)),
+            hidden=(hidden_grid((region.box for region in regions), page.size),),
+            detectors=tuple(
+                {"name": component_name(name, digest), "digest": digest}
+                for name, digest in sorted(self._witness.detectors.items())
+            ),
+        )
+        await self.advance(
+            State.CLEARED,
+            verification={
+                "verdict": VerifyVerdict.CLEARED,
+                "passes": cleared.report.passes,
+                "residual": dict(cleared.report.residuals),
+            },
+            image_digest=self._witness.key.digest(Purpose.IMAGE, cleared.image.digest),
+        )
+
+    async def picture(self, page: DecodedPage, found: Found, cleared: Cleared) -> bytes:
+        """PNG of the redacted page at its own size, verified at that size; b"" when it was not asked for."""
+        if not self.request.want_image:
+            return b""
+        if cleared.image.size != page.size:
+            cleared = await self.clear(page, found, None)
+        return await asyncio.to_thread(encode_png, cleared.image.raster)
+
+    def redaction(self, page: DecodedPage, cleared: Cleared, png: bytes) -> Redaction:
+        """What the caller gets to know of the redaction."""
+        outcome = PageOutcome(
+            index=page.index,
+            size=page.size,
+            regions=cleared.redacted.regions,
+            passes=cleared.report.passes,
+            residuals=dict(cleared.report.residuals),
+            verified=cleared.image.size,
+            png=png,
+        )
+        return Redaction((outcome,), self.policy.digest(), self.log.request, dict(self.times))
+
+    def take_time(self) -> dict[Stage, int]:
+        """Milliseconds by stage with the total so far."""
+        return self.times | {Stage.TOTAL: round((time.perf_counter() - self._began) * 1000)}
+
+    def digest(self, purpose: Purpose, content: str) -> str:
+        """The audit's keyed digest of a text."""
+        return self._witness.key.digest(purpose, content)
+
+    async def advance(self, state: State, **facts: object) -> None:
+        """Write the record of a step; returns when it is durable."""
+        with self.timed(Stage.LEDGER):
+            await self.log.advance(state, **facts)  # type: ignore[arg-type]  # the record's model checks every fact
+
+    async def _read(self, page: DecodedPage) -> tuple[tuple[TextLine, ...], tuple[Finding, ...]]:
+        deadline = self.request.deadline
+        lines = await self._timed(Stage.READ, self._roles.read(page.raster, deadline))
+        languages = self.policy.text.languages
+        personal = self._roles.personal(lines, page.size, self.secrets, languages, deadline)
+        return lines, await self._timed(Stage.PERSONAL, personal)
+
+    async def _timed(self, stage: Stage, work: Awaitable[T]) -> T:
+        with self.timed(stage):
+            return await work
+
+
+async def together(first: Awaitable[A], second: Awaitable[B], third: Awaitable[C]) -> tuple[A, B, C]:
+    """All results, or the first failure; what still runs then is cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in (first, second, third)]
+    try:
+        return tuple(await asyncio.gather(*tasks))  # type: ignore[return-value]  # gather loses the types here
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def running(request: GuardRequest, roles: Roles, witness: Witness) -> AsyncIterator[Run]:
+    """Open the request in the ledger, and close it whatever happens: RELEASED by the pipeline, else REFUSED."""
+    log = await RequestLog.begin(
+        witness.ledger, observer=witness.observer, parent=request.parent, method=request.method
+    )
+    run = Run(request, roles, witness, log)
+    try:
+        yield run
+    except BaseException as failure:
+        if not log.finished:
+            with suppress(Unavailable):  # the ledger itself is what failed: the request stays unfinished in it
+                await run.advance(State.REFUSED, reason=_reason(failure), timings=run.take_time(), **run.refusal)
+        raise
+
+
+def _reason(failure: BaseException) -> Reason:
+    if isinstance(failure, GuardedVLMError):
+        return failure.reason
+    return Reason.INTERNAL if isinstance(failure, Exception) else Reason.CANCELLED
+
+
+def only_page(decoded: DecodedImage) -> DecodedPage:
+    """The page of a one-page document. Raises InvalidInput(MULTI_PAGE_UNSUPPORTED): never only the first of several."""
+    if len(decoded.pages) != 1:
+        raise InvalidInput(Reason.MULTI_PAGE_UNSUPPORTED, pages=len(decoded.pages))
+    return decoded.pages[0]

@@ -1,0 +1,226 @@
+"""GuardService over the pipeline. Who calls, what was asked and what comes back; no decision is made here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from guardedvlm.audit.digest import AuditKey, Purpose
+from guardedvlm.audit.facts import Method
+from guardedvlm.audit.traceparent import parse_traceparent
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.tenant import Caller, Role
+from guardedvlm.errors import Internal, InvalidInput, NotPermitted, Overloaded, Reason
+from guardedvlm.guard.image import RawImage
+from guardedvlm.guard.outcome import Answer
+from guardedvlm.guard.pipeline import Event, Pipeline
+from guardedvlm.guard.run import GuardRequest
+from guardedvlm.policy.model import Policy
+from guardedvlm.policy.store import PolicyStore
+from guardedvlm.rpc import translate
+from guardedvlm.rpc.replay import Replays
+from guardedvlm.transport.identity import Identities, bearer_token
+from guardedvlm.transport.listen import RECEIVE_LIMIT
+from guardedvlm.transport.status import abort
+from guardedvlm.transport.tls import peer_sans
+from guardedvlm.v1 import guard_pb2 as pb
+from guardedvlm.v1.guard_pb2_grpc import GuardServiceServicer
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
+Released: TypeAlias = tuple[pb.StreamAnalyzeImageResponse, ...]
+AnalyzeRequest: TypeAlias = pb.AnalyzeImageRequest | pb.StreamAnalyzeImageRequest
+Identified: TypeAlias = AnalyzeRequest | pb.RedactImageRequest
+Made = TypeVar("Made")
+
+MAX_CHUNK = 2**20
+"""Bytes of one chunk of an upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An identified call."""
+
+    caller: Caller
+    policy: Policy
+    deadline: Deadline
+    traceparent: str | None
+
+
+class GuardService(GuardServiceServicer):
+    """The servicer. One for all listeners of a process."""
+
+    def __init__(self, pipeline: Pipeline, policies: PolicyStore, identities: Identities, key: AuditKey) -> None:
+        self._pipeline = pipeline
+        self._policies = policies
+        self._identities = identities
+        self._key = key
+        self._replays = Replays(_size)
+
+    async def AnalyzeImage(self, request: pb.AnalyzeImageRequest, context: Context) -> pb.AnalyzeImageResponse:
+        """Answer a question about a document; the whole answer at once."""
+        async with self._call(context) as call:
+            _check_size(request)
+            made = await self._once(call, request, lambda: self._analysis(call, Method.ANALYZE_IMAGE, request))
+            return pb.AnalyzeImageResponse(analysis=made)
+
+    async def StreamAnalyzeImage(
+        self, request: pb.StreamAnalyzeImageRequest, context: Context
+    ) -> AsyncIterator[pb.StreamAnalyzeImageResponse]:
+        """Answer a question about a document as the policy releases it."""
+        async with self._call(context) as call:
+            _check_size(request)
+            async for event in self._stream(call, request):
+                yield event
+
+    async def UploadAnalyzeImage(
+        self, request_iterator: AsyncIterator[pb.UploadAnalyzeImageRequest], context: Context
+    ) -> pb.UploadAnalyzeImageResponse:
+        """Answer a question about a document that comes in chunks."""
+        async with self._call(context) as call:
+            request = await _assembled(request_iterator, call.policy)
+            made = await self._once(call, request, lambda: self._analysis(call, Method.UPLOAD_ANALYZE_IMAGE, request))
+            return pb.UploadAnalyzeImageResponse(analysis=made)
+
+    async def RedactImage(self, request: pb.RedactImageRequest, context: Context) -> pb.RedactImageResponse:
+        """The redacted page and what was hidden."""
+        async with self._call(context) as call:
+            _check_size(request)
+
+            async def make() -> pb.RedactImageResponse:
+                guard_request = _guard_request(call, Method.REDACT_IMAGE, request, want_image=True)
+                found = await self._pipeline.redact(guard_request)
+                return pb.RedactImageResponse(
+                    redaction=translate.redaction(found, call.policy), audit_id=found.audit_id
+                )
+
+            return await self._once(call, request, make)
+
+    async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:  # noqa: ARG002
+        """The effective policy of the caller's tenant."""
+        async with self._call(context, Role.CALLER, Role.REVIEWER, Role.POLICY_ADMIN) as call:
+            policy = call.policy
+            return pb.GetPolicyResponse(
+                name=policy.name, version=policy.version, digest=policy.digest(), policy_json=policy.canonical()
+            )
+
+    @asynccontextmanager
+    async def _call(self, context: Context, *roles: Role) -> AsyncIterator[Call]:
+        """Identify the caller, and turn what is raised into a status. A caller's role is CALLER unless said."""
+        try:
+            metadata = tuple(context.invocation_metadata() or ())
+            caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
+            if not caller.roles & set(roles or (Role.CALLER,)):
+                raise NotPermitted(Reason.ROLE_MISSING)
+            policy = self._policies.policy_for(self._identities.policy_name(caller.tenant))
+            left = context.time_remaining()
+            deadline = Deadline.after(policy.limits.max_seconds)
+            traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
+            yield Call(caller, policy, deadline if left is None else deadline.sooner(left), traceparent)
+        except Exception as failure:
+            await abort(context, failure)
+
+    async def _analysis(self, call: Call, method: Method, request: pb.AnalyzeImageRequest) -> pb.Analysis:
+        made = [event async for event in self._events(call, method, request)]
+        return translate.analysis(_last(made), call.policy)
+
+    async def _stream(
+        self, call: Call, request: pb.StreamAnalyzeImageRequest
+    ) -> AsyncIterator[pb.StreamAnalyzeImageResponse]:
+        """Events as they are released; a repeated request_id gets the events of the first call."""
+        released: asyncio.Queue[pb.StreamAnalyzeImageResponse | None] = asyncio.Queue()
+
+        async def make() -> Released:
+            made = []
+            async for event in self._events(call, Method.STREAM_ANALYZE_IMAGE, request):
+                made.append(translate.event(event, call.policy))
+                released.put_nowait(made[-1])
+            return tuple(made)
+
+        run = asyncio.ensure_future(self._once(call, request, make))
+        run.add_done_callback(lambda _: released.put_nowait(None))
+        sent = 0
+        try:
+            while (event := await released.get()) is not None:
+                sent += 1
+                yield event
+            for event in (await run)[sent:]:
+                yield event
+        finally:
+            run.cancel()  # the caller left: nothing more is made
+
+    async def _events(self, call: Call, method: Method, request: AnalyzeRequest) -> AsyncIterator[Event]:
+        question = translate.question(request.query, call.policy)
+        guard_request = _guard_request(call, method, request, want_image=request.include_redacted_image)
+        async with aclosing(self._pipeline.analyze(guard_request, question)) as events:
+            async for event in events:
+                yield event
+
+    async def _once(self, call: Call, request: Identified, make: Callable[[], Awaitable[Made]]) -> Made:
+        """What `make` gives, or what it gave for the same request_id before."""
+        name = translate.request_id(request.request_id)
+        digest = self._key.digest(
+            Purpose.PAYLOAD, type(request).__name__, request.SerializeToString(deterministic=True)
+        )
+        return await self._replays.once(call.caller, name, digest, make)
+
+
+def _guard_request(call: Call, method: Method, request: Identified, *, want_image: bool) -> GuardRequest:
+    return GuardRequest(
+        caller=call.caller,
+        policy=call.policy,
+        raw=RawImage(request.document.content, request.document.media_type),
+        deadline=call.deadline,
+        method=method,
+        name=request.request_id,
+        parent=parse_traceparent(call.traceparent),
+        want_image=want_image,
+    )
+
+
+def _check_size(request: Message) -> None:
+    """Raise Overloaded(MESSAGE_TOO_LARGE) for a message that gRPC took and the service does not."""
+    if request.ByteSize() > RECEIVE_LIMIT:
+        raise Overloaded(Reason.MESSAGE_TOO_LARGE, limit_bytes=RECEIVE_LIMIT)
+
+
+def _size(made: Message | Released) -> int:
+    """Bytes of a released output."""
+    return sum(item.ByteSize() for item in made) if isinstance(made, tuple) else made.ByteSize()
+
+
+def _last(events: Sequence[Event]) -> Answer:
+    """The end of an answer, without which there was none."""
+    if not events or not isinstance(events[-1], Answer):
+        raise Internal(Reason.INTERNAL)
+    return events[-1]
+
+
+async def _assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy) -> pb.AnalyzeImageRequest:
+    """The request that an upload spells. Raises InvalidInput when it is not one header and the bytes it announced."""
+    header: pb.UploadHeader | None = None
+    content = bytearray()
+    async for part in parts:
+        if part.WhichOneof("part") == "header" and header is None:
+            header = part.header
+            if not 0 < header.content_bytes <= policy.limits.max_bytes:
+                raise InvalidInput(Reason.BYTES_TOO_LARGE, limit_bytes=policy.limits.max_bytes)
+        elif part.WhichOneof("part") == "chunk" and header is not None and len(part.chunk) <= MAX_CHUNK:
+            content += part.chunk
+            if len(content) > header.content_bytes:
+                raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
+        else:
+            raise InvalidInput(Reason.FIELD_INVALID, field="part")
+    if header is None or len(content) != header.content_bytes:
+        raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
+    return pb.AnalyzeImageRequest(
+        request_id=header.request_id,
+        document=pb.Document(media_type=header.media_type, content=bytes(content)),
+        query=header.query,
+        include_redacted_image=header.include_redacted_image,
+    )

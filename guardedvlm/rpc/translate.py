@@ -1,0 +1,133 @@
+"""Between protobuf messages and the guard's values. Decides nothing; refuses what has no meaning (FIELD_INVALID)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from google.protobuf.duration_pb2 import Duration
+
+from guardedvlm.audit.facts import Stage
+from guardedvlm.core.clearance import Turn
+from guardedvlm.core.finding import Kind, Region
+from guardedvlm.core.ports import FinishReason, Sampling
+from guardedvlm.core.region import Box
+from guardedvlm.errors import InvalidInput, Reason
+from guardedvlm.guard.outcome import Answer, PageOutcome, Redaction
+from guardedvlm.guard.pipeline import Event, Question
+from guardedvlm.policy.model import Policy
+from guardedvlm.v1 import guard_pb2 as pb
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{0,64}\Z")
+
+_FINISH = {
+    FinishReason.STOP: pb.FINISH_REASON_STOP,
+    FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
+    FinishReason.CANNOT_TELL: pb.FINISH_REASON_CANNOT_TELL,
+}
+
+
+def request_id(text: str) -> str:
+    """The id when it is well-formed. Raises InvalidInput(FIELD_INVALID)."""
+    if not REQUEST_ID.match(text):
+        raise InvalidInput(Reason.FIELD_INVALID, field="request_id")
+    return text
+
+
+def question(query: pb.Query, policy: Policy) -> Question:
+    """The question with its sampling inside the policy's limits. Raises InvalidInput(FIELD_INVALID)."""
+    if query.max_tokens < 0:
+        raise InvalidInput(Reason.FIELD_INVALID, field="query.max_tokens")
+    if not 0 <= query.temperature <= 2:
+        raise InvalidInput(Reason.FIELD_INVALID, field="query.temperature")
+    if not 0 <= query.top_p <= 1:
+        raise InvalidInput(Reason.FIELD_INVALID, field="query.top_p")
+    return Question(
+        text=query.question,
+        history=tuple(Turn(turn.question, turn.answer) for turn in query.history),
+        schema=query.answer_schema,
+        sampling=Sampling(
+            max_tokens=min(query.max_tokens or policy.say.max_tokens, policy.say.max_tokens),
+            temperature=query.temperature,
+            top_p=query.top_p or 1.0,
+            seed=query.seed,
+        ),
+    )
+
+
+def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
+    """The message for a finished answer."""
+    return pb.Analysis(
+        answer=answer.text,
+        finish_reason=_FINISH[answer.finish],
+        redaction=redaction(answer.redaction, policy),
+        evidence=[pb.Evidence(box=_box(item.box), score=item.score) for item in answer.evidence],
+        screening=pb.Screening(edits=_counts(answer.edits), modified=bool(answer.edits)),
+        usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
+        model=answer.model,
+        audit_id=answer.redaction.audit_id,
+        stage_times=_times(answer.times),
+    )
+
+
+def event(released: Event, policy: Policy) -> pb.StreamAnalyzeImageResponse:
+    """The message for one event of a streamed answer."""
+    if isinstance(released, str):
+        return pb.StreamAnalyzeImageResponse(text=released)
+    if isinstance(released, Redaction):
+        return pb.StreamAnalyzeImageResponse(redaction=redaction(released, policy))
+    return pb.StreamAnalyzeImageResponse(done=analysis(released, policy))
+
+
+def redaction(found: Redaction, policy: Policy) -> pb.Redaction:
+    """The message for what was hidden; boxes only where the policy gives them out."""
+    return pb.Redaction(
+        pages=[_page(page, policy) for page in found.pages],
+        policy_digest=found.policy_digest,
+        stage_times=_times(found.times),
+    )
+
+
+def _page(page: PageOutcome, policy: Policy) -> pb.RedactedPage:
+    return pb.RedactedPage(
+        page_index=page.index,
+        width=page.size.width,
+        height=page.size.height,
+        regions=[_region(region, policy) for region in page.regions],
+        counts=_counts(page.counts()),
+        verification=pb.Verification(
+            passes=page.passes,
+            residuals=_counts(page.residuals),
+            width=page.verified.width,
+            height=page.verified.height,
+        ),
+        media_type="image/png" if page.png else "",
+        content=page.png,
+    )
+
+
+def _region(region: Region, policy: Policy) -> pb.Region:
+    return pb.Region(
+        kind=region.kind,
+        box=_box(region.box) if policy.say.boxes else None,
+        score=region.score,
+        detector=region.detector,
+        action=region.action,
+        page_index=region.page,
+        label=region.label,
+    )
+
+
+def _box(box: Box) -> pb.Box:
+    return pb.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1)
+
+
+def _counts(counts: Mapping[Kind, int]) -> list[pb.KindCount]:
+    return [pb.KindCount(kind=kind, count=count) for kind, count in sorted(counts.items())]
+
+
+def _times(times: Mapping[Stage, int]) -> list[pb.StageTime]:
+    return [
+        pb.StageTime(stage=stage, duration=Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000))
+        for stage, ms in times.items()
+    ]
