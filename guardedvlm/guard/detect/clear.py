@@ -9,6 +9,7 @@ A word is visible or hidden as a whole: where inside a word a character stands i
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -260,14 +261,21 @@ def _runs(positions: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _whole(line: TextLine, kind: Kind) -> Finding:
-    return Finding(kind, line.box, 1.0, DETECTOR, quad=line.quad, secret=line.text)
+    """One finding over a line and whatever of its words reaches out of it."""
+    return Finding(kind, _around([line.box, *_boxes(line.words)]), 1.0, DETECTOR, quad=line.quad, secret=line.text)
 
 
 def _joined(words: Sequence[Word], kind: Kind) -> Finding:
     """One finding over adjacent words: from the start of the first to the end of the last."""
-    box = words[0].box
-    for word in words[1:]:
-        box = box.union(word.box)
     first, last = words[0].quad, words[-1].quad
     quad: Quad | None = (first[0], last[1], last[2], first[3]) if first and last else None
-    return Finding(kind, box, 1.0, DETECTOR, quad=quad, secret=" ".join(word.text for word in words))
+    secret = " ".join(word.text for word in words)
+    return Finding(kind, _around(_boxes(words)), 1.0, DETECTOR, quad=quad, secret=secret)
+
+
+def _boxes(words: Iterable[Word]) -> list[Box]:
+    return [word.box for word in words]
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    return functools.reduce(Box.union, boxes)

@@ -65,35 +65,31 @@ def fill_of(finding: Finding, visible: Sequence[Word], size: Size) -> Fill:
     if finding.box.clipped(size) is None:
         raise Refused(Reason.DETECTOR_FAILED, stage="redact")
     quad = shape(finding)
-    height = text_height(quad)
     if finding.kind in VISUAL_KINDS:
         return Fill(finding, grown(quad, LEAST_MARGIN, LEAST_MARGIN))
-    margin = max(float(LEAST_MARGIN), MARGIN_SHARE * height)
-    with_margin = grown(quad, margin, margin)
-    return Fill(finding, _lengthened(with_margin, height, [shape(word) for word in visible], size))
+    return Fill(finding, _lengthened(quad, max(float(LEAST_MARGIN), MARGIN_SHARE * text_height(quad)), visible, size))
 
 
-def _lengthened(quad: Quad, height: float, visible: Sequence[Quad], size: Size) -> Quad:
-    """`quad` lengthened to a multiple of the step: at the end of the text first, what finds no room there at its start.
+def _lengthened(quad: Quad, margin: float, visible: Sequence[Word], size: Size) -> Quad:
+    """`quad` with its margin, lengthened to a multiple of the step: at the end of its text first, then at its start.
 
     It never covers a visible word on this account, so beside one the length may stay between two steps.
     """
-    length = text_length(quad)
+    words = [shape(word) for word in visible]
+    height, length = text_height(quad), text_length(quad) + 2 * margin
     missing = math.ceil(length / (LENGTH_STEP * height)) * LENGTH_STEP * height - length
-    ahead = next(
-        (
-            more
-            for more in _shrinking(missing, height)
-            if _is_free(quad, grown(quad, 0, 0, forward=more), visible, size)
-        ),
-        0.0,
-    )
-    longer = grown(quad, 0, 0, forward=ahead)
+    ahead = 0.0
+    filled = grown(quad, margin, margin)
+    for more in _shrinking(missing, height):
+        longer = grown(quad, margin, margin, forward=more)
+        if _is_free(filled, longer, words, size):
+            ahead, filled = more, longer
+            break
     for more in _shrinking(missing - ahead, height):
-        both = grown(quad, 0, 0, forward=ahead, backward=more)
-        if _is_free(longer, both, visible, size):
-            return both
-    return longer
+        longer = grown(quad, margin, margin, forward=ahead, backward=more)
+        if _is_free(filled, longer, words, size):
+            return longer
+    return filled
 
 
 def _shrinking(length: float, height: float) -> Iterator[float]:
