@@ -22,7 +22,7 @@ from guardedvlm.policy.yaml_tree import Fault, Tree, Where, read_tree
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES = 256 * 1024
-"""A policy of ours has 5 KB, a tenants file of 1,000 callers about 200 KB. PyYAML reads 256 KiB in about 2 s."""
+"""A policy of ours has 5 KB, a tenants file of 1,000 callers about 200 KB. PyYAML reads 20,000 keys in about 3 s."""
 
 Problems: TypeAlias = tuple[ConfigurationError, ...]
 """All that is wrong with a document, by line; never empty where it stands for one."""

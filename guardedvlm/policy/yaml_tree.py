@@ -23,6 +23,8 @@ Where: TypeAlias = tuple[str | int, ...]
 
 MAX_DEPTH = 16
 """Levels of nesting; our files have four. Bounds the recursion here and in every reader of the tree."""
+MAX_FAULTS = 100
+"""After so many faults the rest of a file is not read: it is not the file that was meant."""
 SHOWN_CHARS = 40
 """Characters of a key or a word that an explanation repeats."""
 
@@ -109,12 +111,14 @@ class _Builder:
 
     def _next(self) -> yaml.Event:
         event = next(self._events)
-        if event.start_mark is not None:  # PyYAML's own events always carry one
-            self.line = event.start_mark.line + 1
+        assert event.start_mark is not None  # as every event has that PyYAML's parser makes
+        self.line = event.start_mark.line + 1
         return event
 
     def _fault(self, explanation: str, line: int | None = None) -> None:
         self._faults.append(Fault(line or self.line, explanation))
+        if len(self._faults) == MAX_FAULTS:
+            raise _Abandoned
 
     def _value(self, event: yaml.Event, where: Where, depth: int) -> Value:
         self.lines.setdefault(where, self.line)

@@ -113,7 +113,6 @@ class Identities:
         """Take a valid document; `load` and `parse` make one."""
         self._document = document
         self._key = key
-        self._callers: dict[str, Caller] = {}
         self._by_san: dict[str, Caller] = {}
         self._by_token: list[tuple[str, Caller]] = []
         for entry in document.value.callers:

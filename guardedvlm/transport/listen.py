@@ -42,25 +42,21 @@ def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredenti
     Without `credentials` the address is served in clear text: for the loopback interface, sockets and health alone.
     Raises ConfigurationError: SETTINGS_INVALID for what is no address, PORT_TAKEN when it cannot be bound.
     """
-    wanted = _port(address)
+    _refuse_other_than_address(address)
     try:
         bound = (
             server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
         )
     except RuntimeError:
         raise ConfigurationError(Reason.PORT_TAKEN, place=address) from None
-    if wanted and bound != wanted:
-        raise ConfigurationError(Reason.PORT_TAKEN, place=address)
     return int(bound)
 
 
-def _port(address: str) -> int:
-    """The port that `address` names; 0 for any port and for a socket."""
+def _refuse_other_than_address(address: str) -> None:
     if address.startswith("unix:") and len(address) > len("unix:"):
-        return 0
+        return
     found = _HOST_PORT.match(address)
     # gRPC binds 127.0.0.1:99999 as port 34463 and says nothing.
     if found is None or int(found[2]) > MAX_PORT:
         explanation = "must be HOST:PORT or unix:PATH, with a port up to 65535"
         raise ConfigurationError(Reason.SETTINGS_INVALID, place=ascii(address[:80]), explanation=explanation)
-    return int(found[2])

@@ -97,7 +97,6 @@ async def abort(context: grpc.aio.ServicerContext, error: BaseException) -> NoRe
     """End the call of a grpc.aio servicer with `error`."""
     status = rich_status(error)
     await context.abort(status.code, status.details, status.trailing_metadata)
-    raise AssertionError  # abort raises
 
 
 def error_from_rpc(

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from guardedvlm.policy.yaml_tree import MAX_DEPTH, SHOWN_CHARS, Fault, Tree, quoted, read_tree
+from guardedvlm.policy.yaml_tree import MAX_DEPTH, MAX_FAULTS, SHOWN_CHARS, Fault, Tree, quoted, read_tree
 
 
 def faults(text: str) -> list[tuple[int, str]]:
@@ -117,6 +117,11 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
     begun = time.perf_counter()
     assert faults("l0: &l0 [x]\n" + levels)
     assert time.perf_counter() - begun < 1
+
+
+def test_a_file_full_of_faults_is_given_up() -> None:
+    assert len(faults("a: 1\n" * 10_000)) == MAX_FAULTS
+    assert len(faults("a: [" + "x, " * 10_000 + "]")) == MAX_FAULTS
 
 
 def test_quotations_are_short_and_on_one_line() -> None:

@@ -244,7 +244,8 @@ def info_status(code: int = 9, **fields: object) -> list[tuple[str, bytes]]:
 
 class TestFromAStranger:
     def test_the_wellformed_one_is_understood(self) -> None:
-        assert error_from_rpc(strange(9, info_status())).reason is Reason.RESIDUAL_FOUND
+        sent = [("x-other-bin", b"x"), *info_status()]
+        assert error_from_rpc(strange(9, sent)).reason is Reason.RESIDUAL_FOUND
 
     @pytest.mark.parametrize(
         "metadata",
