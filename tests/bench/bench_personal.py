@@ -172,7 +172,7 @@ def role(text: str, key: dict[str, str]) -> str:
     """What a line of a receipt is by its key: address, company, date, total, or other."""
     solid = squeezed(text)
     for name in ("address", "company"):
-        if len(solid) >= 4 and solid in squeezed(key.get(name, "")):
+        if len(solid) >= 4 and not solid.isdigit() and solid in squeezed(key.get(name, "")):
             return name
     for name in ("date", "total"):
         value = squeezed(key.get(name, ""))

@@ -9,38 +9,38 @@ from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal.view import View
 
 _WORD = r"[A-ZÀ-Þ0-9][\w'.-]*"
-_NUMBER = r"\d{1,6}(?:\s?[-/&]\s?\d{1,5})?[A-Za-z]?"
-_NO = rf"(?:(?:No|Lot|Unit|Blk|Block|#)\b\.?:?\s?)?{_NUMBER}"
+_NUMBER = r"\d{1,6}(?: ?[-/&] ?\d{1,5})?[A-Za-z]?"
+_NO = rf"(?:(?:No|Lot|Unit|Blk|Block|#)\b\.?:? ?)?{_NUMBER}"
 
 _US_STREET = (
     r"(?:street|st|avenue|ave|av|road|rd|boulevard|blvd|drive|dr|lane|ln|court|ct|place|pl|square|sq|terrace|ter|circle|cir|"
     r"highway|hwy|parkway|pkwy|way|trail|trl|crescent|cres|close|mews|gardens|grove|row|walk|alley|plaza|loop|run|pike|route|"
     r"streets|green|hill|park|common|quay|wharf|broadway|freeway|expressway|turnpike|crossing|landing|glen|ridge)"
 )
-_ROOM = r"(?:,?\s{1,2}(?:apt|apartment|suite|ste|unit|room|rm|floor|fl|#)\b\.?\s?#?\s?[\w-]{1,6})"
-_DIRECTION = r"(?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?\s)?"
+_ROOM = r"(?:,? {1,2}(?:apt|apartment|suite|ste|unit|room|rm|floor|fl|#)\b\.? ?#? ?[\w-]{1,6})"
+_DIRECTION = r"(?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?"
 
 _STREETS = (
     # 12 Main Street, Apt. 4
-    rf"(?<![\w.,])(?:{_NUMBER}),?\s{_DIRECTION}(?:[\w'.-]+\s){{1,4}}?{_US_STREET}\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{_ROOM}?",
+    rf"(?<![\w.,])(?:{_NUMBER}),? {_DIRECTION}(?:[\w'.-]+ ){{1,4}}?{_US_STREET}\b\.?(?: (?:N|S|E|W|NE|NW|SE|SW)\b)?{_ROOM}?",
     # Hauptstraße 12a; Puruntie 82; Koskikatu 25; Storgatan 5; Keizersgracht 12
-    r"(?<!\w)(?:[\w-]+\s)?[\w-]*(?:straße|strasse|strase|str\.|weg|platz|allee|gasse|ring|damm|ufer|chaussee|katu|tie|gatan|gata|"
-    r"vägen|vegen|vej|gade|straat|laan|gracht|plein|utca|ulica|ulice|tänav|väg|allé)\s?,?\s?\d{1,4}\s?[a-zA-Z]?\b",
+    r"(?<!\w)(?:[\w-]+ )?[\w-]*(?:straße|strasse|strase|str\.|weg|platz|allee|gasse|ring|damm|ufer|chaussee|katu|tie|gatan|gata|"
+    r"vägen|vegen|vej|gade|straat|laan|gracht|plein|utca|ulica|ulice|tänav|väg|allé) ?,? ?\d{1,4} ?[a-zA-Z]?\b",
     # 12 bis, rue de la Paix
-    rf"(?<![\w.,]){_NUMBER}(?:\s?(?:bis|ter|quater))?,?\s(?:rue|avenue|av\.|boulevard|bd\.?|place|chemin|allée|allee|impasse|quai|cours|"
-    r"route|square|passage|villa|faubourg)\s(?:(?:de|du|des|la|le|les|l'|d')\s?)*[\w'-]+(?:\s[A-ZÀ-Þ][\w'-]+){0,3}",
+    rf"(?<![\w.,]){_NUMBER}(?: ?(?:bis|ter|quater))?,? (?:rue|avenue|av\.|boulevard|bd\.?|place|chemin|allée|allee|impasse|quai|cours|"
+    r"route|square|passage|villa|faubourg) (?:(?:de|du|des|la|le|les|l'|d') ?)*[\w'-]+(?: [A-ZÀ-Þ][\w'-]+){0,3}",
     # Calle Mayor 5; Via Roma, 12; Rua do Arenque 1634; Jalan Sagu 18; ul. Dluga 5; u. 15.
     r"(?<!\w)(?:calle|c/|avda\.?|avenida|plaza|pza\.?|paseo|p\.º|camino|ronda|carretera|ctra\.?|travesía|rúa|carrer|via|viale|piazza|corso|"
-    r"rua|travessa|ul\.|ulica|str\.|strada|jalan|jln\.?|lorong|lrg\.?|persiaran|lebuh|lebuhraya|lingkaran|tingkat|jl\.)\s?"
-    r"(?:[\w'.&/-]+,?\s?){1,6}?\d{1,5}(?:/\d{1,4})?[A-Za-z]?\b",
+    r"rua|travessa|ul\.|ulica|str\.|strada|jalan|jln\.?|lorong|lrg\.?|persiaran|lebuh|lebuhraya|lingkaran|tingkat|jl\.) ?"
+    r"(?:[\w'.&/-]+,? ?){1,6}?\d{1,5}(?:/\d{1,4})?[A-Za-z]?\b",
     # Malaysian parts without a number of their own
-    r"(?<!\w)(?:jalan|jln|lorong|taman|tmn|persiaran|lebuh|bandar|kampung|kg|kawasan|seksyen|desa|bukit|wisma|menara|plaza|pusat|medan|lot|"
-    r"batu)\b\.?\s(?:[\w'./&-]+\s?){1,5}",
+    r"(?<![^\W\d_])(?:jalan|jln|lorong|taman|tmn|persiaran|lebuh|bandar|kampung|kg|kawasan|seksyen|desa|bukit|wisma|menara|plaza|pusat|medan|lot|"
+    r"batu)\b\.? (?:[\w'./&-]+ ?){1,5}",
     # P.O. Box, military post
-    r"(?<!\w)(?:p\.?\s?o\.?\s?box|post\s?office\s?box|postfach|boîte\spostale|b\.?p\.?|apartado(?:\sde\scorreos)?|apdo\.?|peti\ssurat)\s?:?\s?\d[\d\s]{0,8}\d?",
-    r"(?<!\w)(?:psc|cmr|unit)\s\d{3,5},?\sbox\s\d{1,5}|(?<!\w)(?:apo|fpo|dpo)\s?,?\s(?:aa|ae|ap)\s?\d{5}",
-    r"(?<!\w)(?:apt|apartment|suite|ste|lot|unit|blk|block|flat)\b\.?\s?#?\s?(?=[\w-]*\d)[\w-]{1,8}",
-    r"(?<!\w)no\.?\s?\d{1,5}[A-Za-z]?(?:\s?[,&-]\s?\d{1,5})*,\s?(?=[A-Za-z])[^\n,]{3,40}",
+    r"(?<!\w)(?:p\.? ?o\.? ?box|post ?office ?box|postfach|boîte postale|b\.?p\.?(?= )|apartado(?: de correos)?|apdo\.?|peti surat) ?:? ?\d[\d ]{0,8}\d?",
+    r"(?<!\w)(?:psc|cmr|unit) \d{3,5},? box \d{1,5}|(?<!\w)(?:apo|fpo|dpo) ?,? (?:aa|ae|ap) ?\d{5}",
+    r"(?<!\w)(?:apt|apartment|suite|ste|lot|unit|blk|block|flat)\b\.? ?#? ?(?=[\w-]*\d)[\w-]{1,8}",
+    r"(?<!\w)no\.? ?\d{1,5}[A-Za-z]?(?: ?[,&-] ?\d{1,5})*, ?(?=[A-Za-z])[^\n,]{3,40}",
 )
 _STATE = (
     r"A[KLRZAEP]|C[AOT]|D[CE]|F[LM]|G[AU]|HI|I[ADLN]|K[SY]|LA|M[ADEHINOPST]|N[CDEHJMVY]|O[HKR]|P[ARW]|RI|S[CD]|T[NX]|UT|"
@@ -48,22 +48,22 @@ _STATE = (
 )
 _POSTAL = (
     # Springfield, IL 62704-1234
-    rf"(?:[A-Z][\w'.-]*\s?){{1,3}},?\s(?:{_STATE})\.?,?\s\d{{5}}(?:-\d{{4}})?\b",
-    rf"\b(?:{_STATE})\s\d{{5}}(?:-\d{{4}})?\b",
-    rf"(?<![\w.])(?:[A-Z][a-zA-Z'.-]+\s){{0,2}}[A-Z][a-zA-Z'.-]+,\s(?:{_STATE})\b(?!\.\w)",
+    rf"(?:[A-Z][\w'.-]* ?){{1,3}},? (?:{_STATE})\.?,? \d{{5}}(?:-\d{{4}})?\b",
+    rf"\b(?:{_STATE}) \d{{5}}(?:-\d{{4}})?\b",
+    rf"(?<![\w.])(?:[A-Z][a-zA-Z'.-]+ ){{0,2}}[A-Z][a-zA-Z'.-]+, (?:{_STATE})\b(?!\.\w)",
     # UK, Canada, Netherlands
-    r"\b[A-Z]{1,2}\d[A-Z\d]?\s\d[ABD-HJLNP-UW-Z]{2}\b",
-    r"\b[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z]\s\d[ABCEGHJ-NPRSTV-Z]\d\b",
-    r"\b[1-9]\d{3}\s[A-Z]{2}\b(?=\s[A-Z][a-z])",
+    r"\b[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}\b",
+    r"\b[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z] \d[ABCEGHJ-NPRSTV-Z]\d\b",
+    r"\b[1-9]\d{3} [A-Z]{2}\b(?= [A-Z][a-z])",
     # 10115 Berlin; 81100 JOHOR BAHRU; F-75001 Paris; 394 13 Stockholm
-    r"(?<![\w.,/-])(?:[A-Z]{1,3}-)?\d{5},?\s?(?!(?:USD|EUR|GBP|RM|PCS|KG)\b)[A-ZÀ-Þ][A-Za-zÀ-ž'-]{2,}(?:\s[A-ZÀ-Þ][A-Za-zÀ-ž'-]+){0,3}",
+    r"(?<![\w.,/-])(?:[A-Z]{1,3}-)?\d{5},? ?(?!(?:USD|EUR|GBP|RM|PCS|KG)\b)[A-ZÀ-Þ][A-Za-zÀ-ž'-]{2,}(?: [A-ZÀ-Þ][A-Za-zÀ-ž'-]+){0,3}",
 )
 _ZIP_LABELLED = re.compile(
-    r"\b(?:zip|zip\s?code|postal\s?code|postcode|plz|code\spostal)\b\W{0,3}(?:is\s|of\s)?([A-Z\d][A-Z\d -]{2,9}\d[A-Z]{0,2}|\d{3,6})",
+    r"\b(?:zip|zip ?code|postal ?code|postcode|plz|code postal)\b\W{0,3}(?:is |of )?([A-Z\d][A-Z\d -]{2,9}\d[A-Z]{0,2}|\d{3,6})",
     re.IGNORECASE,
 )
 _FOUR_DIGIT_TOWN = re.compile(
-    r"(?<![\w.,/-])(?:(?:A|CH|B|L|DK|N)-\d{4}|\d{4}(?=\s[A-ZÀ-Þ][a-zà-ž]{2,}(?:,|$|\n)))\s?[A-ZÀ-Þ][A-Za-zÀ-ž'-]{2,}",
+    r"(?<![\w.,/-])(?:(?:A|CH|B|L|DK|N)-\d{4}|\d{4}(?= [A-ZÀ-Þ][a-zà-ž]{2,}(?:,|$|\n))) ?[A-ZÀ-Þ][A-Za-zÀ-ž'-]{2,}",
     re.MULTILINE,
 )
 
@@ -90,3 +90,24 @@ def addresses(view: View) -> Iterator[Span]:
 def _plausible(text: str) -> bool:
     letters = sum(c.isalpha() for c in text)
     return "\n" not in text.strip() and (letters >= LEAST_LETTERS or any(c.isdigit() for c in text))
+
+
+MAX_BLOCK_LINES = 5
+"""Lines of a postal address below its street: room, town, state, country, code."""
+_BLOCK_END = re.compile(r"(?<!\d)\d{4,6}(?:-\d{3,4})?\W*$|(?<![A-Z])[A-Z]{2} \d{4,5}")
+
+
+def address_blocks(view: View) -> Iterator[Span]:
+    """Lines of running text between a street and the postal code some lines below, whatever towns they name."""
+    lines = [(m.start(), m.end()) for m in re.finditer(r"[^\n]+", view.text)]
+    streets = [(m.start(), m.end()) for p, name in _PATTERNS if name == "pattern/street" for m in p.finditer(view.text)]
+    for index, (start, end) in enumerate(lines):
+        if not any(s < end and start < e for s, e in streets):
+            continue
+        block = lines[index + 1 : index + 1 + MAX_BLOCK_LINES]
+        short = [i for i, (s, e) in enumerate(block) if len(view.text[s:e].split()) > 4]
+        block = block[: short[0]] if short else block
+        last = max((i for i, (s, e) in enumerate(block) if _BLOCK_END.search(view.text[s:e])), default=-1)
+        for s, e in block[: last + 1]:
+            if view.text[s:e].strip():
+                yield view.span(s, e, Kind.ADDRESS, 0.6, "pattern/address-block")

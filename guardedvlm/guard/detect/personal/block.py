@@ -34,24 +34,29 @@ def _whole(cell: Cell, kind: Kind, name: str) -> Hit:
 
 def _addresses(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
     """The rest of lines that are mostly address, and the lines that continue them."""
-    found = {hit.line: hit.span for hit in hits if hit.span.kind is Kind.ADDRESS}
+    found: dict[int, Span] = {}
+    for hit in hits:
+        # A place that only the model named may stand in any line.
+        if hit.span.kind is Kind.ADDRESS and not hit.span.recognizer.startswith("presidio"):
+            found[hit.line] = max(hit.span, found.get(hit.line, hit.span), key=lambda s: s.end - s.start)
+    places = {hit.line for hit in hits if hit.span.kind is Kind.ADDRESS}
     for cell in layout.cells:
         span = found.get(cell.index)
         if span is None or span.end - span.start < LEAST_ADDRESS_SHARE * len(cell.text):
             continue
         yield _whole(cell, Kind.ADDRESS, "address-line")
-        for following in _continuation(layout, cell):
+        for following in _continuation(layout, cell, places):
             yield _whole(following, Kind.ADDRESS, "address-block")
         above = layout.above(cell, CLOSE)
         if above is not None and above.text.rstrip().endswith(",") and not _ends_block(above.text):
             yield _whole(above, Kind.ADDRESS, "address-block")
 
 
-def _continuation(layout: Layout, cell: Cell) -> Iterator[Cell]:
-    """Lines directly below an address line while commas lead on; then a last one of a town or state."""
+def _continuation(layout: Layout, cell: Cell, places: set[int]) -> Iterator[Cell]:
+    """Lines directly below an address line while commas lead on or a place is named."""
     current = cell
     for following in layout.column(cell, CLOSE):
-        leads_on = current.text.rstrip().endswith((",", "&", "-"))
+        leads_on = current.text.rstrip().endswith((",", "&", "-")) or following.index in places
         if not leads_on or _ends_block(following.text):
             return
         yield following
@@ -85,5 +90,5 @@ def _micr(layout: Layout) -> Iterator[Hit]:
         groups = [g for g in re.split(r"[^\w|]+", cell.text) if len(digits(g)) >= 3]
         solid = sum(c.isalnum() for c in cell.text)
         number = sum(c.isdigit() for c in cell.text)
-        if cell.y0 >= foot and len(groups) >= 2 and number >= LEAST_MICR_DIGITS and number >= 0.7 * solid:
+        if cell.y0 >= foot and len(groups) >= 2 and number >= LEAST_MICR_DIGITS and number >= 0.85 * solid:
             yield _whole(cell, Kind.ROUTING, "micr-line")

@@ -34,9 +34,24 @@ def emails(view: View) -> Iterator[Span]:
     if "@" not in view.text and "at" not in view.text.casefold():
         return
     for match in _EMAIL.finditer(view.text):
-        yield view.span(*match.span(), Kind.EMAIL, 0.95, "pattern/email")
-    for match in re.finditer(r"(?<!\S)@[A-Za-z0-9_.]{2,30}\b", view.text):
+        if _is_email(match[0]):
+            yield view.span(*match.span(), Kind.EMAIL, 0.95, "pattern/email")
+    for match in re.finditer(r"(?<!\S)@[A-Za-z][A-Za-z0-9_.]{2,29}\b", view.text):
         yield view.span(*match.span(), Kind.OTHER_ID, 0.6, "pattern/handle")
+
+
+def _is_email(text: str) -> bool:
+    """Prices are written with an @ too ("2 @ 5.00"): a host begins with a letter, and a spaced one has a dot."""
+    host = re.split(rf"{_AT}", text, maxsplit=1, flags=re.IGNORECASE)[-1]
+    if not re.match(r"[A-Za-zÀ-ž]|\d[\w-]*[A-Za-z]", host):
+        return False
+    spaced = re.search(r"\s@|@\s", text)
+    dotted = re.search(rf"{_DOT}[A-Za-z]{{2,}}", host, re.IGNORECASE)
+    return bool(dotted) or (not spaced and len(host) >= LEAST_HOST)
+
+
+LEAST_HOST = 4
+"""Letters of a host without a dot ("root@mailhost", or a dot that OCR lost)."""
 
 
 _TOP_LEVEL = (
@@ -81,11 +96,11 @@ def ip_addresses(view: View) -> Iterator[Span]:
 
 
 _PHONE = re.compile(
-    r"(?<![\w.,/-])(?:\+|00\s?)?\(?\+?\d[\d\s().\-/–]{5,22}\d(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w])",
+    r"(?<!\w)(?<!\d[.,/-])(?:\+ ?|00 ?)?\(?\+?\d[\d ().\-/]{5,22}\d(?: ?(?:x|ext\.?|extension) ?\d{1,6})?(?!\w)",
     re.IGNORECASE,
 )
 _NOT_PHONE = re.compile(
-    r"\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d{2}\b|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}\b|\d{1,6}[.]\d{2}\b(?!\d)"
+    r"(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d{2}|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|\d{1,6}[.]\d{2})(?![./-]?\d)"
 )
 """Dates and amounts are made of the same characters."""
 
@@ -109,7 +124,7 @@ def _phone(view: View, start: int, text: str, languages: tuple[str, ...]) -> Ite
 
 _GROUPED = re.compile(
     r"\(\d{2,5}\)\s?\d{2,4}(?:[\s-]\d{2,4}){1,3}|\+\d[\d\s().-]+|0\d{1,4}[\s/-]\d{2,4}(?:[\s-]\d{2,4}){1,3}|"
-    r"\d{3}[-. ]\d{3}[-. ]\d{4}|\d{3}[- ]\d{4}|\d{2}(?:[- ]\d{2}){3,4}|\d{2,3} \d{3} \d{3}"
+    r"\d{3}[-. ]\d{3}[-. ]\d{4}|\d{3}[- ]\d{4}|\d{2}(?:[-. ]\d{2}){3,4}|\d{2,3} \d{2,3} \d{3}(?: \d{4})?"
 )
 
 
@@ -120,8 +135,8 @@ def _is_valid(text: str, languages: tuple[str, ...]) -> bool:
     for region in (None,) if international else tuple(regions):
         try:
             if phonenumbers.is_valid_number(phonenumbers.parse(plain, region)):
-                # A bare run of digits is valid in some plan too often: unformatted numbers need a leading zero or plus.
-                return bool(international or text[0] in "0(" or re.search(r"\d[\s().\-/]+\d", text) or region == "US")
+                # A bare run of digits is valid in some plan too often: others than those with a leading zero need two gaps.
+                return bool(international or text[0] in "0(" or len(re.findall(r"\d[ ().\-/]+(?=\d)", text)) >= 2)
         except phonenumbers.NumberParseException:
             continue
     return False

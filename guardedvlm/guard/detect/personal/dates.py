@@ -63,7 +63,7 @@ _UNIT = r"(?:years?|yrs?|yr|months?|weeks?|days?|jahre?|jahrige?|ans?|anos?)"
 _AGE = re.compile(
     rf"\b(?P<a>\d{{1,3}})[\s-]{{0,2}}(?:{_UNIT})[\s-]{{0,2}}(?:old|alt|of\sage|d'age|de\sedad)\b"
     rf"|\b(?P<b>\d{{1,3}})[\s-]?(?:y\.?/?o\.?|yo|y/?o|yom|yof)\b"
-    rf"|\b(?:aged|age\sof|turn(?:ed|s)|im\salter\svon|alter|age\sis|age|agee?\sde|edad\sde)[\s:]{{1,2}}(?:about\s)?(?P<c>\d{{1,3}})\b(?!\s?[%$€.,/-]\d)"
+    rf"|\b(?:aged|age\sof|turn(?:ed|s)?|im\salter\svon|alter|age\sis|age|agee?\sde|edad\sde)[\s:]{{1,2}}(?:about\s)?(?P<c>\d{{1,3}})\b(?!\s?[%$€.,/-]\d)"
     rf"|\b(?P<d>\d{{1,3}})[\s-]?(?:jahrige[rns]?|jahre|year-old|years-old|ans|anos)\b"
     rf"|\b(?:i\sam|i'm|he\sis|she\sis|he's|she's|who\sis)\s(?P<e>\d{{1,3}})\b(?!\s?[%$€.,/:\w]|\s(?!and\b|years?\b|or\b|but\b))",
     re.IGNORECASE,

@@ -39,6 +39,8 @@ RULES: tuple[Rule, ...] = (
     mrz.mrz_lines, address.addresses, organizations.organizations, names.names, labelled.labelled_values,
 )  # fmt: skip
 """Every rule that needs nothing but the text."""
+FLOWING: tuple[Rule, ...] = (labelled.values_on_the_next_line, address.address_blocks)
+"""Rules for running text that lead from one line to the next; on a page its layout does that."""
 
 _LINES: TypeAdapter[tuple[TextLine, ...]] = TypeAdapter(tuple[TextLine, ...])
 _KNOWN: TypeAdapter[tuple[tuple[Kind, str], ...]] = TypeAdapter(tuple[tuple[Kind, str], ...])
@@ -66,7 +68,7 @@ class PersonalData:
         `languages` choose the telephone numbering plans that are tried beside the English-speaking ones.
         Raises Refused(DETECTOR_FAILED).
         """
-        return _guarded(lambda: resolve(self._spans(text, tuple(languages))))
+        return _guarded(lambda: resolve(self._spans(text, tuple(languages), RULES + FLOWING)))
 
     def page(
         self,
@@ -86,17 +88,17 @@ class PersonalData:
         def look() -> tuple[Finding, ...]:
             read = _LINES.validate_python(lines)
             page = Page(read, width, height)
-            return page.findings(lambda text: self._spans(text, tuple(languages)), _KNOWN.validate_python(known))
+            return page.findings(lambda text: self._spans(text, tuple(languages), RULES), _KNOWN.validate_python(known))
 
         return _guarded(look)
 
-    def _spans(self, text: str, languages: tuple[str, ...]) -> Iterator[Span]:
+    def _spans(self, text: str, languages: tuple[str, ...], rules: tuple[Rule, ...]) -> Iterator[Span]:
         if len(text) > MAX_CHARS:
             raise Refused(Reason.DETECTOR_FAILED, stage="personal", limit=MAX_CHARS)
         view = folded(text)
         if not view.text.strip():
             return
-        for rule in RULES:
+        for rule in rules:
             yield from rule(view)
         yield from contact.phones(view, languages)
         yield from contact.misread_phones(view, languages)

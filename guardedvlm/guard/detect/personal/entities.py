@@ -18,7 +18,8 @@ from typing import Any
 
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
-from guardedvlm.guard.detect.personal.names import is_plain, trim_person
+from guardedvlm.guard.detect.personal.lexicon import is_place
+from guardedvlm.guard.detect.personal.names import is_capital_name, trim_person
 from guardedvlm.guard.detect.personal.view import View
 from guardedvlm.reading.weights import package_folder, pinned_folder, tree_digest
 
@@ -149,11 +150,12 @@ def _spans(view: View, text: str, result: Any) -> Iterator[Span]:
             yield view.span(result.start, result.end, Kind.SSN, 0.9, f"check/{result.entity_type.lower()}")
         return
     for start, end in _lines(text, result.start, result.end):
+        found = trim_person(text, start, end)
+        if found is None or _is_heading(view.text, *found):
+            continue
         if kind is Kind.PERSON:
-            found = trim_person(text, start, end)
-            if found is not None:
-                yield view.span(*found, kind, result.score, "presidio/PERSON")
-        elif trim_person(text, start, end) is not None and not is_plain(text[start:end]):
+            yield view.span(*found, kind, result.score, "presidio/PERSON")
+        else:
             yield view.span(start, end, kind, result.score, f"presidio/{result.entity_type}")
 
 
@@ -164,6 +166,13 @@ def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         if solid:
             first = start + match.start() + match[0].index(solid)
             yield first, first + len(solid)
+
+
+def _is_heading(text: str, start: int, end: int) -> bool:
+    """Whether [start, end), written in capitals, is no name but goods or a heading; places are told by their names."""
+    part = text[start:end]
+    words = re.findall(r"[^\W\d_][^\W\d_'-]*", part)
+    return _is_upper(part) and not is_capital_name(words) and not any(map(is_place, words))
 
 
 def truecased(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from guardedvlm.core.finding import Kind, Span
+from guardedvlm.guard.detect.personal.labels import find_labels
 from guardedvlm.guard.detect.personal.lexicon import fold
 from guardedvlm.guard.detect.personal.view import View, folded, without_spaces
 
@@ -45,7 +46,7 @@ def name_spans(view: View, parts: Sequence[str], recognizer: str) -> Iterator[Sp
     """Words of `view` that are one of the parts of a name, alone, joined with others, or with one letter misread."""
     for match in re.finditer(r"[^\W_][^\s,;:/()]*", view.text):
         word = fold(match[0])
-        if any(_is_part(word, part) for part in parts):
+        if any(_is_part(word, part) for part in parts) and not find_labels(match[0]):
             yield view.span(*match.span(), Kind.PERSON, KNOWN_SCORE, recognizer)
 
 

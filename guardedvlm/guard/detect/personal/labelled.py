@@ -11,15 +11,12 @@ from itertools import pairwise
 
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal.labels import Label, find_labels, join
-from guardedvlm.guard.detect.personal.lexicon import is_common_word
 from guardedvlm.guard.detect.personal.values import trimmed_value
 from guardedvlm.guard.detect.personal.view import View
 
 _COLON = re.compile(r"\s{0,3}(?:#\s?)?[:=]+\s{0,4}|\s?#\s?(?=\w)")
 _COPULA = re.compile(r"\s(?:is|was|are|ist|lautet|est|es|of)\s(?:called\s)?", re.IGNORECASE)
 _NONE = re.compile(r"[\s.]{1,3}")
-COPULA_KINDS = frozenset({Kind.PERSON, Kind.DATE_OF_BIRTH, Kind.ADDRESS})
-"""Kinds whose value after "is" need not hold a digit."""
 MAX_VALUE_CHARS = 120
 
 
@@ -36,7 +33,6 @@ def labelled_values(view: View) -> Iterator[Span]:
                     offset + found[0], offset + found[1], label.kind, 0.85, f"form/{label.kind.value.lower()}"
                 )
         offset += len(line)
-    yield from _across_lines(view)
 
 
 def _value(line: str, label: Label, limit: int) -> tuple[int, int] | None:
@@ -60,7 +56,7 @@ def _end_before_label(line: str, start: int, limit: int) -> int:
     return limit if limit > start else len(line.rstrip("\n"))
 
 
-def _across_lines(view: View) -> Iterator[Span]:
+def values_on_the_next_line(view: View) -> Iterator[Span]:
     """A label alone on its line, its value alone on the next ("Name:\\nJane Doe"), in plain text without a layout."""
     lines, offset = [], 0
     for line in view.text.splitlines(keepends=True):
@@ -77,9 +73,3 @@ def _across_lines(view: View) -> Iterator[Span]:
             kind = labels[0].kind
             if found is not None and kind is not None and labels[0].start == 0:
                 yield view.span(start + found[0], start + found[1], kind, 0.75, f"form/{kind.value.lower()}")
-
-
-def is_plain(text: str) -> bool:
-    """Whether every word of `text` is a common word."""
-    words = re.findall(r"[^\W\d_]+", text)
-    return bool(words) and all(is_common_word(word) for word in words)

@@ -44,6 +44,12 @@ nevada hampshire jersey mexico carolina dakota ohio oklahoma oregon pennsylvania
 virginia washington wisconsin wyoming ontario quebec england scotland wales ireland france germany spain italy austria
 switzerland bavaria selangor johor penang houston dallas boston seattle miami atlanta philadelphia baltimore cleveland
 orlando austin portland manchester birmingham
+afghanistan algeria argentina australia bangladesh belgium bolivia brazil bulgaria cambodia cameroon canada chile china
+colombia croatia cuba cyprus denmark ecuador egypt estonia ethiopia finland ghana greece greenland guatemala haiti
+honduras hungary iceland india indonesia iran iraq israel jamaica japan jordan kenya korea kuwait latvia lebanon libya
+lithuania luxembourg malaysia malta morocco nepal netherlands nicaragua nigeria norway oman pakistan panama paraguay
+peru philippines poland portugal qatar romania russia senegal serbia singapore slovakia slovenia somalia sudan sweden
+syria taiwan tanzania thailand tunisia turkey uganda ukraine uruguay venezuela vietnam yemen zambia zimbabwe
 """
 _NOT_PLACES = frozenset(
     {"center", "central", "east", "eastern", "general", "north", "northwest", "pacific", "island", "south", "west"}
@@ -119,6 +125,11 @@ def _is_common(word: str) -> bool:
         return True
     share = max(sum(shares), LEAST_SHARE)
     return count >= (KNOWN_WORD if share < RARE_NAME_PERCENT else FREQUENT_WORD) and count / share >= WORD_TO_NAME
+
+
+def is_word(word: str) -> bool:
+    """Whether the frequency list has `word` at all, names included."""
+    return fold(word) in _frequencies()
 
 
 def is_common_word(word: str) -> bool:

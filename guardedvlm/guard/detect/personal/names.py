@@ -7,26 +7,28 @@ from collections.abc import Iterator
 
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal.labels import find_labels
-from guardedvlm.guard.detect.personal.lexicon import fold, is_common_word, is_given_name, is_place, is_surname
+from guardedvlm.guard.detect.personal.lexicon import fold, is_common_word, is_given_name, is_place, is_surname, is_word
 from guardedvlm.guard.detect.personal.view import View
 
 _CAPITALISED = r"[A-ZÀ-ÞŠŽŁ][\w'’-]*\.?"
 _PARTICLE = r"(?:(?:de|da|dos|del|der|den|van|von|zu|la|le|bin|binti|bte|al|el|ibn|y|d'|O') )*"
 _TITLE = (
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lord|Lady|Rev|Hon|Capt|Sgt|Nurse|Herr|Frau|Mme|Mlle|Monsieur|Madame|"
-    r"Señor|Señora|Sr|Sra|Srta|Don|Doña|Dato|Datuk|Encik|Puan|MR|MRS|MS|MISS|DR|PROF|HERR|FRAU|MME|SR|SRA)"
+    r"Señor|Señora|Sr(?=\.)|Sra|Srta|Don|Doña|Dato|Datuk|Encik|Puan|MR|MRS|MS|MISS|DR|PROF|HERR|FRAU|MME|SR(?=\.)|SRA)"
 )
 _TITLED = re.compile(rf"\b{_TITLE}\b\.? ?({_PARTICLE}{_CAPITALISED}(?: {_PARTICLE}{_CAPITALISED}){{0,3}})")
 _COMMA = re.compile(
     r"(?<![\w,])([A-ZÀ-Þ][A-Za-zÀ-ž'-]+(?: [A-ZÀ-Þ][A-Za-zÀ-ž'-]+)?) ?, ?([A-ZÀ-Þ][A-Za-zÀ-ž'-]+)((?: [A-ZÀ-Þ]\b\.?)?)(?!\w)"
 )
-_CARET = re.compile(r"(?<!\w)[A-Za-zÀ-ž'-]{2,}(?:\^[A-Za-zÀ-ž'. -]*){1,4}")
+_CARET = re.compile(r"(?<!\w)[A-Za-zÀ-ž'-]{2,}\^[A-Za-zÀ-ž'. -]{2,}(?:\^[A-Za-zÀ-ž'. -]*){0,3}")
 _RUN = re.compile(
     rf"(?<![\w.@/]){_CAPITALISED}(?: (?:bin|binti|bte|de|da|del|van|von|der|la|al|el)\b| {_CAPITALISED}){{1,4}}"
 )
 _CREDENTIALS = re.compile(
     rf"({_CAPITALISED}(?: {_CAPITALISED}){{1,3}}),? (?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|D\.?D\.?S|Esq|CPA|MBBS|FACR|PA-C|Jr|III?)\b"
 )
+_INITIAL = re.compile(r"(?<![\w.])([A-ZÀ-ÞŠŽŁ][\w'’-]{2,}) [A-Z]\b\.? ([A-ZÀ-ÞŠŽŁ][\w'’-]{2,})")
+_SINGLE = re.compile(r"(?<![\w.@/-])[A-ZÀ-Þ][a-zà-ž]{2,}(?![\w@/]|\.\w)")
 _JOINED = re.compile(r"(?<![\w@./])[A-ZÀ-Þ][A-Za-zÀ-ž]{6,29}(?![\w@])")
 LEAST_JOINED_PART = 3
 """Letters of each part of a joined name: shorter ones are found in many words."""
@@ -35,7 +37,7 @@ LEAST_JOINED_PART = 3
 def names(view: View) -> Iterator[Span]:
     """Names that their form or the census lists give away."""
     for match in _TITLED.finditer(view.text):
-        if not all(is_common_word(w) for w in match[1].split()) or match[1][:1].isupper():
+        if not any(c.isdigit() for c in match[1]) and not find_labels(match[1].split()[0]):
             yield view.span(*match.span(), Kind.PERSON, 0.85, "name/title")
     for match in _COMMA.finditer(view.text):
         if _is_comma_name(match[1], match[2]):
@@ -46,6 +48,10 @@ def names(view: View) -> Iterator[Span]:
         if not is_plain(match[1]):
             yield view.span(*match.span(1), Kind.PERSON, 0.8, "name/credentials")
     yield from _census_names(view)
+    yield from _single_names(view)
+    for match in _INITIAL.finditer(view.text):
+        if not any(is_common_word(w) or find_labels(w) for w in (match[1], match[2])):
+            yield view.span(*match.span(), Kind.PERSON, 0.7, "name/initial")
     for match in _JOINED.finditer(view.text):
         if is_joined_name(match[0]):
             yield view.span(*match.span(), Kind.PERSON, 0.7, "name/joined")
@@ -73,6 +79,17 @@ def _census_names(view: View) -> Iterator[Span]:
             first = last + 1
 
 
+def _single_names(view: View) -> Iterator[Span]:
+    """Given names alone, written with a capital and small letters: in capitals, products bear them as well."""
+    for match in _SINGLE.finditer(view.text):
+        word = match[0]
+        if is_frequent_given_name(word) and not is_place(word) and fold(word) not in _CALENDAR:
+            yield view.span(*match.span(), Kind.PERSON, 0.5, "name/given")
+
+
+_CALENDAR = frozenset({"april", "june", "august", "summer", "autumn", "easter", "sunday", "tuesday", "christmas"})
+
+
 _CONNECTORS = frozenset({"bin", "binti", "bte", "de", "da", "del", "van", "von", "der", "la", "al", "el"})
 
 
@@ -87,7 +104,12 @@ def _name_end(pieces: list[tuple[int, str]], first: int) -> int | None:
         initial = len(fold(piece)) == 1
         if initial or fold(piece) in _CONNECTORS:
             continue
-        if is_common_word(piece) or is_place(piece) or not fold(piece).replace("-", "").replace("'", "").isalpha():
+        if (
+            is_common_word(piece)
+            or is_place(piece)
+            or find_labels(piece)
+            or not fold(piece).replace("-", "").replace("'", "").isalpha()
+        ):
             break
         last = index
     return last if last > first else None
@@ -125,23 +147,35 @@ _EDGE = re.compile(r"^[\W_]+|[\W_]+$")
 
 
 def trim_person(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """[start, end) without labels and plain words at its edges, or None when nothing of a name is left.
+    """[start, end) without labels, small words and digits at its edges, or None when nothing of a name is left.
 
     What statistical recognisers return often has a label ("Patient John Doe") or a line's rest in it.
     """
-    words = [(m.start() + start, m.end() + start) for m in re.finditer(r"[^\s,;:/]+", text[start:end])]
+    words = [(m.start() + start, m.end() + start) for m in re.finditer(r"[^\s,;:/()]+", text[start:end])]
     while words and _is_edge(text[slice(*words[0])]):
         words.pop(0)
     while words and _is_edge(text[slice(*words[-1])]):
         words.pop()
-    if not words or not any(c.isalpha() for c in text[words[0][0] : words[-1][1]]):
+    solid = [_EDGE.sub("", text[slice(*word)]) for word in words]
+    if not any(len(word) > 1 for word in solid) or all(len(word) == 1 or is_common_word(word) for word in solid):
         return None
     return words[0][0], words[-1][1]
 
 
 def _is_edge(word: str) -> bool:
     plain = _EDGE.sub("", word)
-    if not plain or not any(c.isalpha() for c in plain):
+    if not any(c.isalpha() for c in plain) or any(c.isdigit() for c in plain) or plain.islower():
         return True
-    # "Name" and "Patient" are common words; "ROC" and "GST" are labels that no word list knows.
-    return is_common_word(plain) or (not is_given_name(plain) and bool(find_labels(plain)))
+    return not is_given_name(plain) and bool(find_labels(plain))
+
+
+def is_capital_name(words: list[str]) -> bool:
+    """Whether words of a line in capitals, which the model was shown in title case, may be a name after all.
+
+    Goods and headings in capitals look like names to it: one word must be a given name; of several one must be known
+    as a name, or none be an English word.
+    """
+    if len(words) == 1:
+        return is_given_name(words[0]) and not is_common_word(words[0])
+    known = any((is_given_name(w) or is_surname(w)) and not is_common_word(w) for w in words if len(w) > 1)
+    return (known and not any(is_common_word(w) for w in words if len(w) > 1)) or not any(map(is_word, words))

@@ -11,7 +11,7 @@ from guardedvlm.guard.detect.personal.lexicon import is_common_word, is_given_na
 _SENTENCE_END = re.compile(r"(?<=[\w)])[.;!?](?=\s|$)|\s[-–|]\s|\t|\s{3,}|;")
 _NAME_END = re.compile(
     r"\s(?:and|who|is|was|has|had|will|with|at|on|in|from|born|lives?|living|can|should|under|for|to|the|by|und|wohnt|et|"
-    r"habite|vive)\b|,(?=\s?(?:who|and|born|aged|\d))|[\[(/?!]|\s\d|\d{3}|(?<=\w\w)[.;]"
+    r"habite|vive|but|as|when|because|if)\b|,(?=\s?(?:who|and|born|aged|\d))|[\[(/?!]|\s\d|\d{3}|(?<=\w\w)[.;]"
 )
 _NUMBER = re.compile(
     r"[#*]?[A-Za-z]{0,6}[-./ ]?[\w|!*•#]*\d[\w|!*•#]*(?:[-./ ]{1,2}[\w|!*•#]*\d[\w|!*•#]*){0,8}(?:-[A-Za-z]{1,3}\b)?"
@@ -119,8 +119,11 @@ def is_name(words: list[str]) -> bool:
         "of",
     }
     solid = [word for word in words if word.casefold() not in particles]
-    if not solid or not all(word[:1].isupper() for word in solid):
+    if not solid:
         return False
+    if not all(word[:1].isupper() for word in solid):
+        # "my name is jane doe": in small letters every word must be none of the language.
+        return len(solid) <= 3 and not any(is_common_word(word) for word in solid)
     return any(not is_common_word(word) for word in solid if len(word) > 1) and not all(
         is_place(word) for word in solid
     )
