@@ -99,17 +99,26 @@ class _Filter:
             if all(_allows(known.labels, name, value) for name, value in (point.attributes or {}).items())
         ]
         self.counts.drop(len(metric.data.data_points) - len(points))
+        if not points:
+            return None
         data = replace(metric.data, data_points=points)  # type: ignore[arg-type]  # points of the same kind
         return ExportedMetric(known.name, known.description, known.unit, data)
 
-    def scope(self, found: ScopeMetrics) -> ScopeMetrics:
+    def scope(self, found: ScopeMetrics) -> ScopeMetrics | None:
+        if found.scope.name != PROVIDER:  # somebody else's meter
+            self.counts.drop(len(found.metrics))
+            return None
         kept = [metric for metric in map(self.metric, found.metrics) if metric is not None]
         return ScopeMetrics(SCOPE, kept, "")
 
     def metrics(self, found: MetricsData) -> MetricsData:
         return MetricsData(
             [
-                ResourceMetrics(self.resource(one.resource), [self.scope(scope) for scope in one.scope_metrics], "")
+                ResourceMetrics(
+                    self.resource(one.resource),
+                    [scope for scope in map(self.scope, one.scope_metrics) if scope is not None],
+                    "",
+                )
                 for one in found.resource_metrics
             ]
         )

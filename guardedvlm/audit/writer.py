@@ -26,7 +26,7 @@ from guardedvlm.audit.segment import Segment, create_segment, list_segments, loc
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
 SEGMENT_BYTES = 16 * 2**20
-"""A segment ends at the first batch past this size; checked at start in about a second."""
+"""A segment ends at the first batch past this size; a start checks one in some 4 s (`tests/bench/bench_ledger.py`)."""
 MAX_BATCH = 256
 """Entries of one write and sync."""
 

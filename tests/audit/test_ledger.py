@@ -99,9 +99,7 @@ async def test_a_cancelled_append_does_not_stop_others(ledger: Ledger, folder: P
         await gone
 
 
-def test_a_loop_that_is_gone_does_not_stop_others(
-    ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loop_that_is_gone_stops_nobody(ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     synced = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: (gate.wait(), synced(descriptor)))
@@ -233,6 +231,12 @@ def _change_the_end_of_the_predecessor(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20] + b"\n")
 
 
+def _change_the_last_record_of_the_predecessor(folder: Path) -> None:
+    path = list_segments(folder)[-2].path
+    start, _, end = path.read_bytes().rpartition(b"AnalyzeImage")
+    path.write_bytes(start + b"RedactImage" + end)
+
+
 def _tear_the_predecessor(folder: Path) -> None:
     path = list_segments(folder)[-2].path
     path.write_bytes(path.read_bytes()[:-1])
@@ -251,6 +255,7 @@ def _empty_the_predecessor(folder: Path) -> None:
         (_remove_a_segment, Flaw.GAP),
         (_remove_the_beginning, Flaw.GAP),
         (_change_the_end_of_the_predecessor, Flaw.UNREADABLE),
+        (_change_the_last_record_of_the_predecessor, Flaw.TAMPERED),
         (_tear_the_predecessor, Flaw.UNREADABLE),
         (_empty_the_predecessor, Flaw.UNREADABLE),
     ],
@@ -259,7 +264,7 @@ async def test_a_broken_chain_stops_the_start(
     open_ledger: Open, folder: Path, damage: Callable[[Path], None], flaw: Flaw
 ) -> None:
     ledger = open_ledger(segment_bytes=2_000)
-    for number in range(13):
+    for number in range(17):
         await ledger.append(received(number))
     ledger.close()
     assert len(list_segments(folder)) >= 3

@@ -1,0 +1,165 @@
+"""Durable appends a second and their p99: the ledger and SQLite (WAL, synchronous=FULL), side by side in one run.
+
+    python tests/bench/bench_ledger.py [--appenders 32] [--appends 4000] [--rounds 3]
+
+SQLite gets the same bytes: the records of the same entries are sealed and hashed for it too, one transaction an append
+(one connection, as one writer can hold the lock at a time), so that what differs is how an append becomes durable.
+SQLite with group commit, 32 appends a transaction, is the second line. The rounds alternate; the median is shown.
+"""
+
+import argparse
+import asyncio
+import queue
+import sqlite3
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from guardedvlm.audit.facts import Facts, MediaFormat, Method
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.record import GENESIS, Entry, Record, make_entry, now, record_hash
+from guardedvlm.audit.verify import verify_ledger
+from guardedvlm.audit.writer import ChainWriter
+from guardedvlm.core.lifecycle import State
+
+ORIGIN = "a0" * 16
+FACTS = Facts(media=MediaFormat.PNG, pages=1, width=1344, height=1344, input_digest="5f" * 32)
+Append = Callable[[Entry], Awaitable[object]]
+
+
+class SqliteLedger:
+    """The same chain in a table: one thread owns the connection; `group` appends at most share a transaction."""
+
+    def __init__(self, path: Path, group: int) -> None:
+        self._queue: queue.SimpleQueue[tuple[Entry, asyncio.AbstractEventLoop, asyncio.Future[None]] | None]
+        self._queue = queue.SimpleQueue()
+        self._path, self._group = path, group
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    async def append(self, entry: Entry) -> None:
+        """Return when the transaction is committed."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._queue.put((entry, loop, future))
+        await future
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("CREATE TABLE records (sequence INTEGER PRIMARY KEY, line BLOB)")
+        sequence, previous = 0, GENESIS
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            while len(batch) < self._group and not self._queue.empty():
+                more = self._queue.get()
+                if more is None:
+                    self._queue.put(None)
+                    break
+                batch.append(more)
+            connection.execute("BEGIN")
+            for entry, _, _ in batch:
+                line = _seal(entry, sequence, previous)
+                connection.execute("INSERT INTO records VALUES (?, ?)", (sequence, line))
+                sequence, previous = sequence + 1, record_hash(line)
+            connection.execute("COMMIT")
+            for _, loop, future in batch:
+                loop.call_soon_threadsafe(future.set_result, None)
+        connection.close()
+
+
+def _seal(entry: Entry, sequence: int, previous: str) -> bytes:
+    return Record.model_construct(
+        event=entry.event,
+        request=entry.request,
+        facts=entry.facts,
+        version=1,
+        sequence=sequence,
+        previous=previous,
+        salt="2e" * 16,
+        time=now(),
+        origin=ORIGIN,
+    ).encode()
+
+
+async def measure(append: Append, appenders: int, appends: int) -> tuple[float, list[float]]:
+    """Appends a second, and each append's time in seconds."""
+    times: list[float] = []
+
+    async def run(which: int) -> None:
+        for number in range(appends // appenders):
+            entry = make_entry(State.DECODED, f"{which:016x}{number:016x}", FACTS)
+            began = time.perf_counter()
+            await append(entry)
+            times.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(run(which) for which in range(appenders)))
+    return len(times) / (time.perf_counter() - began), times
+
+
+def one_round(folder: Path, appenders: int, appends: int) -> dict[str, tuple[float, float]]:
+    """Appends a second and p99 in milliseconds of each contestant."""
+    found: dict[str, tuple[float, float]] = {}
+    for name, make in (
+        ("ledger", lambda: Ledger(folder / "ledger", ORIGIN)),
+        ("SQLite, one append a transaction", lambda: SqliteLedger(folder / "one.db", 1)),
+        ("SQLite, group commit", lambda: SqliteLedger(folder / "group.db", 256)),
+    ):
+        log = make()
+        rate, times = asyncio.run(measure(log.append, appenders, appends))
+        log.close()
+        found[name] = (rate, statistics.quantiles(times, n=100)[98] * 1000)
+    return found
+
+
+def main() -> None:
+    """Run the rounds and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--appenders", type=int, default=32)
+    parser.add_argument("--appends", type=int, default=4_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    rounds = []
+    for _ in range(options.rounds):
+        # Beside the code, not in /tmp, which may live in memory.
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            rounds.append(one_round(Path(folder), options.appenders, options.appends))
+    print(f"{options.appends} appends by {options.appenders} appenders, median of {options.rounds} rounds")
+    rates = {name: statistics.median(one[name][0] for one in rounds) for name in rounds[0]}
+    for name, rate in rates.items():
+        p99 = statistics.median(one[name][1] for one in rounds)
+        print(f"{name:34} {rate:9.0f} a second   p99 {p99:7.1f} ms   ledger is {rates['ledger'] / rate:5.2f} times")
+    _check(options.appends)
+
+
+def _check(records: int) -> None:
+    """How long verification and a start take."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        folder = Path(name) / "ledger"
+        writer = ChainWriter(folder, ORIGIN)
+        entries = [make_entry(State.RECEIVED, f"{n:032x}", {"method": Method.ANALYZE_IMAGE}) for n in range(records)]
+        writer.commit(entries)
+        writer.close()
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        began = time.perf_counter()
+        report = verify_ledger(folder)
+        verified = time.perf_counter()
+        ChainWriter(folder, ORIGIN).close()
+        started = time.perf_counter() - verified
+        print(
+            f"verify {report.records / (verified - began):.0f} records a second; start over {size} bytes {started:.2f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
