@@ -24,7 +24,12 @@ POINTS_PER_INCH = 72
 END_MARK, END_MARK_WITHIN = b"%%EOF", 2048
 """A PDF ends with this mark (ISO 32000-1, 7.5.5); readers look for it in the last kilobyte or two. PDFium repairs a
 file that lost its end and then shows fewer pages."""
-LOCKED = frozenset({pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY})
+REFUSALS = {
+    pdfium_c.FPDF_ERR_PASSWORD: Reason.DOCUMENT_ENCRYPTED,
+    pdfium_c.FPDF_ERR_SECURITY: Reason.DOCUMENT_ENCRYPTED,  # an unknown security handler
+    pdfium_c.FPDF_ERR_SUCCESS: Reason.NO_PIXELS,  # PDFium opens no document without pages, and knows no error for it
+}
+"""Why a document does not open; anything else is damage."""
 
 
 def decode_pdf(admitted: AdmittedImage, budget: Budget) -> Iterator[Raster]:
@@ -44,8 +49,7 @@ def _opened(content: bytes) -> pdfium.PdfDocument:
     try:
         return pdfium.PdfDocument(content)
     except pdfium.PdfiumError as failure:
-        locked = failure.err_code in LOCKED
-        raise InvalidInput(Reason.DOCUMENT_ENCRYPTED if locked else Reason.IMAGE_CORRUPT) from None
+        raise InvalidInput(REFUSALS.get(failure.err_code, Reason.IMAGE_CORRUPT)) from None
 
 
 def _scale(sizes: list[tuple[float, float]], budget: Budget) -> float:
