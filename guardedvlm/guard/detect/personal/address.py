@@ -1,4 +1,4 @@
-"""Recognisers of postal addresses: street and number, postal codes, P.O. boxes; US, UK, DE, FR, ES, MY and neighbours."""
+"""Recognisers of postal addresses: street and number, postal codes, P.O. boxes; US, UK, DE, FR, ES, MY and others."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ _STREETS = (
     # Hauptstraße 12a; Puruntie 82; Koskikatu 25; Storgatan 5; Keizersgracht 12
     r"(?<!\w)(?:[\w-]+ )?[\w-]*(?:straße|strasse|strase|str\.|weg|platz|allee|gasse|ring|damm|ufer|chaussee|katu|tie|gatan|gata|"
     r"vägen|vegen|vej|gade|straat|laan|gracht|plein|utca|ulica|ulice|tänav|väg|allé) ?,? ?\d{1,4} ?[a-zA-Z]?\b",
+    # 20789 Allika 46; 808 Kálmán Imre u. 12: a house number on both sides, faker's and some countries' form
+    r"(?<![\w.,/-])\d{3,6} (?:(?-i:[A-ZÀ-Ž])[\w'-]*(?-i:[a-zà-ž])[\w'.-]* |(?-i:[A-Z])\.? |u\. |rkp\. ){1,4}\d{1,5}[a-z]?\b(?!\.\d)",
     # 12 bis, rue de la Paix
     rf"(?<![\w.,]){_NUMBER}(?: ?(?:bis|ter|quater))?,? (?:rue|avenue|av\.|boulevard|bd\.?|place|chemin|allée|allee|impasse|quai|cours|"
     r"route|square|passage|villa|faubourg) (?:(?:de|du|des|la|le|les|l'|d') ?)*[\w'-]+(?: [A-ZÀ-Þ][\w'-]+){0,3}",
@@ -82,9 +84,24 @@ def addresses(view: View) -> Iterator[Span]:
         for match in pattern.finditer(view.text):
             text = match[0].rstrip(" ,\n")
             if text and _plausible(text):
-                yield view.span(match.start(), match.start() + len(text), Kind.ADDRESS, 0.7, name)
+                start, end = _extended(view.text, match.start(), match.start() + len(text))
+                yield view.span(start, end, Kind.ADDRESS, 0.7, name)
     for match in _ZIP_LABELLED.finditer(view.text):
         yield view.span(*match.span(1), Kind.ADDRESS, 0.8, "form/postal-code")
+
+
+_NUMBER_BEFORE = re.compile(r"(?<![\w.,/-])\d{1,6}(?: \d{1,5})? \Z")
+_TOWN_AFTER = re.compile(
+    r"(?:,? {1,2}(?i:apt|suite|unit|room)\b\.? ?[\w-]{1,6})*(?:, (?!(?i:who|and|is|the)\b)[A-ZÀ-Ž][\w'-]+(?: [A-ZÀ-Ž][\w'-]+){0,3}"
+    r"(?: \d{4,6}\b)?){1,3}"
+)
+
+
+def _extended(text: str, start: int, end: int) -> tuple[int, int]:
+    """[start, end) with a house number before it and a room and towns after it, on the same line."""
+    before = _NUMBER_BEFORE.search(text, max(0, start - 16), start)
+    after = _TOWN_AFTER.match(text, end)
+    return (before.start() if before else start), (after.end() if after else end)
 
 
 def _plausible(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What neighbouring lines tell about a line: the other lines of an address, of a machine-readable zone, a cheque's foot."""
+"""What a line's neighbours tell about it: more lines of an address, of a machine-readable zone, a cheque's foot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_MICR_DIGITS = 14
 
 def block_hits(layout: Layout, hits: Sequence[Hit]) -> list[Hit]:
     """Hits that only a line's neighbourhood gives."""
-    return [*_addresses(layout, hits), *_zone_lines(layout, hits), *_micr(layout)]
+    return [*_addresses(layout, hits), *_zone_lines(layout, hits), *_micr(layout, hits)]
 
 
 def _whole(cell: Cell, kind: Kind, name: str) -> Hit:
@@ -83,12 +83,19 @@ def _zone_lines(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
                 yield _whole(neighbour, Kind.MRZ, "mrz-block")
 
 
-def _micr(layout: Layout) -> Iterator[Hit]:
+def _micr(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
     """The MICR line: digits in at least two groups at the page's foot, its symbols read as anything."""
+    dated = {hit.line for hit in hits if hit.span.kind is Kind.DATE}
     foot = layout.top + FOOT * (layout.bottom - layout.top)
     for cell in layout.cells:
         groups = [g for g in re.split(r"[^\w|]+", cell.text) if len(digits(g)) >= 3]
         solid = sum(c.isalnum() for c in cell.text)
         number = sum(c.isdigit() for c in cell.text)
-        if cell.y0 >= foot and len(groups) >= 2 and number >= LEAST_MICR_DIGITS and number >= 0.85 * solid:
+        if (
+            cell.index not in dated
+            and cell.y0 >= foot
+            and len(groups) >= 2
+            and number >= LEAST_MICR_DIGITS
+            and number >= 0.85 * solid
+        ):
             yield _whole(cell, Kind.ROUTING, "micr-line")

@@ -1,4 +1,4 @@
-"""Recognisers of dates finer than a year and of ages (45 CFR 164.514(b)(2)(i)(C)), in English, German, French, Spanish."""
+"""Recognisers of dates finer than a year and of ages (45 CFR 164.514(b)(2)(i)(C)); en, de, fr, es, it."""
 
 from __future__ import annotations
 

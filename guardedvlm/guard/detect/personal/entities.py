@@ -1,8 +1,8 @@
 """Named entities and national identity numbers by presidio-analyzer over a spaCy model that lies on this machine.
 
-Nothing is ever downloaded: the model is a folder whose digest is pinned, and presidio's e-mail and URL recognisers, whose
-suffix list is fetched from the network, are not used. spaCy's numerical library imports torch wherever it is installed;
-it is kept out of this process, which needs none of it (import contract; 200 MB).
+Nothing is ever downloaded: the model is a folder whose digest is pinned, and presidio's e-mail and URL recognisers,
+whose suffix list is fetched from the network, are not used. spaCy's numerical library imports torch wherever it is
+installed; it is kept out of this process, which needs none of it (import contract; 200 MB).
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ ENTITY_NAMES = {"PERSON": "PERSON", "PER": "PERSON", "GPE": "LOCATION", "LOC": "
 }
 KINDS = {"PERSON": Kind.PERSON, "LOCATION": Kind.ADDRESS, "ORGANIZATION": Kind.ORGANIZATION}
 NATIONAL_NUMBERS = (
-    "NhsRecognizer", "UkNinoRecognizer", "EsNifRecognizer", "EsNieRecognizer", "ItFiscalCodeRecognizer", "InAadhaarRecognizer",
-    "SgFinRecognizer", "PlPeselRecognizer", "FiPersonalIdentityCodeRecognizer", "AuTfnRecognizer", "AuMedicareRecognizer",
-    "DeTaxIdRecognizer", "DeSocialSecurityRecognizer", "SePersonnummerRecognizer", "CaSinRecognizer", "KrRrnRecognizer", "ZaIdNumberRecognizer",
+    "NhsRecognizer", "UkNinoRecognizer", "EsNifRecognizer", "EsNieRecognizer", "ItFiscalCodeRecognizer",
+    "InAadhaarRecognizer", "SgFinRecognizer", "PlPeselRecognizer", "FiPersonalIdentityCodeRecognizer",
+    "AuTfnRecognizer", "AuMedicareRecognizer", "DeTaxIdRecognizer", "DeSocialSecurityRecognizer",
+    "SePersonnummerRecognizer", "CaSinRecognizer", "KrRrnRecognizer", "ZaIdNumberRecognizer",
 )  # fmt: skip
 """presidio's recognisers of national person numbers that compute a check digit."""
 CHECKED = 0.99

@@ -46,6 +46,8 @@ def _value(line: str, label: Label, limit: int) -> tuple[int, int] | None:
     if not link and not line[start : start + 1].isdigit():
         return None
     end = _end_before_label(line, start, limit)
+    if label.kind is Kind.PERSON and link is not None and link.re is _NONE and line[start : start + 1].islower():
+        return None
     return trimmed_value(line, start, min(end, start + MAX_VALUE_CHARS), label, strict=colon is None)
 
 

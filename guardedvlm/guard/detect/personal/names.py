@@ -1,4 +1,4 @@
-"""Rules for names of persons: titles, capitals, "DOE, JANE", joined words; and what keeps plain words from being names."""
+"""Rules for names of persons: titles, capitals, "DOE, JANE", joined words; and what keeps plain words from it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _CREDENTIALS = re.compile(
     rf"({_CAPITALISED}(?: {_CAPITALISED}){{1,3}}),? (?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|D\.?D\.?S|Esq|CPA|MBBS|FACR|PA-C|Jr|III?)\b"
 )
 _INITIAL = re.compile(r"(?<![\w.])([A-ZÀ-ÞŠŽŁ][\w'’-]{2,}) [A-Z]\b\.? ([A-ZÀ-ÞŠŽŁ][\w'’-]{2,})")
+_SMALL = re.compile(r"(?<![\w@./-])([a-zà-ž]{4,}) (?:[a-z]\.? )?([a-zà-ž'-]{3,})(?![\w@/]|\.\w)")
 _SINGLE = re.compile(r"(?<![\w.@/-])[A-ZÀ-Þ][a-zà-ž]{2,}(?![\w@/]|\.\w)")
 _JOINED = re.compile(r"(?<![\w@./])[A-ZÀ-Þ][A-Za-zÀ-ž]{6,29}(?![\w@])")
 LEAST_JOINED_PART = 3
@@ -49,6 +50,9 @@ def names(view: View) -> Iterator[Span]:
             yield view.span(*match.span(1), Kind.PERSON, 0.8, "name/credentials")
     yield from _census_names(view)
     yield from _single_names(view)
+    for match in _SMALL.finditer(view.text):
+        if _is_small_name(match[1], match[2]):
+            yield view.span(*match.span(), Kind.PERSON, 0.6, "name/small")
     for match in _INITIAL.finditer(view.text):
         if not any(is_common_word(w) or find_labels(w) for w in (match[1], match[2])):
             yield view.span(*match.span(), Kind.PERSON, 0.7, "name/initial")
@@ -77,6 +81,13 @@ def _census_names(view: View) -> Iterator[Span]:
             start, end = pieces[first][0], pieces[last][0] + len(pieces[last][1].rstrip(".,"))
             yield view.span(start, end, Kind.PERSON, 0.7, "name/census")
             first = last + 1
+
+
+def _is_small_name(given: str, surname: str) -> bool:
+    """A name typed in small letters: a given name and a word that is none of the language, or a surname rather."""
+    if not is_frequent_given_name(given) or is_place(given) or is_place(surname):
+        return False
+    return not is_common_word(surname) and (is_surname(surname) or not is_word(surname))
 
 
 def _single_names(view: View) -> Iterator[Span]:
