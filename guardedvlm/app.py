@@ -37,8 +37,8 @@ from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
-from guardedvlm.transport.identity import load_identities
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER, read_key
+from guardedvlm.transport.identity import Identities
+from guardedvlm.transport.secret_file import PRIVATE_FOLDER
 from guardedvlm.transport.tls import server_credentials
 from guardedvlm.worker import Worker, harden_process
 
@@ -91,8 +91,7 @@ async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
     """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
     policies = PolicyStore(settings.policies)
-    identities = load_identities(settings.tenants, read_key(settings.keys / TOKENS_KEY))
-    identities.require_policies(policies.names)
+    identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
         service = GuardService(guard.pipeline, policies, identities, guard.key)
@@ -126,12 +125,11 @@ def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[ClearanceSign
 
 def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
     tls = settings.tls
-    if tls is None:
-        return {settings.listen: None} | ({settings.token_listen: None} if settings.token_listen else {})
-    listeners = {settings.listen: server_credentials(tls.certificate, tls.key, tls.client_ca)}
+    listeners: dict[str, grpc.ServerCredentials | None] = {}
     if settings.token_listen:
-        listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key)
-    return dict(listeners)
+        listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key) if tls else None
+    listeners[settings.listen] = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
+    return listeners
 
 
 def _private(folder: Path) -> Path:
