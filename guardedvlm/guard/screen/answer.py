@@ -1,0 +1,153 @@
+"""The answer screen: a draft that arrives in pieces -> text that may leave.
+
+Sentence n is examined together with sentence n - 1 and with sentence n + 1, and released after both. What this
+guarantees, for every way of cutting the draft into pieces:
+ - the released text is the same as for the whole draft at once (a refusal releases a beginning of it, or less);
+ - no character of a personal value that lies within two neighbouring sentences leaves before the value is decided;
+   pieces without a letter count to the sentence before them, so "4111. 1111. 1111. 1111" is one sentence;
+ - the digits of everything released, put together, never contain a hidden number of seven digits or more: an answer
+   that spells one over many sentences is refused before its last digit leaves;
+ - after a refusal or any failure nothing leaves any more.
+A value that a model spells in words or letters over three and more sentences is not recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.screen.deny import DenySet, of_labels
+from guardedvlm.guard.screen.edits import Edit, Spans, Substitutes, applied, mask, personal_edits
+from guardedvlm.guard.screen.normal import NormalText, is_latin, visible
+from guardedvlm.guard.screen.report import ScreenReport, Tally
+from guardedvlm.guard.screen.sentences import Sentences
+from guardedvlm.guard.screen.topics import topics_of
+from guardedvlm.policy.model import PersonalText, Policy, Release
+
+MAX_SENTENCE = 2_000
+"""Characters. Longer means a model that has stopped writing sentences; it also bounds what is held and re-examined."""
+
+
+class AnswerScreen:
+    """Screens one answer. Not to be used after it raised: every further call raises Refused(ANSWER_REFUSED)."""
+
+    def __init__(self, policy: Policy, spans: Spans, deny: DenySet, labels: Mapping[str, str]) -> None:
+        self._policy = policy
+        self._spans = spans
+        self._hidden = (deny, of_labels(labels))
+        self._substitutes = Substitutes(labels, policy.say.personal)
+        self._tally = Tally()
+        self._sentences = Sentences()
+        self._held = ""  # the last closed sentence, examined with the one before it
+        self._edits: list[Edit] = []  # of `_held`, in its characters
+        self._whole: list[str] = []  # released at `close` under Release.WHOLE
+        self._digits = ""  # of everything released
+        self._over = False
+
+    def __repr__(self) -> str:
+        return f"AnswerScreen(over={self._over})"
+
+    @property
+    def report(self) -> ScreenReport:
+        """What was done so far, also after a refusal."""
+        return self._tally.report(self._policy.say.personal)
+
+    async def push(self, chunk: str) -> str:
+        """Take the next piece of the draft; returns what may leave now.
+
+        Raises Refused(ANSWER_REFUSED) and what the recognisers raise.
+        """
+        released = await self._guarded(chunk, last=False)
+        if self._policy.say.release is Release.SENTENCE:
+            return released
+        self._whole.append(released)
+        return ""
+
+    async def close(self) -> str:
+        """The draft has ended; returns the rest of what may leave. Raises as `push`."""
+        released = "".join([*self._whole, await self._guarded("", last=True)])
+        self._forget()
+        return released
+
+    async def _guarded(self, chunk: str, *, last: bool) -> str:
+        if self._over:
+            raise Refused(Reason.ANSWER_REFUSED)
+        # Set until the work is done: whatever ends it early, a cancelled task too, leaves a screen that is over.
+        self._over = True
+        try:
+            released = await self._advance(chunk, last=last)
+        except BaseException:
+            self._tally.denied = True
+            self._forget()
+            raise
+        self._over = last
+        return released
+
+    async def _advance(self, chunk: str, *, last: bool) -> str:
+        closed = self._sentences.feed(visible(chunk))
+        out = [await self._examine(sentence) for sentence in [*closed, *(self._sentences.flush() if last else ())]]
+        if self._sentences.longest_pending > MAX_SENTENCE:
+            raise Refused(Reason.ANSWER_REFUSED)
+        if last:
+            out.append(self._release(len(self._held)))
+        return "".join(out)
+
+    async def _examine(self, sentence: str) -> str:
+        """Examine `sentence` together with the one before it, and release that one."""
+        if len(sentence) > MAX_SENTENCE:
+            raise Refused(Reason.ANSWER_REFUSED)
+        self._held, border = self._held + sentence, len(self._held)
+        window = NormalText.of(self._held)
+        if not is_latin(window.text):
+            raise Refused(Reason.ANSWER_REFUSED)
+        found_edits = await personal_edits(window.text, self._policy, self._spans, self._hidden)
+        self._check_topics(window.text, found_edits)
+        for found in found_edits:
+            start, end = window.original(found.start, found.end)
+            self._edits.append(Edit(start, end, found.kind, found.secrets))
+        if self._edits and self._policy.say.personal is PersonalText.REFUSE:
+            self._tally.edits.update(edit.kind for edit in self._edits)
+            raise Refused(Reason.ANSWER_REFUSED, kind=self._edits[0].kind.value)
+        return self._release(border)
+
+    def _check_topics(self, window: str, edits: tuple[Edit, ...]) -> None:
+        if not self._policy.say.forbid:
+            return
+        # Masks make persons visible to the topic rules: "this is Tom Roe" reads "this is [PERSON]".
+        found = topics_of(window) | topics_of(applied(window, edits, mask))
+        if forbidden := found & self._policy.say.forbid:
+            self._tally.topics = forbidden
+            raise Refused(Reason.ANSWER_REFUSED, topic=min(forbidden).value)
+
+    def _release(self, border: int) -> str:
+        """Edit and let go of the first `border` characters that are held, and of an edit that begins in them."""
+        out: list[str] = []
+        cursor = 0
+        later: list[Edit] = []
+        for edit in sorted(self._edits, key=lambda edit: (edit.start, -edit.end)):
+            if edit.start >= max(border, cursor):
+                later.append(edit)
+            elif edit.end > cursor:
+                if edit.start >= cursor:
+                    out += [self._held[cursor : edit.start], self._substitutes.of(edit)]
+                    self._tally.edits[edit.kind] += 1
+                cursor = edit.end
+        border = max(border, cursor)
+        out.append(self._held[cursor:border])
+        self._held = self._held[border:]
+        self._edits = [edit.moved(-border) for edit in later]
+        return self._unspelled("".join(out))
+
+    def _unspelled(self, text: str) -> str:
+        """`text`, unless with what left before it its digits spell a hidden number."""
+        self._digits += "".join(filter(str.isdigit, NormalText.of(text).text))
+        if any(deny.spelled_by(self._digits) for deny in self._hidden):
+            raise Refused(Reason.ANSWER_REFUSED)
+        return text
+
+    def _forget(self) -> None:
+        self._over = True
+        self._sentences = Sentences()
+        self._held = self._digits = ""
+        self._edits = []
+        self._whole = []

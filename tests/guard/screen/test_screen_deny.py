@@ -1,0 +1,118 @@
+"""Hidden strings are found again in other spellings, and ordinary words are left alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardedvlm.core.finding import Kind
+from guardedvlm.errors import Internal
+from guardedvlm.guard.screen.deny import DenySet, normalise_secret
+
+SECRETS = DenySet(
+    [
+        (Kind.PERSON, "Johnathan Smithers"),
+        (Kind.PERSON, "Li"),
+        (Kind.PERSON, "May"),
+        (Kind.PERSON, "José Łukasz"),
+        (Kind.PAYMENT_CARD, "4111 1111 1111 1234"),
+        (Kind.SSN, "219-09-9999"),
+        (Kind.DATE, "05/12/2025"),
+        (Kind.DATE_OF_BIRTH, "14 March 1968"),
+        (Kind.AGE, "47"),
+        (Kind.ADDRESS, "12 Main Street, Springfieldton 62704"),
+        (Kind.ATTRIBUTE, "F"),
+        (Kind.UNCLEARED, "ZX-99417"),
+        (Kind.UNCLEARED, "Gable ward"),
+        (Kind.UNREADABLE, "Gable"),
+        (Kind.UNREADABLE, "of a"),
+    ]
+)
+
+
+def hit(text: str) -> list[str]:
+    return sorted({text[match.start : match.end] for match in SECRETS.matches(text)})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("it is SMITHERS, johnathan.", ["SMITHERS", "johnathan"]),
+        ("J o h n a t h a n", ["J o h n a t h a n"]),
+        ("xJohnathanSmithersx", ["JohnathanSmithers"]),
+        ("JOSE LUKASZ", ["JOSE", "JOSE LUKASZ", "LUKASZ"]),
+        ("Smithers's card", ["Smithers"]),
+        ("signed Li today", ["Li"]),
+        ("ends in 1234", ["1234"]),
+        ("starts 41111111 or so", ["41111111"]),
+        ("ssn 219 09 9999", ["219 09 9999", "9999"]),
+        ("2 1 9 0 9 9 9 9 9", ["2 1 9 0 9 9 9 9 9"]),
+        ("on 05.12.2025", ["05.12.2025"]),
+        ("born 1968", ["1968"]),
+        ("aged 47", ["47"]),
+        ("in Springfieldton", ["Springfieldton"]),
+        ("code zx 99417", ["zx 99417"]),
+        ("the GABLE-WARD", ["GABLE-WARD"]),
+    ],
+)
+def test_another_spelling_is_found(text: str, expected: list[str]) -> None:
+    assert set(expected) <= set(hit(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "you may list the main street",
+        "Smitherson of a family",
+        "in 2025",
+        "it costs 47.50 and 1,234.50",
+        "F is a letter",
+        "a gable",
+        "the limit is 470",
+        "",
+    ],
+)
+def test_an_ordinary_text_is_not(text: str) -> None:
+    assert hit(text) == []
+
+
+@given(
+    st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=20),
+    st.lists(st.sampled_from(["", " ", "-", ". ", "\n", "_"]), min_size=20, max_size=20),
+    st.booleans(),
+)
+def test_separators_and_case_hide_no_secret(secret: str, separators: list[str], upper: bool) -> None:
+    spelled = "".join(c + s for c, s in zip(secret, separators, strict=False))
+    found = DenySet([(Kind.OTHER_ID, secret + "7")]).matches((spelled.upper() if upper else spelled) + "7")
+    assert any(match.start == 0 and match.end == len(spelled) + 1 for match in found)
+
+
+def test_matches_name_the_kind_and_show_no_text() -> None:
+    (match,) = DenySet([(Kind.SSN, "219-09-9999")]).matches("219099999")[:1]
+    assert match.kind is Kind.SSN
+    assert "219" not in repr(match)
+
+
+def test_a_repr_shows_nothing() -> None:
+    assert repr(DenySet([(Kind.PERSON, "Roe")])) == "DenySet(1)"
+
+
+def test_a_wiped_set_cannot_be_asked() -> None:
+    secrets = DenySet([(Kind.PERSON, "Johnathan")])
+    secrets.wipe()
+    assert repr(secrets) == "DenySet(wiped)"
+    with pytest.raises(Internal):
+        secrets.matches("Johnathan")
+    with pytest.raises(Internal):
+        secrets.spelled_by("1")
+
+
+def test_digits_put_together_spell_a_number() -> None:
+    assert SECRETS.spelled_by("99" + "219099999" + "1")
+    assert not SECRETS.spelled_by("219099" + "1" + "999")
+    assert not DenySet([(Kind.AMOUNT, "$1,234,567.00")]).spelled_by("123456700")
+
+
+def test_normal_secrets_are_equal_in_any_spelling() -> None:
+    assert normalise_secret("Ｊosé  SMITH-Roe") == normalise_secret("jose smithroe") == "josesmithroe"
