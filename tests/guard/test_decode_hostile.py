@@ -114,7 +114,7 @@ def test_pillow_stays_strict(kind):
 
 
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_mutated_documents_are_decoded_or_refused(kind, data):
     content = bytearray(SOUND[kind])
