@@ -56,11 +56,9 @@ class EngineHost:
         capacity = self._engine.capacity()
         if capacity.geometry.target(admitted.image.size) != Size.of(admitted.image.raster):
             raise InvalidInput(Reason.FIELD_INVALID, field="raster")
-        prompt = admitted.prompt
-        length = len(prompt.question) + len(prompt.schema)
-        length += sum(len(turn.question) + len(turn.answer) for turn in prompt.history)
-        if length > capacity.max_prompt_chars:
-            raise InvalidInput(Reason.QUESTION_TOO_LONG, chars=length, limit=capacity.max_prompt_chars)
+        chars = admitted.prompt.chars
+        if chars > capacity.max_prompt_chars:
+            raise InvalidInput(Reason.QUESTION_TOO_LONG, chars=chars, limit=capacity.max_prompt_chars)
         if sampling.max_tokens < 1:
             raise InvalidInput(Reason.FIELD_INVALID, field="max_tokens")
         if not 0.0 <= sampling.temperature <= 2.0:

@@ -53,7 +53,7 @@ class Answering:
         if not page.rows:
             return unknown(NO_TEXT)
         asked = self._understanding.of(question)
-        if not asked.topic and asked.intent is Intent.FIELD and history:
+        if not asked.topic and asked.intent in (Intent.FIELD, Intent.MENTION) and history:
             # "Are you sure?", "And?": about what was asked before.
             asked = self._understanding.of(history[-1].question)
         return self._by_intent(asked.intent)(Case(page, raster, asked))

@@ -7,12 +7,11 @@ import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
 
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Capacity, Draft, Evidence, Sampling
-from guardedvlm.core.region import Box, Fit, Geometry
+from guardedvlm.core.region import Box, Fit, Geometry, Raster
 from guardedvlm.errors import GuardedVLMError, Internal, Reason, Refused, TimedOut, Unavailable
 from guardedvlm.inference.reader.reply import Reply
 from guardedvlm.worker import Worker, WorkerSpec
@@ -85,36 +84,39 @@ class ReaderEngine:
     async def _ask(self, image: ClearedImage, prompt: ClearedPrompt, max_tokens: int, deadline: Deadline) -> Reply:
         """One call to the child.
 
-        A caller who leaves gives up its place in the queue. A page that is being read is read to its end and the reply
-        dropped: the child cannot be interrupted, and to load its weights anew would take longer.
+        A caller who leaves, or whose deadline passes, gives up its place in the queue. A page that is being read is
+        read to its end and the reply dropped: the child cannot be interrupted, and loading its weights takes longer.
         """
-        await self._acquire(deadline)
-        call = asyncio.ensure_future(
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                await self._turn.acquire()
+                reply, _ = await asyncio.shield(self._started(image, prompt, max_tokens))
+        except TimeoutError:
+            raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+        except GuardedVLMError as failure:
+            raise _as_inference(failure) from None
+        return reply
+
+    def _started(
+        self, image: ClearedImage, prompt: ClearedPrompt, max_tokens: int
+    ) -> asyncio.Task[tuple[Reply, list[Raster]]]:
+        """The call to the child, under way; when it ends, the next one may start."""
+        history = [(turn.question, turn.answer) for turn in prompt.history]
+        call = asyncio.create_task(
             self._worker.call(
                 "answer",
                 Reply,
                 image.raster,
-                deadline=deadline,
                 question=prompt.question,
-                history=[(turn.question, turn.answer) for turn in prompt.history],
+                history=history,
                 schema=prompt.schema,
                 max_tokens=max_tokens,
             )
         )
         call.add_done_callback(self._release)
-        try:
-            reply, _ = await asyncio.shield(call)
-        except GuardedVLMError as failure:
-            raise _as_inference(failure) from None
-        return reply
+        return call
 
-    async def _acquire(self, deadline: Deadline) -> None:
-        try:
-            await asyncio.wait_for(self._turn.acquire(), deadline.remaining())
-        except TimeoutError:
-            raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
-
-    def _release(self, call: asyncio.Future[Any]) -> None:
+    def _release(self, call: asyncio.Task[tuple[Reply, list[Raster]]]) -> None:
         self._turn.release()
         if not call.cancelled():
             call.exception()  # retrieved: nobody may wait for this call any more

@@ -126,7 +126,7 @@ def _ranked(page: Page, question: Question, named: dict[str, float]) -> Iterator
 
 
 def fit(expected: Expected, text: str) -> float:
-    """How well a printed value fits the type that is expected: 1, SECOND_BEST or 0. The guard's labels fit every type."""
+    """How well a printed value fits the expected type: 1, SECOND_BEST or 0. The guard's labels fit every type."""
     if expected is Expected.ANY or pseudonym(text):
         return 1.0
     digits = any(char.isdigit() for char in text)

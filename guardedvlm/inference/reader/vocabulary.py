@@ -12,7 +12,7 @@ STOP = _words(
     would shall should may might must i me my we our you your he she they them their his her of on in at by for from to
     with into about as and or not any there here what which who whom whose when where why how please tell give show find
     say said us let know read see shown listed stated printed written mentioned appear according all every each many
-    much exactly also just so then get got want need doe anything something anyone someone if"""
+    much exactly also just so then get got want need doe anything something anyone someone if sure certain really"""
 )
 """Words that name nothing."""
 DOCUMENT = _words(
@@ -31,7 +31,7 @@ GENERIC = _words("amount number date name value sum total code identifier figure
 TOTAL_WORDS = _words(
     """total paid pay payment cost price spend spent charge charged bill purchase altogether end final finally grand
     overall amount sum payable due money customer buyer owed owe fee expensive whole entire receipt invoice full come
-    together worth net gross nett"""
+    together worth net gross nett closing"""
 )
 """A question for an amount in these words alone asks for the total of the page."""
 DATE_WORDS = _words(

@@ -1,0 +1,128 @@
+"""Reach an InferenceService over gRPC. When it does not answer the request fails: there is no fallback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+
+from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, SignedClearance
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.ports import Capacity, Draft, Evidence, FinishReason, Sampling
+from guardedvlm.core.region import Box, Fit, Geometry
+from guardedvlm.errors import ConfigurationError, Internal, Reason
+from guardedvlm.transport.listen import CHANNEL_OPTIONS
+from guardedvlm.transport.status import error_from_rpc
+from guardedvlm.v1 import inference_pb2 as pb
+from guardedvlm.v1 import inference_pb2_grpc
+
+CAPACITY_SECONDS = 10.0
+"""An engine that does not say within this what it takes is not up."""
+_FITS = {pb.FIT_SQUASH: Fit.SQUASH, pb.FIT_WITHIN: Fit.WITHIN}
+_LOCAL = ("unix:", "127.0.0.1:", "localhost:", "[::1]:")
+
+
+class RemoteBackend:
+    """`core.ports.Backend` over a channel to `target` ("unix:PATH" or "HOST:PORT"). Make it inside the event loop.
+
+    Raises ConfigurationError(SETTINGS_INVALID) without `credentials`, unless the target is a socket or the loopback
+    interface: cleared pixels are still a tenant's pixels.
+    """
+
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        if credentials is None and not target.startswith(_LOCAL):
+            explanation = "an inference service on another machine needs TLS"
+            raise ConfigurationError(Reason.SETTINGS_INVALID, place="inference", explanation=explanation)
+        self._channel = (
+            grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
+        )
+        self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Close the channel; calls that run on it are cancelled."""
+        await self._channel.close(None)
+
+    async def capacity(self) -> Capacity:
+        """What the engine declares, asked anew each time: after a restart it names another audience.
+
+        Raises Unavailable(INFERENCE_UNAVAILABLE), TimedOut, or Internal(INFERENCE_FAILED) for what is no declaration.
+        """
+        try:
+            answer = await self._stub.GetCapacity(pb.GetCapacityRequest(), timeout=CAPACITY_SECONDS)
+        except grpc.aio.AioRpcError as failure:
+            raise error_from_rpc(failure, Reason.INFERENCE_UNAVAILABLE) from None
+        return _capacity(answer)
+
+    async def generate(
+        self,
+        image: ClearedImage,
+        prompt: ClearedPrompt,
+        clearance: SignedClearance,
+        sampling: Sampling,
+        deadline: Deadline,
+    ) -> AsyncIterator[Draft]:
+        """Drafts of the engine. Closing the iterator cancels the call there.
+
+        Raises what the service raised (Refused for a clearance that does not hold), Unavailable(INFERENCE_UNAVAILABLE),
+        TimedOut, and Internal(INFERENCE_FAILED) for an answer that is malformed or breaks off.
+        """
+        call = self._stub.GenerateText(_request(image, prompt, clearance, sampling), timeout=deadline.remaining())
+        finished = False
+        try:
+            async for answer in call:
+                draft = _draft(answer)
+                finished = finished or draft.finish is not None
+                yield draft
+        except grpc.aio.AioRpcError as failure:
+            raise error_from_rpc(failure, Reason.INFERENCE_UNAVAILABLE) from None
+        finally:
+            call.cancel()
+        if not finished:
+            raise Internal(Reason.INFERENCE_FAILED)
+
+
+def _request(
+    image: ClearedImage, prompt: ClearedPrompt, clearance: SignedClearance, sampling: Sampling
+) -> pb.GenerateTextRequest:
+    return pb.GenerateTextRequest(
+        clearance=clearance.encoded,
+        signature=clearance.signature,
+        raster=pb.ClearedRaster(width=image.size.width, height=image.size.height, pixels=image.raster.tobytes()),
+        prompt=pb.ClearedPrompt(
+            question=prompt.question,
+            history=[pb.ClearedTurn(question=turn.question, answer=turn.answer) for turn in prompt.history],
+            answer_schema=prompt.schema,
+        ),
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+    )
+
+
+def _draft(answer: pb.GenerateTextResponse) -> Draft:
+    try:
+        finish = FinishReason(answer.finish_reason) if answer.finish_reason else None
+        evidence = tuple(Evidence(Box(item.x0, item.y0, item.x1, item.y1), item.score) for item in answer.evidence)
+    except ValueError:
+        raise Internal(Reason.INFERENCE_FAILED) from None
+    return Draft(answer.text, finish, answer.input_tokens, answer.output_tokens, evidence)
+
+
+def _capacity(answer: pb.GetCapacityResponse) -> Capacity:
+    fit, width, height = _FITS.get(answer.geometry.fit), answer.geometry.width, answer.geometry.height
+    if fit is None or width < 1 or height < 1 or not answer.audience or answer.max_output_tokens < 1:
+        raise Internal(Reason.INFERENCE_FAILED)
+    return Capacity(
+        engine=answer.engine,
+        model=answer.model,
+        model_digest=answer.model_digest,
+        audience=answer.audience,
+        geometry=Geometry(fit, width, height),
+        max_prompt_chars=answer.max_prompt_chars,
+        max_output_tokens=answer.max_output_tokens,
+        max_concurrent=answer.max_concurrent,
+    )
