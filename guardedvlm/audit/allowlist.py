@@ -163,10 +163,6 @@ class AllowListSpanExporter(SpanExporter):
         """Shut `inner` down."""
         self._inner.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush `inner`."""
-        return self._inner.force_flush(timeout_millis)
-
 
 class AllowListMetricExporter(MetricExporter):
     """Hands the allowed metrics and points to `inner`; a failure of `inner` is counted, never raised."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from guardedvlm.audit.component import is_component_name
-from guardedvlm.audit.facts import POLICY_NAME, Facts, Method, Stage, Verdict
+from guardedvlm.audit.facts import POLICY_NAME, Facts, MediaFormat, Method, Stage, Verdict
 from guardedvlm.audit.summary import Summary
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.lifecycle import FINAL
@@ -24,7 +24,9 @@ from guardedvlm.errors import Reason
 REVISION = "semantic-conventions-genai-2026-11+guardrail-427"
 """What the names below were checked against."""
 PROVIDER = "guardedvlm"
-CHAT, REDACT, RUN_GUARDRAIL = "chat", "redact", "run_guardrail"
+CHAT, RUN_GUARDRAIL = "chat", "run_guardrail"
+WITHOUT_MODEL: Mapping[Method, str] = {Method.REDACT_IMAGE: "redact", Method.GET_POLICY: "policy"}
+"""Span names of the calls that reach no model."""
 STAGE, KIND = "guardedvlm.stage", "guardedvlm.kind"
 
 Scalar = str | bool | int | float
@@ -110,7 +112,7 @@ REQUEST: tuple[Attribute, ...] = (
     Attribute("guardedvlm.policy.digest", _DIGEST, _part("policy", "digest")),
     Attribute("guardedvlm.engine", _is_component, _fact("engine")),
     Attribute("guardedvlm.model.digest", _DIGEST, _part("model", "digest")),
-    Attribute("guardedvlm.document.media", _form("[a-z]{3,5}"), _fact("media")),
+    Attribute("guardedvlm.document.media", _one_of(*MediaFormat), _fact("media")),
     Attribute("guardedvlm.document.pages", _is_number, _fact("pages")),
     Attribute("guardedvlm.document.width", _is_number, _fact("width")),
     Attribute("guardedvlm.document.height", _is_number, _fact("height")),
@@ -222,13 +224,14 @@ def is_span_name(name: str) -> bool:
     first, _, rest = name.partition(" ")
     if first == CHAT:
         return not rest or is_component_name(rest)
-    return name == REDACT or (first in (RUN_GUARDRAIL, STAGE) and _STAGE(rest))
+    return name in WITHOUT_MODEL.values() or (first in (RUN_GUARDRAIL, STAGE) and _STAGE(rest))
 
 
 def root_name(summary: Summary) -> str:
-    """Name of a request's span: "chat <model>", "chat" where no model was reached, "redact"."""
-    if not summary.asks:
-        return REDACT
+    """Name of a request's span: "chat <model>", "chat" where no model was reached, or one of `WITHOUT_MODEL`."""
+    method = summary.facts["method"]
+    if method in WITHOUT_MODEL:
+        return WITHOUT_MODEL[method]
     model = summary.facts.get("model")
     return f"{CHAT} {model['name']}" if model else CHAT
 
@@ -323,9 +326,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 def request_labels(summary: Summary) -> dict[str, Scalar]:
     """Labels of a finished request: closed sets and the tenant's pseudonym."""
     facts = summary.facts
-    labels: dict[str, Scalar] = {"guardedvlm.outcome": summary.outcome}
-    if "method" in facts:
-        labels["guardedvlm.method"] = facts["method"].value
+    labels: dict[str, Scalar] = {"guardedvlm.outcome": summary.outcome, "guardedvlm.method": facts["method"].value}
     if "tenant" in facts:
         labels["guardedvlm.tenant"] = facts["tenant"]
     if "reason" in facts:

@@ -29,8 +29,10 @@ MAX_BYTES = 2**30
 MAX_COUNT = 1_000_000
 MAX_MILLISECONDS = 24 * 3600 * 1000
 MAX_DETECTORS = 64
-POLICY_NAME = r"^[a-z]+(-[a-z0-9]{1,4}){0,7}$"
-"""The operator's name of a policy file; the digits allowed are too few in a row for an identifier."""
+POLICY_NAME = r"^[a-z][a-z0-9-]{0,63}$"
+"""policy.model.Policy.name."""
+MAX_POLICY_DIGITS = 8
+"""In a policy's name: room for a date, one too few for an SSN, an account or a telephone number."""
 
 
 class Method(StrEnum):
@@ -98,7 +100,7 @@ def _component(name: str) -> str:
 
 
 def _few_digits(name: str) -> str:
-    if sum(character.isdigit() for character in name) > 6:
+    if sum(character.isdigit() for character in name) > MAX_POLICY_DIGITS:
         raise ValueError("too many digits for a name")
     return name
 
@@ -110,7 +112,7 @@ Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Grid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{256}$")]
 """32 x 32 cells in reading order, one bit each, 1 = something in the cell is hidden (`audit.grid`)."""
 ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]
-PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME, max_length=48), AfterValidator(_few_digits)]
+PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME), AfterValidator(_few_digits)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_MILLISECONDS)]

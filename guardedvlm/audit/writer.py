@@ -73,9 +73,8 @@ class ChainWriter:
         if self.healthy:
             return True
         try:
-            if self._descriptor >= 0:
-                os.ftruncate(self._descriptor, self._durable)
-                os.fsync(self._descriptor)
+            os.ftruncate(self._descriptor, self._durable)
+            os.fsync(self._descriptor)
             self._commit([make_entry(LedgerEvent.RESUMED, None, {})])
         except (OSError, Unavailable):
             return False
@@ -137,8 +136,7 @@ class ChainWriter:
         self.healthy = False
         # Where even this fails, `mend` tries again, and the next start cuts off or takes over what is there.
         with contextlib.suppress(OSError):
-            if self._descriptor >= 0:
-                os.ftruncate(self._descriptor, self._durable)
+            os.ftruncate(self._descriptor, self._durable)
 
     def _recover(self) -> int:
         """Find the end of the chain. Returns how many bytes of an incomplete last line were cut off."""

@@ -73,9 +73,10 @@ async def test_concurrent_appends_make_one_chain(ledger: Ledger, folder: Path, m
     assert syncs < 400  # shared: one each would be 800
 
 
-async def test_an_appender_sees_its_own_order(ledger: Ledger, folder: Path) -> None:
-    records = await asyncio.gather(*(ledger.append(received(number)) for number in range(300)))
-    assert [record.sequence for record in records] == list(range(1, 301))
+async def test_an_appender_sees_its_own_order(ledger: Ledger) -> None:
+    """More at once than a batch takes."""
+    records = await asyncio.gather(*(ledger.append(received(number)) for number in range(1_000)))
+    assert [record.sequence for record in records] == list(range(1, 1_001))
 
 
 def test_several_event_loops_share_a_ledger(ledger: Ledger, folder: Path) -> None:
@@ -304,6 +305,30 @@ async def test_a_failed_sync_refuses_until_a_probe(
     events = [record.event for record in read_records(folder)][-2:]
     assert events == [LedgerEvent.RESUMED, State.RECEIVED]
     assert verify_ledger(folder).chain_ok
+
+
+async def test_a_cancelled_append_that_fails_too(ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", lambda _: (gate.wait(), _fail()))
+        gone = asyncio.create_task(ledger.append(received(1)))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        assert not await ledger.probe()
+    assert gone.cancelled()
+    assert await ledger.probe()
+
+
+async def test_a_restart_on_a_disk_that_fails_is_refused(
+    ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.close()
+    monkeypatch.setattr(os, "fsync", _fail)
+    with pytest.raises(ConfigurationError) as caught:
+        Ledger(folder, ORIGIN)
+    assert caught.value.reason is Reason.LEDGER_UNWRITABLE
 
 
 async def test_a_failed_rotation_refuses(open_ledger: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,13 @@ from opentelemetry.trace import Link, SpanContext, StatusCode, TraceFlags, Trace
 from guardedvlm.audit import conventions as names
 from guardedvlm.audit import otel
 from guardedvlm.audit.allowlist import Counts
-from guardedvlm.audit.facts import Facts, Method
+from guardedvlm.audit.facts import Facts, Method, Stage, Verification, VerifyVerdict
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.otel import Otel, Telemetry
 from guardedvlm.audit.record import Record
 from guardedvlm.audit.request import RequestLog
 from guardedvlm.audit.traceparent import TraceParent
+from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import ConfigurationError, Reason
 
@@ -190,6 +191,50 @@ async def test_a_refusal_has_a_reason_and_no_description(
     assert root.parent_span_id == b""
     (point,) = collector[0].points()["guardedvlm.requests"]
     assert _attributes(point)["error.type"] == "RESIDUAL_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [(Method.ANALYZE_IMAGE, "chat"), (Method.REDACT_IMAGE, "redact"), (Method.GET_POLICY, "policy")]
+)
+async def test_a_request_without_a_tenant(
+    collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, method: Method, name: str
+) -> None:
+    """Guardrails that did not come to a judgement say none."""
+    timings = dict.fromkeys((Stage.REDACT, Stage.VERIFY, Stage.PROMPT, Stage.INFER, Stage.SCREEN), 1)
+    facts = {State.RECEIVED: Facts(method=method)}
+    facts[State.REFUSED] = Facts(reason=Reason.UNAUTHENTICATED, timings=timings)
+    telemetry.finished(await _records(ledger, facts))
+    telemetry.flush()
+    spans = collector[0].spans()
+    assert name in spans
+    for stage in ("redact", "verify", "prompt", "screen"):
+        assert set(_attributes(spans[f"run_guardrail {stage}"])) == {names.OPERATION, names.COMPONENT, names.TARGET}
+    (point,) = collector[0].points()["gen_ai.client.inference.duration"]
+    assert _attributes(point) == {names.OPERATION: "chat", "gen_ai.provider.name": "guardedvlm"}
+
+
+async def test_a_residual_denies(
+    collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    kept = {state: facts for state, facts in life.items() if state in (State.RECEIVED, State.ADMITTED, State.DECODED)}
+    residual = Verification(verdict=VerifyVerdict.RESIDUAL, passes=2, residual={Kind.FACE: 1})
+    kept[State.REFUSED] = Facts(reason=Reason.RESIDUAL_FOUND, verification=residual, timings={Stage.VERIFY: 5})
+    telemetry.finished(await _records(ledger, kept))
+    telemetry.flush()
+    verify = _attributes(collector[0].spans()["run_guardrail verify"])
+    assert (verify[names.VERDICT], verify[names.ACTION]) == ("deny", "deny")
+    assert verify[names.VERDICT_REASON] == "RESIDUAL_FOUND"
+    assert verify[names.INPUT_HASH] == "05" * 32
+
+
+async def test_an_exporter_that_raises_is_counted(records: tuple[Record, ...]) -> None:
+    out = io.StringIO()
+    telemetry = Telemetry("console", version="0.1.0", origin=ORIGIN, out=out)
+    telemetry.finished(records)
+    out.close()
+    telemetry.flush()
+    assert telemetry.counts.failures == 8  # seven spans and a batch of metrics
+    telemetry.shutdown()
 
 
 async def test_metrics(

@@ -156,9 +156,8 @@ def _check(records: int) -> None:
         verified = time.perf_counter()
         ChainWriter(folder, ORIGIN).close()
         started = time.perf_counter() - verified
-        print(
-            f"verify {report.records / (verified - began):.0f} records a second; start over {size} bytes {started:.2f} s"
-        )
+        rate = report.records / (verified - began)
+        print(f"verify {rate:.0f} records a second; start {size / started / 1e6:.1f} MB a second")
 
 
 if __name__ == "__main__":
