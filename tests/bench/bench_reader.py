@@ -1,0 +1,92 @@
+"""Measure the embedded reader on real receipts: right totals, right dates, time of reading and of answering.
+
+    .venv/bin/python tests/bench/bench_reader.py [--limit N] [--misses]
+
+Receipts: ../shared/data/receipts (scans as they are, nothing hidden). An answer is right when the amount in it equals the
+labelled one, and when the date in it is the labelled day. Times are wall clock on one thread, in this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from wilson import wilson
+
+from guardedvlm.core.region import Raster
+from guardedvlm.inference.reader.answering import Answering
+from guardedvlm.inference.reader.embedding import Sentences
+from guardedvlm.inference.reader.values import amounts, dates
+from guardedvlm.reading.ppocr import PageReader
+
+RECEIPTS = Path(__file__).parents[3] / "shared" / "data" / "receipts"
+TOTAL = ("What is the total?", "How much was paid in all?", "What is the final amount that the customer paid?")
+DATE = ("What is the date of this receipt?", "When was it issued?", "On which day was this purchase made?")
+
+
+def load(path: Path) -> Raster:
+    """The scan as the engine gets it: RGB, upright."""
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def right_total(answer: str, key: dict[str, str]) -> bool:
+    """Whether the first amount of the answer is the labelled one."""
+    found, wanted = amounts(answer), amounts(key["total"])
+    return bool(found and wanted) and found[0].value == wanted[0].value
+
+
+def right_date(answer: str, key: dict[str, str]) -> bool:
+    """Whether the first date of the answer is the labelled day."""
+    found, wanted = dates(answer), dates(key["date"])
+    return bool(found and wanted) and found[0].value == wanted[0].value
+
+
+def percentiles(seconds: list[float]) -> str:
+    """Median and 95th percentile in milliseconds."""
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1000
+    return f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, n={len(seconds)}"
+
+
+def main() -> None:
+    """Print one line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, default=0, help="receipts to read; 0 = all")
+    parser.add_argument("--misses", action="store_true", help="print the number of each receipt that is missed")
+    options = parser.parse_args()
+    if not RECEIPTS.is_dir():
+        raise SystemExit("skipped: no labelled receipts beside the repository")
+    pages = sorted((RECEIPTS / "img").iterdir())[: options.limit or None]
+    reader, answering = PageReader(), Answering(Sentences())
+    hits = dict.fromkeys((*TOTAL, *DATE), 0)
+    reading: list[float] = []
+    replying: list[float] = []
+    for path in pages:
+        key = json.loads((RECEIPTS / "key" / f"{path.stem}.json").read_text())
+        raster = load(path)
+        start = time.perf_counter()
+        lines = reader.read(raster)
+        reading.append(time.perf_counter() - start)
+        for question in hits:
+            start = time.perf_counter()
+            answer = answering.answer(lines, raster, question).text
+            replying.append(time.perf_counter() - start)
+            right = right_total(answer, key) if question in TOTAL else right_date(answer, key)
+            hits[question] += right
+            if options.misses and not right:
+                print(f"missed {path.stem}: {question}")
+    for question, count in hits.items():
+        print(f"{question:52} {wilson(count, len(pages))}")
+    print(f"{'reading a receipt':52} {percentiles(reading)}")
+    print(f"{'answering a question about it':52} {percentiles(replying)}")
+
+
+if __name__ == "__main__":
+    main()
