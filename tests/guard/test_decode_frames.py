@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -168,11 +169,21 @@ def test_a_gif_without_frames_holds_no_picture():
     assert refused(b"GIF89a" + struct.pack("<HHBBB", 20, 20, 0, 0, 0) + b";") is Reason.NO_PIXELS
 
 
-def test_an_apng_that_announces_fewer_frames_than_it_has_is_damaged():
+def test_an_apng_that_announces_another_number_of_frames_is_damaged():
     content = encoded(plain(3), "PNG")
-    at = content.index(b"acTL") + 4
-    for announced in (0, 1, 2, 4, 2**31):
-        assert refused(content[:at] + struct.pack(">I", announced) + content[at + 4 :]) is Reason.IMAGE_CORRUPT
+    at = content.index(b"acTL")
+    for announced in (0, 1, 2, 4, 2**31 - 1):
+        control = b"acTL" + struct.pack(">I", announced) + content[at + 8 : at + 12]
+        lying = content[:at] + control + struct.pack(">I", zlib.crc32(control)) + content[at + 16 :]
+        assert refused(lying) is Reason.IMAGE_CORRUPT
+
+
+def test_pictures_behind_the_announced_ones_do_not_hide_in_a_png():
+    content = encoded(plain(3), "PNG")
+    at = content.index(b"acTL")
+    still = content[: at - 4] + content[at + 16 :]  # frames that nothing announces: not shown, so not a page
+    (page,) = decoded(still).pages
+    assert page.raster[0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_tiff_whose_directories_run_in_a_circle_is_damaged():

@@ -180,6 +180,13 @@ def test_a_document_that_only_restricts_editing_is_decoded():
     assert decoded(encrypted(owner_only=True)).pages[0].raster[100, 300].tolist() == [255, 0, 0]
 
 
+def test_the_reason_is_this_documents_and_not_the_last_ones():
+    empty = document(CATALOGUE, b"<</Type/Pages/Kids[]/Count 0>>")
+    for before in (encrypted(), b"%PDF-1.7\nnothing\n%%EOF"):
+        refused(before)
+        assert refused(empty) is Reason.NO_PIXELS
+
+
 def test_damaged_documents():
     sound = pictures(3)
     assert refused(sound[: len(sound) // 2]) is Reason.IMAGE_CORRUPT

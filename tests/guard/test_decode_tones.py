@@ -74,6 +74,14 @@ def test_padding_does_not_count_for_the_range():
     assert np.array_equal(stretch(samples, padding=(-32_768, 1000)), stretch(samples))  # nothing else is left
 
 
+def test_a_survey_that_meets_padding_only_still_sees_the_range():
+    samples = np.linspace(0, 1000, 3 * BLOCK + 1).astype(np.int16)
+    samples[::3] = -1  # every sample that the survey visits
+    tones = stretch(samples.reshape(1, -1), padding=(-1, -1))
+    assert tones[0, 1] == 0
+    assert tones[0, -2] == 255
+
+
 def test_floats_that_are_no_numbers():
     samples = np.array([[0.0, 0.5, 1.0, np.nan, np.inf, -np.inf]], np.float32)
     assert stretch(samples).tolist() == [[0, 128, 255, 0, 255, 0]]

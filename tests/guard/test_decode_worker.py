@@ -15,7 +15,8 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import InvalidInput, Reason, TimedOut
 from guardedvlm.guard.admit import admit
-from guardedvlm.guard.decode import decode, decode_in_worker, decode_worker_spec
+from guardedvlm.guard.decode import decode, decode_in_worker, decode_worker_spec, document
+from guardedvlm.guard.decode.isolated import Decoder
 from guardedvlm.guard.image import Format, RawImage, Secret
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import WorkerPool
@@ -137,6 +138,22 @@ async def test_refusals_come_through_and_the_worker_stays(shared):
     assert await refused(shared, SMALL, Limits(max_pixels=1199)) is Reason.IMAGE_TOO_LARGE
     await works(shared)
     assert shared.workers[0].pid == pid
+
+
+def test_the_role_without_limits_decodes_in_this_process():
+    answer = Decoder().decode(np.frombuffer(SMALL, np.uint8), format="PNG", limits=LIMITS.model_dump(mode="json"))
+    assert answer.value == ()
+    assert answer.arrays[0].shape == (30, 40, 3)
+
+
+def test_memory_that_runs_out_here_is_the_documents_fault(monkeypatch):
+    def out_of_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(document, "decode_raster", out_of_memory)
+    with pytest.raises(InvalidInput) as caught:
+        decode(admit(RawImage(SMALL), LIMITS), LIMITS)
+    assert caught.value.reason is Reason.IMAGE_TOO_LARGE
 
 
 # ---------------------------------------------------------------- death

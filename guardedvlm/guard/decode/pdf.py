@@ -6,6 +6,7 @@ lies outside the crop box are dropped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.decode.budget import Budget
 from guardedvlm.guard.image import AdmittedImage
+from guardedvlm.policy.model import Limits
 
 RESOLUTIONS = (200, 150)
 """DPI, the best one first that keeps every page within the limits. At 150 DPI a 6-point letter is 12 pixels high, which
@@ -24,10 +26,13 @@ POINTS_PER_INCH = 72
 END_MARK, END_MARK_WITHIN = b"%%EOF", 2048
 """A PDF ends with this mark (ISO 32000-1, 7.5.5); readers look for it in the last kilobyte or two. PDFium repairs a
 file that lost its end and then shows fewer pages."""
+UNSAID = pdfium_c.FPDF_ERR_FILE
+"""PDFium opens no document without pages and sets no error for it, and never resets the last one: it may be another
+document's. So this one, which nothing in memory can have, is provoked before each document."""
 REFUSALS = {
     pdfium_c.FPDF_ERR_PASSWORD: Reason.DOCUMENT_ENCRYPTED,
     pdfium_c.FPDF_ERR_SECURITY: Reason.DOCUMENT_ENCRYPTED,  # an unknown security handler
-    pdfium_c.FPDF_ERR_SUCCESS: Reason.NO_PIXELS,  # PDFium opens no document without pages, and knows no error for it
+    UNSAID: Reason.NO_PIXELS,
 }
 """Why a document does not open; anything else is damage."""
 
@@ -40,37 +45,36 @@ def decode_pdf(admitted: AdmittedImage, budget: Budget) -> Iterator[Raster]:
         budget.announce(len(document))
         document.init_forms()
         sizes = [document.get_page_size(index) for index in range(len(document))]
-        scale = _scale(sizes, budget)
+        scale = _scale(sizes, budget.limits)
         for index in range(len(document)):
             yield _rendered(document[index], scale)
 
 
 def _opened(content: bytes) -> pdfium.PdfDocument:
+    pdfium_c.FPDF_LoadDocument(b"", None)  # there is no such file: UNSAID
     try:
         return pdfium.PdfDocument(content)
     except pdfium.PdfiumError as failure:
         raise InvalidInput(REFUSALS.get(failure.err_code, Reason.IMAGE_CORRUPT)) from None
 
 
-def _scale(sizes: list[tuple[float, float]], budget: Budget) -> float:
-    """Pixels a point at the best resolution that fits; counts the pages at it. Raises InvalidInput(IMAGE_TOO_LARGE)."""
-    for resolution in RESOLUTIONS:
-        scale = resolution / POINTS_PER_INCH
-        trial = Budget(budget.limits)
+def _scale(sizes: list[tuple[float, float]], limits: Limits) -> float:
+    """Pixels a point at the best resolution at which all pages fit. Raises InvalidInput where there is none."""
+    *better, last = (resolution / POINTS_PER_INCH for resolution in RESOLUTIONS)
+    for scale in better:
         try:
-            for width, height in sizes:
-                trial.add(*_pixels(width, height, scale))
-        except InvalidInput as failure:
-            if failure.reason is not Reason.IMAGE_TOO_LARGE or resolution == RESOLUTIONS[-1]:
-                raise
-        else:
-            break
-    return scale
+            _check_sizes(sizes, scale, limits)
+        except InvalidInput:
+            continue
+        return scale
+    _check_sizes(sizes, last, limits)
+    return last
 
 
-def _pixels(width: float, height: float, scale: float) -> tuple[int, int]:
-    """As `PdfPage.render` rounds."""
-    return int(np.ceil(width * scale)), int(np.ceil(height * scale))
+def _check_sizes(sizes: list[tuple[float, float]], scale: float, limits: Limits) -> None:
+    budget = Budget(limits)
+    for width, height in sizes:
+        budget.add(math.ceil(width * scale), math.ceil(height * scale))  # as PdfPage.render rounds
 
 
 def _rendered(page: pdfium.PdfPage, scale: float) -> Raster:
