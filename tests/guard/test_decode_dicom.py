@@ -17,6 +17,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
@@ -277,6 +278,14 @@ def test_transfer_syntaxes_without_a_decoder_are_refused(syntax):
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, ds, implicit_vr=False, little_endian=True, enforce_file_format=True)
     assert refused(stream.getvalue()) is Reason.FORMAT_UNSUPPORTED
+
+
+def test_extended_jpeg_of_eight_bits_is_decoded_and_of_twelve_refused():
+    ds = jpeg(RAMP8, "MONOCHROME2")
+    ds.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    assert np.abs(gray(ds).astype(int) - RAMP8).mean() < 4
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
+    assert refused(ds) is Reason.FORMAT_UNSUPPORTED
 
 
 def test_a_picture_inside_that_is_larger_than_the_header_says_is_refused():

@@ -20,7 +20,7 @@ import numpy as np
 import pydicom
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import apply_color_lut, get_decoder
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
 
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason
@@ -92,12 +92,18 @@ def _check_header(dataset: pydicom.FileDataset, budget: Budget) -> None:
     for _ in range(_frames(dataset)):
         budget.add(int(dataset.Columns), int(dataset.Rows))
     _check_samples(dataset)
-    try:
-        decodable = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available
-    except NotImplementedError:
-        decodable = False
-    if not decodable:
+    if not _decodable(dataset):
         raise InvalidInput(Reason.FORMAT_UNSUPPORTED)
+
+
+def _decodable(dataset: pydicom.FileDataset) -> bool:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax == JPEGExtended12Bit and dataset.BitsStored != 8:
+        return False  # Pillow's libjpeg is built for 8 bits
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
 
 
 def _check_samples(dataset: pydicom.FileDataset) -> None:
