@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/bench/bench_reader.py [--limit N] [--misses]
 
-Receipts: ../shared/data/receipts (scans as they are, nothing hidden). An answer is right when the amount in it equals the
-labelled one, and when the date in it is the labelled day. Times are wall clock on one thread, in this process.
+Receipts: ../shared/data/receipts (scans as they are, nothing hidden). An answer is right when the amount in it equals
+the labelled one, and when the date in it is the labelled day. Times are wall clock on one thread, in this process.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from guardedvlm.inference.reader.values import amounts, dates, letters, whole_nu
         ("$1250", "1250", "$1250"),
         ("5.30SR", "5.30", "5.30"),
         ("9 .00 SR", "9.00", "9 .00"),
+        ("1O.O0", "10.00", "10.00"),
     ],
 )
 def test_an_amount_is_read_as_printed(text, value, printed) -> None:
@@ -52,8 +53,12 @@ def test_what_is_no_amount(text) -> None:
         ("March 4, 2018", date(2018, 3, 4), "March 4, 2018"),
         ("12/25/2018", date(2018, 12, 25), "12/25/2018"),
         ("25.12.2018", date(2018, 12, 25), "25.12.2018"),
+        ("O5/O3/2O18", date(2018, 3, 5), "05/03/2018"),
+        ("MAY 5,2018", date(2018, 5, 5), "MAY 5,2018"),
+        ("12/Mar/2018", date(2018, 3, 12), "12/Mar/2018"),
         # the recogniser lost a stroke, or both
         ("2703/2018", date(2018, 3, 27), "27/03/2018"),
+        ("27:03/2018", date(2018, 3, 27), "27/03/2018"),
         ("27032018", date(2018, 3, 27), "27/03/2018"),
     ],
 )
@@ -62,7 +67,21 @@ def test_a_date_is_read_as_printed(text, value, printed) -> None:
     assert (found.value, found.printed) == (value, printed)
 
 
-@pytest.mark.parametrize("text", ["99/99/2018", "31/02/2018", "07-5547360", "No 27032018", "12:36", "1/2", "5 mai"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "99/99/2018",
+        "31/02/2018",
+        "07-5547360",
+        "No 27032018",
+        "12:36",
+        "1/2",
+        "5 mai",
+        "14 MAR 18:40",
+        "27:03:2018",
+        "27-03/2018",
+    ],
+)
 def test_what_is_no_date(text) -> None:
     assert dates(text) == ()
 

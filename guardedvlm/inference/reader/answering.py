@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardedvlm.core.clearance import Turn
-from guardedvlm.core.ports import Evidence
+from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
-from guardedvlm.inference.reader.answer import CANNOT_TELL, NO_TEXT, VISUAL, Answer, told, unknown
+from guardedvlm.inference.reader.answer import NO_TEXT, VISUAL, Answer, told, unknown
 from guardedvlm.inference.reader.fields import COLON, COLON_MARKS, fields, is_label
-from guardedvlm.inference.reader.hidden import fill_beside, pseudonym
+from guardedvlm.inference.reader.hidden import pseudonym
 from guardedvlm.inference.reader.issued import best_date
 from guardedvlm.inference.reader.kinds import issuer_of, kind_of
-from guardedvlm.inference.reader.lookup import ASIDE, Found, Hidden, likeness, look_up
+from guardedvlm.inference.reader.lookup import ASIDE, Found, Hidden, covered_value, likeness, look_up
 from guardedvlm.inference.reader.page import Excerpt, Page, Row, excerpt
 from guardedvlm.inference.reader.question import Embedder, Expected, Intent, Question, Understanding
 from guardedvlm.inference.reader.table import is_heading, section, table_lines
@@ -78,7 +78,7 @@ class Answering:
     def _total(self, case: Case) -> Answer:
         best = best_total(case.page)
         if best is None or label_score(best.label) < PLAIN:
-            covered = _covered(case, lambda text: label_score(text) >= PLAIN)
+            covered = covered_value(case.page, case.raster, lambda text: max(0.0, label_score(text) - PLAIN + 1))
             if covered is not None:
                 return _hidden(covered)
         if best is not None:
@@ -87,20 +87,16 @@ class Answering:
         if found is not None:
             return _looked_up(found, case.question)
         every = entries(case.page)
-        if len({entry.amount.value for entry in every}) == 1:
-            return told(
-                f"The only amount on the page is {every[0].amount.printed}.",
-                every[0].value,
-                score=0.7,
-                value=every[0].amount.printed,
-            )
-        return unknown()
+        if len({entry.amount.value for entry in every}) != 1:
+            return unknown()
+        printed = every[0].amount.printed
+        return told(f"The only amount on the page is {printed}.", every[0].value, score=0.7, value=printed)
 
     def _issued(self, case: Case) -> Answer:
         best = best_date(case.page)
         if best is not None:
             return told(f"The date is {best.date.printed}.", best.value, value=best.date.printed)
-        covered = _covered(case, lambda text: mentions(text, "date", "datum", "fecha"))
+        covered = covered_value(case.page, case.raster, lambda text: float(mentions(text, "date", "datum", "fecha")))
         if covered is not None:
             return _hidden(covered)
         return self._field(case)
@@ -137,18 +133,18 @@ class Answering:
             counted = f"I count {len(lines)} lines with an amount in the table."
             return told(counted, *sources, score=0.7, value=str(len(lines)))
         heading = _heading(case.page, things)
-        listed = section(case.page, heading) if heading is not None else ()
-        if listed:
-            return told(f"I count {len(listed)} lines under “{case.page.rows[heading or 0].text}”.", *listed, score=0.7)
-        return self._field(case)
+        if heading is None:
+            return self._field(case)
+        listed = section(case.page, heading)
+        counted = f"I count {len(listed)} lines under “{case.page.rows[heading].text}”."
+        return told(counted, *listed, score=0.7, value=str(len(listed)))
 
     def _section(self, case: Case) -> Answer:
         heading = _heading(case.page, case.question.topic)
-        listed = section(case.page, heading) if heading is not None else ()
-        if heading is None or not listed:
+        if heading is None:
             return self._field(case)
         own = [item.value for item in fields(case.page) if item.row == heading and item.strength == COLON]
-        shown = [*own, *listed][:LISTED]
+        shown = [*own, *section(case.page, heading)][:LISTED]
         title = case.page.rows[heading].cells[0].text.partition(":")[0].strip()
         return told(f"{title}: " + "; ".join(item.text.strip(" .;") for item in shown) + ".", *shown)
 
@@ -161,7 +157,7 @@ class Answering:
         return _looked_up(found, case.question) if found is not None else self._closest(case)
 
     def _closest(self, case: Case) -> Answer:
-        """Quote the line that is most like the case.question, or say that the reader cannot tell."""
+        """Quote the line that is most like the question, or say that the reader cannot tell."""
         rows = [row for row in case.page.rows if len(letters(row.text)) >= 8 and not is_label(row.text)]
         if not case.question.topic or not rows or case.question.expected is not Expected.ANY:
             return unknown()
@@ -175,17 +171,18 @@ class Answering:
 
 def _counts_goods(label: str, things: Sequence[str]) -> bool:
     """True when a label prints the number of items ("Total Qty") and items were asked for."""
-    return bool({"item", "product", "article", "good"} & set(things)) and mentions(
-        label, "totalqty", "totalquantity", "itemcount"
-    )
+    goods = {"item", "product", "article", "good"} & set(things)
+    return bool(goods) and mentions(label, "totalqty", "totalquantity", "itemcount")
 
 
 def _heading(page: Page, topic: Sequence[str]) -> int | None:
-    """The heading that names the topic best."""
-    headings = [(index, row.cells[0].text.partition(":")[0]) for index, row in enumerate(page.rows) if is_heading(row)]
-    scored = [(likeness(topic, text), -index) for index, text in headings]
-    score, index = max(scored, default=(0.0, 0))
-    return -index if score >= HEADING else None
+    """The row whose heading names the topic best and has lines under it; the first of equals."""
+    best: tuple[float, int] | None = None
+    for index, row in enumerate(page.rows):
+        score = likeness(topic, row.cells[0].text.partition(":")[0]) if is_heading(row) else 0.0
+        if score >= HEADING and (best is None or score > best[0]) and section(page, index):
+            best = (score, index)
+    return best[1] if best else None
 
 
 def _looked_up(found: Found | Hidden, question: Question) -> Answer:
@@ -196,9 +193,8 @@ def _looked_up(found: Found | Hidden, question: Question) -> Answer:
     name = question.phrase or found.field.label
     name = name[0].upper() + name[1:]
     if label is not None:
-        return told(
-            f"{name} is hidden by policy; the page shows {label} in its place.", value, score=found.score, value=label
-        )
+        said = f"{name} is hidden by policy; the page shows {label} in its place."
+        return told(said, value, score=found.score, value=label)
     if found.others:
         every = (found.field, *found.others)
         shown = "; ".join(f"{item.label}: {item.value.text}" for item in every)
@@ -215,20 +211,10 @@ def _fitting(text: str, expected: Expected) -> str:
     return text
 
 
-def _covered(case: Case, names: Callable[[str], bool]) -> Hidden | None:
-    """The first label that `names` accepts and that has a fill beside it."""
-    for cell in case.page.cells:
-        if is_label(cell.text) and names(cell.text):
-            box = fill_beside(case.raster, cell.line.box)
-            if box is not None:
-                return Hidden(cell.text.strip(" :"), cell, box)
-    return None
-
-
 def _hidden(found: Hidden) -> Answer:
     score = round(found.cell.line.confidence, 3)
     places = (Evidence(found.cell.line.box, score), Evidence(found.box, score))
-    return Answer(f"The value of “{found.label}” is hidden by policy.", places, unknown().finish)
+    return Answer(f"The value of “{found.label}” is hidden by policy.", places, FinishReason.CANNOT_TELL)
 
 
 def _kind(case: Case) -> Answer:
@@ -257,9 +243,8 @@ def _summary(case: Case) -> Answer:
     shown = [excerpt(cell) for cell in case.page.cells if _is_line(cell.text)][: 3 if pairs else 8]
     sentences.append("It begins with: " + "; ".join(item.text.strip(" .") for item in shown) + ".")
     if pairs:
-        sentences.append(
-            "It states: " + "; ".join(f"{item.label}: {item.value.text.strip(' .')}" for item in pairs) + "."
-        )
+        stated = "; ".join(f"{item.label}: {item.value.text.strip(' .')}" for item in pairs)
+        sentences.append(f"It states: {stated}.")
     return told(" ".join(sentences), *sources, *shown, *(item.value for item in pairs), score=0.8)
 
 
@@ -276,7 +261,7 @@ def _mention(case: Case) -> Answer:
     topic = [word for word in case.question.topic if word not in ASIDE] or list(case.question.topic)
     rows = [row for row in case.page.rows if topic and all(_has(row, word) for word in topic)]
     if not rows:
-        return unknown(CANNOT_TELL)
+        return unknown()
     quoted = "; ".join(f"“{row.text}”" for row in rows[:3])
     return told(f"The page says: {quoted}.", *(excerpt(cell) for row in rows[:3] for cell in row.cells))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.region import Box, Raster, Size
+from guardedvlm.inference.reader.page import Cell, Page
 
 FILL_WIDTH = 1.2
 """A run of constant pixels counts as a fill from this many label heights on: a thick rule or letter is narrower."""
@@ -31,30 +32,44 @@ def pseudonym(text: str) -> str | None:
     return match.group() if match else None
 
 
-def fill_beside(raster: Raster, label: Box) -> Box | None:
-    """The fill that begins right of `label` on its line, or below it, or None."""
-    size = Size.of(raster)
-    right = Box(label.x1, label.y0, label.x1 + round(REACH * label.height), label.y1).clipped(size)
-    below = Box(label.x0, label.y1, label.x1 + label.height, label.y1 + 2 * label.height).clipped(size)
-    return (right and _fill(raster, right, label.height)) or (below and _fill(raster, below, label.height))
+def fill_at(raster: Raster, page: Page, row: int, label: Cell) -> Box | None:
+    """The fill that stands where the value of `label` (in row `row`) belongs: right of it, else below it; or None."""
+    box, size = label.line.box, Size.of(raster)
+    # What begins after the next text of the row is that text's value.
+    following = [cell.line.box.x0 for cell in page.rows[row].cells if cell.line.box.x0 >= box.x1]
+    end = min([box.x1 + round(REACH * box.height), *following])
+    beside = Box(box.x0, box.y0, max(end, box.x1), box.y1).clipped(size)
+    found = _fill(raster, beside, box.height, start=box.x1) if beside else None
+    if found or _has_text_below(page, row, label):
+        return found
+    below = Box(box.x0, box.y1, box.x1 + box.height, box.y1 + 2 * box.height).clipped(size)
+    return _fill(raster, below, box.height, start=box.x0) if below else None
 
 
-def _fill(raster: Raster, area: Box, height: int) -> Box | None:
-    """The first fill inside `area`: black columns in a row, over at least half a label's height."""
-    part = raster[area.y0 : area.y1, area.x0 : area.x1]
-    black = (part == 0).all(axis=2)
+def _has_text_below(page: Page, row: int, label: Cell) -> bool:
+    """True when a text stands in the two lines below: then a fill there is the value of that text."""
+    return any(
+        cell.overlaps_x(label) > 0 and cell.y0 < label.y1 + 2 * label.height
+        for below in page.rows[row + 1 : row + 3]
+        for cell in below.cells
+    )
+
+
+def _fill(raster: Raster, area: Box, height: int, start: int) -> Box | None:
+    """The longest fill in `area` from column `start` on: black over its width and half a label's height or more."""
+    if start >= area.x1:
+        return None
+    black = (raster[area.y0 : area.y1, start : area.x1] == 0).all(axis=2)
     # On a black page, an X-ray for example, black says nothing.
     if black.mean() > 0.97 and _is_black_page(raster):
         return None
-    rows = black.mean(axis=1)
-    held = np.flatnonzero(rows >= min(1.0, FILL_WIDTH * height / max(1, area.width)))
-    if held.size < height / 2:
+    rows = np.flatnonzero(black.sum(axis=1) >= FILL_WIDTH * height)
+    if rows.size < height / 2:
         return None
-    columns = black[held].mean(axis=0) >= 0.95
-    start, length = longest_run(columns)
+    first, length = longest_run(black[rows].mean(axis=0) >= 0.95)
     if length < FILL_WIDTH * height:
         return None
-    return Box(area.x0 + start, area.y0 + int(held[0]), area.x0 + start + length, area.y0 + int(held[-1]) + 1)
+    return Box(start + first, area.y0 + int(rows[0]), start + first + length, area.y0 + int(rows[-1]) + 1)
 
 
 def _is_black_page(raster: Raster) -> bool:

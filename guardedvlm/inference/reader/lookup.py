@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from guardedvlm.core.region import Box, Raster
-from guardedvlm.inference.reader.fields import BESIDE, Field, fields, is_label
-from guardedvlm.inference.reader.hidden import fill_beside, pseudonym
+from guardedvlm.inference.reader.fields import BELOW, TRIMMED, Field, fields, is_label
+from guardedvlm.inference.reader.hidden import fill_at, pseudonym
 from guardedvlm.inference.reader.page import Cell, Page
 from guardedvlm.inference.reader.question import Embedder, Expected, Question
 from guardedvlm.inference.reader.values import amounts, dates, letters
@@ -55,16 +55,38 @@ def look_up(page: Page, raster: Raster, question: Question, embedder: Embedder) 
     named = {label: likeness(question.topic, label) for label in _label_texts(page)}
     if max(named.values(), default=0.0) < NAMED:
         named = _with_meaning(named, question, embedder)
-    hidden = _hidden(page, raster, named)
     ranked = sorted(_ranked(page, question, named), key=lambda item: -item.score)
-    if hidden is not None and (not ranked or ranked[0].field.strength <= BESIDE or ranked[0].score < hidden[0]):
-        return hidden[1]
-    if not ranked or ranked[0].score < ACCEPTED:
-        return None
-    best = ranked[0]
+    best = ranked[0] if ranked and ranked[0].score >= ACCEPTED else None
+    accepted = {label: score for label, score in named.items() if score >= ACCEPTED}
+    covered = covered_value(page, raster, lambda text: accepted.get(text, 0.0))
+    if best is None or (covered is not None and _outranks(covered, best.field, named)):
+        return covered
     ties = [item.field for item in ranked[1:] if best.score - item.score < 0.01]
     others = {item.value.text: item for item in ties if item.value.text != best.field.value.text}
     return Found(best.field, best.score, tuple(others.values())[:3])
+
+
+def _outranks(covered: Hidden, found: Field, named: dict[str, float]) -> bool:
+    """True when the hidden value is what was asked for: its label fits better, or its fill stands before the value."""
+    ours, theirs = named[covered.label], named[found.label]
+    if ours != theirs:
+        return ours > theirs
+    return found.strength <= BELOW or (covered.cell == found.cell and covered.box.x0 < found.value.box.x0)
+
+
+def covered_value(page: Page, raster: Raster, score: Callable[[str], float]) -> Hidden | None:
+    """Of the labels with a fill in place of their value the one with the highest positive `score`, or None."""
+    best: tuple[float, Hidden] | None = None
+    for index, row in enumerate(page.rows):
+        for cell in row.cells:
+            text = cell.text.strip(TRIMMED)
+            rank = score(text) if is_label(cell.text) else 0.0
+            if rank <= 0 or (best is not None and rank <= best[0]):
+                continue
+            box = fill_at(raster, page, index, cell)
+            if box is not None:
+                best = (rank, Hidden(text, cell, box))
+    return best[1] if best else None
 
 
 def likeness(topic: Sequence[str], label: str) -> float:
@@ -98,7 +120,7 @@ def _label_texts(page: Page) -> Iterator[str]:
         yield item.label
     for cell in page.cells:
         if is_label(cell.text):
-            yield cell.text.strip(" :")
+            yield cell.text.strip(TRIMMED)
 
 
 def _with_meaning(named: dict[str, float], question: Question, embedder: Embedder) -> dict[str, float]:
@@ -137,17 +159,3 @@ def fit(expected: Expected, text: str) -> float:
     if expected is Expected.NUMBER:
         return (SECOND_BEST if amounts(text) else 1.0) if digits else 0.0
     return 1.0 if letters(text) else 0.0
-
-
-def _hidden(page: Page, raster: Raster, named: dict[str, float]) -> tuple[float, Hidden] | None:
-    """The best label that fits and has a fill beside it."""
-    best: tuple[float, Hidden] | None = None
-    for cell in page.cells:
-        text = cell.text.strip(" :")
-        score = named.get(text, 0.0)
-        if score < ACCEPTED or (best and score <= best[0]):
-            continue
-        box = fill_beside(raster, cell.line.box)
-        if box is not None:
-            best = (score, Hidden(text, cell, box))
-    return best

@@ -14,7 +14,7 @@ from guardedvlm.inference.reader.page import Excerpt, Page, Row, excerpt
 from guardedvlm.inference.reader.values import Amount, amounts, letters
 from guardedvlm.inference.reader.wording import mentions
 
-STRONG, NET, GROSS, PLAIN, WEAK, TENDERED = 100.0, 92.0, 88.0, 85.0, 55.0, 30.0
+STRONG, NET, GROSS, PLAIN, WEAK, COUNTED, TENDERED = 100.0, 92.0, 88.0, 85.0, 55.0, 41.0, 30.0
 """How much a label says that its amount is the total. Order matters, distance hardly: evidence below moves one step."""
 AFTER_ROUNDING = 18.0
 """An amount under a total's label below the rounding line is what was paid."""
@@ -32,9 +32,11 @@ _FINAL = (
 _NET = ("nettotal", "netttotal", "netamt", "nettamt", "netamount", "nettamount", "netsales")
 _TOTAL = ("total", "summe", "gesamt")
 _NOT_MONEY_DUE = (
-    "change", "wechselgeld", "saving", "saved", "discount", "point", "quantity", "qty", "item", "pcs", "deposit",
-    "withdrawal", "litre", "tendered", "outstanding", "loyalty", "previous",
+    "change", "wechselgeld", "saving", "saved", "discount", "point", "deposit", "withdrawal", "litre", "tendered",
+    "loyalty", "previous",
 )  # fmt: skip
+_COUNTED = ("quantity", "qty", "item", "pcs", "unit")
+"""What stands beside a number of things: its amount may be the sum of the lines, before discounts and rounding."""
 _TAX = ("gst", "tax", "vat", "sst", "mwst", "tva", "iva")
 _PAID = ("cash", "paid", "payment", "received", "tender", "accepted", "visa", "master", "card", "debit", "credit")
 _TABLE_HEAD = ("price", "description", "item", "desc", "unit")
@@ -114,8 +116,10 @@ def _score(
 def label_score(label: str) -> float:
     """How much a label's words say that its amount is the total, 0 when they say that it is not."""
     squeezed = letters(label)
-    if mentions(label, *_NOT_MONEY_DUE):
+    if mentions(label, *_NOT_MONEY_DUE) and not mentions(label, "afterdisc"):
         return 0.0
+    if mentions(label, *_COUNTED):
+        return COUNTED if mentions(label, *_TOTAL) else 0.0
     excluding = mentions(label, "exclud", "excl", "beforetax", "beforegst")
     including = mentions(label, "incl", "aftertax", "aftergst", "withgst")
     if mentions(label, "subtotal", "zwischensumme", "soustotal"):

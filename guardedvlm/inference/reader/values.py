@@ -51,8 +51,13 @@ _CURRENCY_WHOLE = re.compile(
 )
 
 
+_LETTER_O = re.compile(r"(?<![A-Za-z])[Oo](?=\d)|(?<=\d)[Oo](?![A-Za-z])|(?<=\d[./-])[Oo](?=[\dOo])")
+"""The letter O where only a zero can stand: among digits."""
+
+
 def amounts(text: str) -> tuple[Amount, ...]:
     """Amounts of `text` in order: numbers with two decimals, or whole numbers with a currency before them."""
+    text = _LETTER_O.sub("0", text)
     found = [_amount(match) for match in _AMOUNT.finditer(text)]
     taken = [(item.start, item.end) for item in found]
     for match in _CURRENCY_WHOLE.finditer(text):
@@ -87,14 +92,14 @@ _MONTH = (
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
 _YEAR = r"(?P<year>(?:19|20)\d{2}(?!:)|\d{2})"
-_LOST_MARK = re.compile(r"(?<![\d/.-])(\d{2})([-/.]?)(\d{2})([-/.]?)((?:19|20)\d{2})(?!\d|[-/.]\d)")
-"""A date of which the recogniser lost a mark ("2703/2018") or both ("27032018")."""
+_LOST_MARK = re.compile(r"(?<![\d/.:-])(\d{2})([-/.:]?)(\d{2})([-/.:]?)((?:19|20)\d{2})(?!\d|[-/.:]\d)")
+"""A date of which the recogniser lost a mark ("2703/2018"), read it as a colon ("27:03/2018") or lost both."""
 _DATES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?<!\d)(?P<year>(?:19|20)\d{2})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})(?!\d?[-/.]\d)",
         rf"(?<![\d/])(?<!\d[.-])(?P<first>\d{{1,2}})\s?(?P<mark>[-/.])\s?(?P<second>\d{{1,2}})\s?(?P=mark)\s?{_YEAR}(?![-/.]\d)",
-        rf"(?<![\d/.])(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{0,2}}{_MONTH}[\s,./'-]{{0,2}}{_YEAR}",
+        rf"(?<![\d/.])(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[\s,./-]{{0,2}}{_MONTH}[\s,./'-]{{0,2}}{_YEAR}(?!:)",
         rf"(?<![A-Za-z]){_MONTH}[\s.]{{0,2}}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[\s,]{{1,2}}(?P<year>(?:19|20)\d{{2}})",
     )
 )
@@ -102,6 +107,7 @@ _DATES = tuple(
 
 def dates(text: str) -> tuple[PrintedDate, ...]:
     """Calendar dates of `text` in order; what is no day of the calendar is no date."""
+    text = _LETTER_O.sub("0", text)
     found: list[PrintedDate] = []
     for pattern in _DATES:
         for match in pattern.finditer(text):
@@ -119,11 +125,11 @@ def _repaired(text: str) -> Iterator[PrintedDate]:
     for match in _LOST_MARK.finditer(text):
         first, left, second, right, year = match.groups()
         value = _date({"first": first, "second": second, "year": year})
+        marks = {left, right} & {"-", "/", "."}
         # Without any mark only a text of nothing but eight digits passes: it may be a number of another kind.
-        alone = match.group() == text.strip()
-        if value is not None and not (left and right) and (left or right or alone):
-            printed = (left or right or "/").join((first, second, year))
-            yield PrintedDate(match.start(), match.end(), printed, value)
+        alone = not left and not right and match.group() == text.strip()
+        if value is not None and (len(marks) == 1 or alone):
+            yield PrintedDate(match.start(), match.end(), next(iter(marks), "/").join((first, second, year)), value)
 
 
 def _date(groups: dict[str, str]) -> date | None:
