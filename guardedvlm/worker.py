@@ -18,6 +18,7 @@ import json
 import mmap
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -44,7 +45,9 @@ MAX_ARRAYS = 200
 MAX_HEADER = 64 * 2**20
 START_SECONDS = 120.0
 """Loading weights on a busy machine; measured 2-15 s."""
-PR_SET_DUMPABLE, PR_SET_PDEATHSIG = 4, 1
+PR_SET_DUMPABLE = 4
+MAX_REPLY_BYTES = 2**30
+"""Arrays of one message; a document of 200 pages is limited by its pixels long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ class Worker:
             except (TimedOut, TimeoutError):
                 self._kill()
                 raise TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role) from None
-            except (OSError, EOFError, ValidationError, json.JSONDecodeError):
+            except (OSError, EOFError, ValueError, KeyError, TypeError):
+                # Dead, or taken over: a reply that is not of the agreed form ends the process that sent it.
                 self._kill()
                 raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
 
@@ -145,7 +149,7 @@ class Worker:
         self._socket = ours
         try:
             reply, _ = _receive(ours, Deadline.after(START_SECONDS))
-        except (OSError, EOFError, json.JSONDecodeError, TimedOut):
+        except (OSError, EOFError, ValueError, KeyError, TypeError, TimedOut):
             self._kill()
             raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
         if "error" in reply:
@@ -274,7 +278,7 @@ def _receive(sock: socket.socket, limit: Deadline | None) -> tuple[dict[str, Any
             raise EOFError
         header = json.loads(_read(sock, length, limit))
         shapes = TypeAdapter(list[tuple[int, ...]]).validate_python(header["shapes"])
-        if len(shapes) != len(descriptors):
+        if len(shapes) != len(descriptors) or sum(os.fstat(one).st_size for one in descriptors) > MAX_REPLY_BYTES:
             raise EOFError
         return header, [_map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)]
     finally:
@@ -311,11 +315,9 @@ def _map(descriptor: int, shape: tuple[int, ...]) -> Array:
 def main(arguments: Sequence[str]) -> None:
     """Entry point of the child process."""
     harden_process()
-    if sys.platform == "linux":
-        # The parent's death ends the child: no orphan keeps pictures in memory.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=int(arguments[0]))
+    threading.Thread(target=_end_with_parent, args=(sock.fileno(),), daemon=True).start()
     spec = json.loads(arguments[1])
     try:
         module, _, name = str(spec["target"]).partition(":")
@@ -332,6 +334,17 @@ def main(arguments: Sequence[str]) -> None:
         except EOFError:
             return
         _answer(sock, worker, request, arrays)
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """Wait until the parent's end of the socket is closed, then end, whatever runs: no orphan keeps pictures.
+
+    Not PR_SET_PDEATHSIG: that follows the *thread* that started the child.
+    """
+    poller = select.poll()
+    poller.register(descriptor, select.POLLRDHUP | select.POLLHUP)
+    poller.poll()
+    os._exit(0)
 
 
 def _answer(sock: socket.socket, worker: object, request: dict[str, Any], arrays: list[Array]) -> None:

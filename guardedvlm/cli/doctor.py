@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import cast
 
 import numpy as np
 import typer
@@ -120,7 +121,7 @@ def _roles() -> bool:
         finally:
             worker.stop()
         if role == "reader":
-            lines = found
+            lines = cast(tuple[TextLine, ...], found)
         healthy &= bool(found)
         digests = "\n".join(f"{digest[:16]} {name}" for name, digest in weights.items())
         shown = str(len(found)) if found else "[red]nothing[/]"
@@ -137,7 +138,7 @@ def _read(worker: Worker, canary: Raster, _: tuple[TextLine, ...]) -> tuple[Text
     return worker.call_sync("read", tuple[TextLine, ...], canary)[0]
 
 
-def _regions(worker: Worker, canary: Raster, _: tuple[TextLine, ...]) -> tuple[TextLine, ...]:
+def _regions(worker: Worker, canary: Raster, _lines: tuple[TextLine, ...]) -> tuple[TextLine, ...]:
     regions, _ = worker.call_sync("regions", tuple[TextLine, ...], canary)
     quads = [line.quad for line in regions]
     return tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +55,8 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     err.print("loading the detectors")
     service = asyncio.ensure_future(run_service(settings, stop, started))
-    await asyncio.wait({service, started}, return_when=asyncio.FIRST_COMPLETED)
+    waited: list[asyncio.Future[Any]] = [service, started]
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if started.done():
         err.print(f"ready at {settings.listen}, health at {settings.health_listen}")
     await service

@@ -12,11 +12,11 @@ from PIL import Image
 
 from guardedvlm.audit.verify import read_records, verify_ledger
 from guardedvlm.cli.pictures import demo_pictures
-from guardedvlm.client import Client
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import Conflict, InvalidInput, NotIdentified, Overloaded, Reason, Refused
 from guardedvlm.transport.listen import RECEIVE_LIMIT
+from guardedvlm.transport.status import error_from_rpc
 from guardedvlm.v1 import guard_pb2 as pb
 from guardedvlm.v1.guard_pb2_grpc import GuardServiceStub
 
@@ -59,7 +59,15 @@ def test_an_answer_comes_with_its_redaction(analysis, statement):
         "ACCOUNT",
     }
     assert page.verification.passes in (1, 2)
-    assert {item.stage for item in analysis.stage_times} >= {"decode", "read", "faces", "verify", "infer", "ledger", "total"}
+    assert {item.stage for item in analysis.stage_times} >= {
+        "decode",
+        "read",
+        "faces",
+        "verify",
+        "infer",
+        "ledger",
+        "total",
+    }
 
 
 def test_every_personal_place_of_the_picture_is_covered(analysis, statement):
@@ -181,21 +189,18 @@ def test_every_request_is_in_the_ledger_from_end_to_end(service, analysis):
 
 
 def test_a_message_over_the_limit_is_refused_with_the_limit(service):
-    with service.client("bank") as client:
-        client_limit = bytes(RECEIVE_LIMIT + 100)
-        request = pb.AnalyzeImageRequest(document=pb.Document(content=client_limit), query=pb.Query(question="x"))
-        assert request.ByteSize() > RECEIVE_LIMIT
+    content = bytes(RECEIVE_LIMIT + 100)
+    request = pb.AnalyzeImageRequest(document=pb.Document(content=content), query=pb.Query(question="x"))
     with _channel(service) as (stub, metadata), pytest.raises(grpc.RpcError) as failure:
         stub.AnalyzeImage(request, metadata=metadata, timeout=60)
     assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "32 MiB" in failure.value.details()
-    with _channel(service) as (stub, metadata), pytest.raises(Overloaded):
-        from guardedvlm.transport.status import error_from_rpc
-
-        try:
-            stub.AnalyzeImage(request, metadata=metadata, timeout=60)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from None
+    told = error_from_rpc(failure.value)
+    assert (type(told), told.reason, told.details) == (
+        Overloaded,
+        Reason.MESSAGE_TOO_LARGE,
+        {"limit_bytes": RECEIVE_LIMIT},
+    )
 
 
 def test_a_caller_that_leaves_is_recorded_as_refused(service, statement):
