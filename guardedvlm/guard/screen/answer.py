@@ -34,7 +34,7 @@ class AnswerScreen:
     def __init__(self, policy: Policy, spans: Spans, deny: DenySet, labels: Mapping[str, str]) -> None:
         self._policy = policy
         self._spans = spans
-        self._hidden = (deny, of_labels(labels))
+        self._hidden: tuple[DenySet, ...] = (deny, of_labels(labels))
         self._substitutes = Substitutes(labels, policy.say.personal)
         self._tally = Tally()
         self._sentences = Sentences()
@@ -146,7 +146,10 @@ class AnswerScreen:
         return text
 
     def _forget(self) -> None:
+        """Let go of everything that a draft or a secret stands in."""
         self._over = True
+        self._hidden = ()
+        self._substitutes = Substitutes({}, self._policy.say.personal)
         self._sentences = Sentences()
         self._held = self._digits = ""
         self._edits = []

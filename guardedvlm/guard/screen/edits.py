@@ -16,7 +16,8 @@ Spans = Callable[[str], Awaitable[tuple[Span, ...]]]
 
 LABEL = re.compile(rf"\b(?:{'|'.join(Kind)})-[A-Z]{{1,2}}\b|\[(?:{'|'.join(Kind)}|HIDDEN)\]")
 """What the guard itself writes in the place of a value: it tells nothing and passes untouched."""
-_NUMBER_PIECES = re.compile(r"(?<=\d)[^\w]{1,4}(?=\d)")
+_NUMBER_PIECES = re.compile(r"(?<=\d)(?![.,]\d{1,3}(?!\d))[^\w]{1,4}(?=\d)")
+"""What stands between the pieces of a number; not the marks of "1,234.50", or a column of amounts became a card."""
 _JOINED_KINDS = frozenset({Kind.PAYMENT_CARD, Kind.IBAN})
 """Kinds with check digits: the only ones that are believed when digits were put together from pieces. Any other rule
 would make an account number of a column of amounts."""
@@ -77,6 +78,8 @@ class Substitutes:
             if label := self._labels.get(secret) or self._label_of_part(secret, edit.kind):
                 return label
         label = self._next(edit.kind)
+        if label is None:
+            return mask(edit)
         if edit.secrets:
             self._labels[edit.secrets[0]] = label
         return label
@@ -86,9 +89,10 @@ class Substitutes:
         labels = {label for value, label in self._labels.items() if part in value and label.startswith(f"{kind}-")}
         return labels.pop() if len(labels) == 1 and len(part) > 2 else None
 
-    def _next(self, kind: Kind) -> str:
+    def _next(self, kind: Kind) -> str | None:
+        """The first label that neither the picture nor an earlier value has; None when all 702 are taken."""
         taken = set(self._labels.values())
-        return next(label for label in map(f"{kind}-{{}}".format, _letters()) if label not in taken)
+        return next((label for label in map(f"{kind}-{{}}".format, _letters()) if label not in taken), None)
 
 
 def applied(text: str, edits: Iterable[Edit], substitute: Callable[[Edit], str]) -> str:

@@ -15,6 +15,7 @@ from guardedvlm.core.finding import Kind, Span
 from guardedvlm.errors import GuardedVLMError, Reason, Refused
 from guardedvlm.guard.screen import AnswerScreen, Deed, DenySet, Spans, Verdict, normalise_secret
 from guardedvlm.guard.screen.answer import MAX_SENTENCE
+from guardedvlm.guard.screen.edits import _letters
 from guardedvlm.guard.screen.normal import normalise
 from guardedvlm.policy.model import Policy
 
@@ -108,6 +109,8 @@ async def answer(policy: Policy, spans: Spans, draft: str) -> str:
         ("card ４１１１ １１１１ １１１１ １１１１ ok", "card PAYMENT_CARD-A ok"),
         ("It is 4111. 1111. 1111. 1111. Bye.", "It is PAYMENT_CARD-A. Bye."),
         ("4111\n1111\n1111\n1111\nend", "PAYMENT_CARD-A\nend"),
+        ("It has 4,111.11 1,111.11 1,111 of them.", "It has 4,111.11 1,111.11 1,111 of them."),
+        ("It is 4111.1111.1111.1111 here.", "It is PAYMENT_CARD-A here."),
         ("Call Maria. Gonzalez is out.", "Call PERSON-K is out."),
         ("", ""),
     ],
@@ -235,3 +238,9 @@ async def test_no_repr_shows_the_draft(policy: MakePolicy, spans: Spans) -> None
     screen = AnswerScreen(policy(), spans, DenySet(SECRETS), LABELS)
     await screen.push("Maria Gonzalez is here. It is. ")
     assert "Maria" not in repr(screen) + repr(screen.report) + repr(vars(screen)["_edits"])
+
+
+async def test_labels_that_run_out_become_masks(policy: MakePolicy, spans: Spans) -> None:
+    taken = {f"Zork{number:04d}": label for number, label in enumerate(map("PERSON-{}".format, _letters()))}
+    screen = AnswerScreen(policy(say={"personal": "label"}), spans, DenySet(()), taken)
+    assert await screen.push("Ask Jane Roe.") + await screen.close() == "Ask [PERSON]."
