@@ -24,7 +24,7 @@ _STREETS = (
     # 12 Main Street, Apt. 4
     rf"(?<![\w.,])(?:{_NUMBER}),? {_DIRECTION}(?:[\w'.-]+ ){{1,4}}?{_US_STREET}\b\.?(?: (?:N|S|E|W|NE|NW|SE|SW)\b)?{_ROOM}?",
     # Hauptstraße 12a; Puruntie 82; Koskikatu 25; Storgatan 5; Keizersgracht 12
-    r"(?<!\w)(?:[\w-]+ )?[\w-]*(?:straße|strasse|strase|str\.|weg|platz|allee|gasse|ring|damm|ufer|chaussee|katu|tie|gatan|gata|"
+    r"(?<!\w)(?:[\w-]{1,30} )?[\w-]{0,30}(?:straße|strasse|strase|str\.|weg|platz|allee|gasse|ring|damm|ufer|chaussee|katu|tie|gatan|gata|"
     r"vägen|vegen|vej|gade|straat|laan|gracht|plein|utca|ulica|ulice|tänav|väg|allé) ?,? ?\d{1,4} ?[a-zA-Z]?\b",
     # 20789 Allika 46; 808 Kálmán Imre u. 12: a house number on both sides, faker's and some countries' form
     r"(?<![\w.,/-])\d{3,6} (?:(?-i:[A-ZÀ-Ž])[\w'-]*(?-i:[a-zà-ž])[\w'.-]* |(?-i:[A-Z])\.? |u\. |rkp\. ){1,4}\d{1,5}[a-z]?\b(?!\.\d)",
@@ -34,10 +34,10 @@ _STREETS = (
     # Calle Mayor 5; Via Roma, 12; Rua do Arenque 1634; Jalan Sagu 18; ul. Dluga 5; u. 15.
     r"(?<!\w)(?:calle|c/|avda\.?|avenida|plaza|pza\.?|paseo|p\.º|camino|ronda|carretera|ctra\.?|travesía|rúa|carrer|via|viale|piazza|corso|"
     r"rua|travessa|ul\.|ulica|str\.|strada|jalan|jln\.?|lorong|lrg\.?|persiaran|lebuh|lebuhraya|lingkaran|tingkat|jl\.) ?"
-    r"(?:[\w'.&/-]+,? ?){1,6}?\d{1,5}(?:/\d{1,4})?[A-Za-z]?\b",
+    r"(?:[\w'.&/-]{1,30},? ){0,5}?[\w'.&/-]{0,30}?\d{1,5}(?:/\d{1,4})?[A-Za-z]?\b",
     # Malaysian parts without a number of their own
     r"(?<![^\W\d_])(?:jalan|jln|lorong|taman|tmn|persiaran|lebuh|bandar|kampung|kg|kawasan|seksyen|desa|bukit|wisma|menara|plaza|pusat|medan|lot|"
-    r"batu)\b\.? (?:[\w'./&-]+ ?){1,5}",
+    r"batu)\b\.? [\w'./&-]{1,30}(?: [\w'./&-]{1,30}){0,4}",
     # P.O. Box, military post
     r"(?<!\w)(?:p\.? ?o\.? ?box|post ?office ?box|postfach|boîte postale|b\.?p\.?(?= )|apartado(?: de correos)?|apdo\.?|peti surat) ?:? ?\d[\d ]{0,8}\d?",
     r"(?<!\w)(?:psc|cmr|unit) \d{3,5},? box \d{1,5}|(?<!\w)(?:apo|fpo|dpo) ?,? (?:aa|ae|ap) ?\d{5}",

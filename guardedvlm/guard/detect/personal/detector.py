@@ -29,8 +29,8 @@ from guardedvlm.guard.detect.personal.view import View, folded
 
 T = TypeVar("T")
 
-MAX_CHARS = 200_000
-"""Text of one call: a page has some thousand characters, a question at most 20,000."""
+MAX_CHARS = 50_000
+"""Text of one call: a dense page has about 6,000 characters, a question at most 20,000."""
 
 Rule = Callable[[View], Iterable[Span]]
 RULES: tuple[Rule, ...] = (

@@ -18,7 +18,7 @@ from typing import Any
 
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
-from guardedvlm.guard.detect.personal.lexicon import is_place
+from guardedvlm.guard.detect.personal.lexicon import is_label, is_place
 from guardedvlm.guard.detect.personal.names import is_capital_name, trim_person
 from guardedvlm.guard.detect.personal.view import View
 from guardedvlm.reading.weights import package_folder, pinned_folder, tree_digest
@@ -152,7 +152,7 @@ def _spans(view: View, text: str, result: Any) -> Iterator[Span]:
         return
     for start, end in _lines(text, result.start, result.end):
         found = trim_person(text, start, end)
-        if found is None or _is_heading(view.text, *found):
+        if found is None or is_label(text[slice(*found)]) or _is_heading(view.text, *found):
             continue
         if kind is Kind.PERSON:
             yield view.span(*found, kind, result.score, "presidio/PERSON")

@@ -16,6 +16,8 @@ from guardedvlm.guard.detect.personal.values import trimmed_value
 FORM_SCORE = 0.85
 FOLLOWING: dict[Kind, int] = {Kind.ADDRESS: 4, Kind.PERSON: 1, Kind.ATTRIBUTE: 1}
 """Further lines that a value of a kind may have below its first one."""
+NO_COLUMN = frozenset({Kind.ADDRESS, Kind.ATTRIBUTE})
+"""Kinds whose values look like any other text: what stands below the value is not taken for another one."""
 COLUMN_ROWS = 40
 """Rows of a table whose header is a label; more than fit on a page."""
 CLOSE = 0.9
@@ -110,11 +112,11 @@ def _continued_right(layout: Layout, cell: Cell, label: Label) -> Iterator[Hit]:
 
 
 def _continued_below(layout: Layout, cell: Cell, label: Label) -> Iterator[Hit]:
-    """Further lines of a value, and further rows of a column of names."""
+    """Further lines of a value, and further rows of the column that the label heads."""
     further = FOLLOWING.get(label.kind, 0) if label.kind else 0
     for row, following in enumerate(layout.column(cell, CLOSE)):
         in_value = row < further
-        if row >= COLUMN_ROWS or (not in_value and label.kind is not Kind.PERSON):
+        if row >= COLUMN_ROWS or (not in_value and label.kind in NO_COLUMN):
             return
         hit = _hit(following, label, strict=not in_value or label.kind is Kind.PERSON)
         if hit is None:

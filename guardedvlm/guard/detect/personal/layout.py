@@ -14,11 +14,11 @@ HALF = 0.5
 """Share of the lower cell's height that two cells of one row have in common."""
 NEAR_ROWS = 1.6
 """A value stands at most so many heights of the higher cell below its label."""
-COLON_REACH, PLAIN_REACH = 0.5, 0.12
+COLON_REACH, PLAIN_REACH = 0.5, 0.25
 """How far right of a label its value may begin, as a share of the text's width: after a colon dotted leaders are usual,
 without one the next column is near."""
-PLAIN_HEIGHTS = 6.0
-"""The same without a colon, at least so many heights of the label."""
+COLON_HEIGHTS, PLAIN_HEIGHTS = 15.0, 6.0
+"""The same in heights of the label, for pages with little text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ class Layout:
 
     def reach(self, cell: Cell, *, colon: bool) -> float:
         """How far right of a label its value may begin."""
-        return COLON_REACH * self.width if colon else max(PLAIN_REACH * self.width, PLAIN_HEIGHTS * cell.height)
+        share, heights = (COLON_REACH, COLON_HEIGHTS) if colon else (PLAIN_REACH, PLAIN_HEIGHTS)
+        return max(share * self.width, heights * cell.height)
 
     def column(self, cell: Cell, rows: float = 1.0) -> Iterator[Cell]:
         """Cells beneath `cell` one after another while each is at most `rows` heights below the last."""

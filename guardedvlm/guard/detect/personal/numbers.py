@@ -23,16 +23,16 @@ LEAST_ID_DIGITS = 9
 def payment_cards(view: View) -> Iterator[Span]:
     """PANs, also with a group misread, and what is left of masked ones ("**** 1234")."""
     for run in digit_groups(view.text):
-        for start, end, number in windows(run, 12, 19):
-            inner = [g for g in run if start <= g.start and g.end < end]
-            if all(len(g.digits) >= 3 for g in inner) and checks.payment_card(number):
+        for start, end, number in windows(run, 12, 19, in_group=3):
+            if checks.payment_card(number):
                 yield view.span(start, end, Kind.PAYMENT_CARD, CERTAIN, "check/luhn")
     for match in _MASKED.finditer(view.text):
         yield view.span(*match.span(), Kind.PAYMENT_CARD, LIKELY, "pattern/masked-card")
 
 
 _MASKED = re.compile(
-    r"(?:\b\d{4}[ -]?)?(?:[xX*•#]{2,12}[ -]?){1,4}\d{3,4}\b|\bend(?:ing|s)\s+(?:in|with)\s+\d{3,4}\b", re.IGNORECASE
+    r"(?<![xX*•#\w])(?:\d{4}[ -]?)?[xX*•#](?:[ -]?[xX*•#]){2,20}[ -]?\d{3,4}\b|\bend(?:ing|s) {1,2}(?:in|with) {1,2}\d{3,4}\b",
+    re.IGNORECASE,
 )
 
 
@@ -143,7 +143,7 @@ def devices_and_lines(view: View) -> Iterator[Span]:
         (_MICR_SYMBOL, Kind.ROUTING, "pattern/micr"),
     ):
         for match in pattern.finditer(view.text):
-            yield view.span(*match.span(), kind, LIKELY, name)
+            yield view.span(*match.span(), kind, CERTAIN, name)
     yield from _micr_lines(view)
 
 
@@ -156,7 +156,7 @@ def _micr_lines(view: View) -> Iterator[Span]:
         if len(groups) < 2 or letters > 6 or not any(checks.routing(g[:9]) for g in groups if len(g) >= 9):
             continue
         if sum(map(len, groups)) >= 15:
-            yield view.span(*match.span(), Kind.ROUTING, LIKELY, "pattern/micr")
+            yield view.span(*match.span(), Kind.ROUTING, CERTAIN, "pattern/micr")
 
 
 def unique_codes(view: View) -> Iterator[Span]:

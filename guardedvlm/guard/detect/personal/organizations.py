@@ -14,7 +14,7 @@ _FORMS = (
     r"MEDICAL (?:CENTER|CENTRE)|Health System|University|UNIVERSITY|Pharmacy|PHARMACY|Insurance|INSURANCE"
 )
 _ORGANIZATION = re.compile(
-    rf"(?<!\w)(?:[A-ZÀ-Þ0-9][\w&.'()/-]* |& ?){{1,6}}\(?(?:{_FORMS})\b\.?(?: ?\([^)\n]{{1,12}}\))?"
+    rf"(?<!\w)(?:[A-ZÀ-Þ0-9][\w&.'()/-]{{0,30}} |& ){{1,6}}\(?(?:{_FORMS})\b\.?(?: ?\([^)\n]{{1,12}}\))?"
 )
 
 

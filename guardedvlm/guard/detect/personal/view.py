@@ -117,13 +117,16 @@ def _trimmed(text: str, start: int, end: int) -> Group | None:
     return Group(start, end, number) if number else None
 
 
-def windows(run: Sequence[Group], least: int, most: int) -> Iterator[tuple[int, int, str]]:
-    """(start, end, digits) of neighbouring groups of `run` that have `least` to `most` digits together."""
+def windows(run: Sequence[Group], least: int, most: int, *, in_group: int = 1) -> Iterator[tuple[int, int, str]]:
+    """(start, end, digits) of neighbouring groups of `run` that have `least` to `most` digits together.
+
+    Every group has at least `in_group` digits: numbers of a table's columns have fewer.
+    """
     for first in range(len(run)):
         number = ""
         for group in run[first : first + MAX_GROUPS]:
             number += group.digits
-            if len(number) > most:
+            if len(number) > most or len(group.digits) < in_group:
                 break
             if len(number) >= least:
                 yield run[first].start, group.end, number
