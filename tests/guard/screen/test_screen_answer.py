@@ -244,3 +244,27 @@ async def test_labels_that_run_out_become_masks(policy: MakePolicy, spans: Spans
     taken = {f"Zork{number:04d}": label for number, label in enumerate(map("PERSON-{}".format, _letters()))}
     screen = AnswerScreen(policy(say={"personal": "label"}), spans, DenySet(()), taken)
     assert await screen.push("Ask Jane Roe.") + await screen.close() == "Ask [PERSON]."
+
+
+@pytest.mark.parametrize(
+    ("draft", "released"),
+    [
+        ("PERSON-K", "PERSON-K"),
+        ("PERSON-K, [SSN].", "PERSON-K, [SSN]."),
+        ("Ann PERSON-K Roe", "[PERSON]PERSON-K[PERSON]"),
+        ("PERSON-K Roe", "PERSON-K[PERSON]"),
+        ("PERSON-k Roe", "[PERSON]"),
+    ],
+)
+async def test_a_span_over_a_label_takes_what_is_beside_it(policy: MakePolicy, draft: str, released: str) -> None:
+    async def everything(text: str) -> tuple[Span, ...]:
+        return (Span(0, len(text), Kind.PERSON, 0.5, "rule"),)
+
+    screen = AnswerScreen(policy(), everything, DenySet(()), {})
+    assert await screen.push(draft) + await screen.close() == released
+
+
+async def test_a_long_sentence_that_ends_is_refused_as_well(policy: MakePolicy, spans: Spans) -> None:
+    draft = "word " * (MAX_SENTENCE // 5 + 1) + "end. Next"
+    for chunks in ([draft], pieces(draft, range(0, len(draft), 50))):
+        assert (await run(AnswerScreen(policy(), spans, DenySet(()), {}), chunks))[1] is Reason.ANSWER_REFUSED
