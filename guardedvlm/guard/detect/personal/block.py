@@ -9,7 +9,7 @@ from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal.form import CLOSE, Hit
 from guardedvlm.guard.detect.personal.labels import leading_label, whole_label
 from guardedvlm.guard.detect.personal.layout import Cell, Layout
-from guardedvlm.guard.detect.personal.view import digits
+from guardedvlm.guard.detect.personal.view import digit_groups
 
 BLOCK_SCORE = 0.65
 LEAST_ADDRESS_SHARE = 0.35
@@ -88,9 +88,8 @@ def _micr(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
     dated = {hit.line for hit in hits if hit.span.kind is Kind.DATE}
     foot = layout.top + FOOT * (layout.bottom - layout.top)
     for cell in layout.cells:
-        groups = [g for g in re.split(r"[^\w|]+", cell.text) if len(digits(g)) >= 3]
-        solid = sum(c.isalnum() for c in cell.text)
-        number = sum(c.isdigit() for c in cell.text)
+        groups = [len(g.digits) for run in digit_groups(cell.text) for g in run if len(g.digits) >= 3]
+        solid, number = sum(c.isalnum() for c in cell.text), sum(groups)
         if (
             cell.index not in dated
             and cell.y0 >= foot

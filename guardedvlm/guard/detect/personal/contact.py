@@ -117,7 +117,8 @@ def _phone(view: View, start: int, text: str, languages: tuple[str, ...]) -> Ite
     if not 7 <= count <= 15 or _NOT_PHONE.match(number):
         return
     if _is_valid(number, languages):
-        yield view.span(start, start + len(text), Kind.PHONE, 0.9, "pattern/phone")
+        # Digits without any grouping are told by check digits first.
+        yield view.span(start, start + len(text), Kind.PHONE, 0.7 if text.isdigit() else 0.9, "pattern/phone")
     elif _GROUPED.fullmatch(number):
         yield view.span(start, start + len(text), Kind.PHONE, 0.6, "pattern/phone-shape")
 
@@ -135,7 +136,7 @@ def _is_valid(text: str, languages: tuple[str, ...]) -> bool:
     for region in (None,) if international else tuple(regions):
         try:
             if phonenumbers.is_valid_number(phonenumbers.parse(plain, region)):
-                # A bare run of digits is valid in some plan too often: others than those with a leading zero need two gaps.
+                # A bare run of digits is valid in some plan too often: without a leading zero it needs two gaps.
                 return bool(international or text[0] in "0(" or len(re.findall(r"\d[ ().\-/]+(?=\d)", text)) >= 2)
         except phonenumbers.NumberParseException:
             continue

@@ -34,10 +34,24 @@ MAX_CHARS = 50_000
 
 Rule = Callable[[View], Iterable[Span]]
 RULES: tuple[Rule, ...] = (
-    numbers.payment_cards, numbers.ibans, numbers.bank_and_licence_numbers, numbers.mixed_codes, numbers.devices_and_lines,
-    numbers.unique_codes, contact.emails, contact.urls, contact.ip_addresses, dates.dates, dates.ages, amounts.amounts,
-    mrz.mrz_lines, address.addresses, organizations.organizations, names.names, labelled.labelled_values,
-)  # fmt: skip
+    numbers.payment_cards,
+    numbers.ibans,
+    numbers.bank_and_licence_numbers,
+    numbers.mixed_codes,
+    numbers.devices_and_lines,
+    numbers.unique_codes,
+    contact.emails,
+    contact.urls,
+    contact.ip_addresses,
+    dates.dates,
+    dates.ages,
+    amounts.amounts,
+    mrz.mrz_lines,
+    address.addresses,
+    organizations.organizations,
+    names.names,
+    labelled.labelled_values,
+)
 """Every rule that needs nothing but the text."""
 FLOWING: tuple[Rule, ...] = (labelled.values_on_the_next_line, address.address_blocks)
 """Rules for running text that lead from one line to the next; on a page its layout does that."""

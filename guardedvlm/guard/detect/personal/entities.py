@@ -161,7 +161,7 @@ def _spans(view: View, text: str, result: Any) -> Iterator[Span]:
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """An entity that runs over a line's end is one of each line: the lines are cells of a page as often as a paragraph."""
+    """An entity over a line's end is one of each line: lines are cells of a page as often as a paragraph."""
     for match in re.finditer(r"[^\n]+", text[start:end]):
         solid = match[0].strip()
         if solid:

@@ -45,17 +45,10 @@ def _value(line: str, label: Label, limit: int) -> tuple[int, int] | None:
     start = label.end + (link.end() if link else 0)
     if not link and not line[start : start + 1].isdigit():
         return None
-    end = _end_before_label(line, start, limit)
+    end = limit if start < limit < len(line) else len(line.rstrip("\n"))
     if label.kind is Kind.PERSON and link is not None and link.re is _NONE and line[start : start + 1].islower():
         return None
     return trimmed_value(line, start, min(end, start + MAX_VALUE_CHARS), label, strict=colon is None)
-
-
-def _end_before_label(line: str, start: int, limit: int) -> int:
-    """A following label ends a value only where it is one: a colon follows, or it does not stand in the value's middle."""
-    if limit >= len(line):
-        return len(line.rstrip("\n"))
-    return limit if limit > start else len(line.rstrip("\n"))
 
 
 def values_on_the_next_line(view: View) -> Iterator[Span]:

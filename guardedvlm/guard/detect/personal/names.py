@@ -10,7 +10,7 @@ from guardedvlm.guard.detect.personal.labels import find_labels
 from guardedvlm.guard.detect.personal.lexicon import fold, is_common_word, is_given_name, is_place, is_surname, is_word
 from guardedvlm.guard.detect.personal.view import View
 
-_CAPITALISED = r"[A-ZÀ-ÞŠŽŁ][\w'’-]*\.?"
+_CAPITALISED = r"[A-ZÀ-ÞŠŽŁ][\w'’-]{0,40}\.?"
 _PARTICLE = r"(?:(?:de|da|dos|del|der|den|van|von|zu|la|le|bin|binti|bte|al|el|ibn|y|d'|O') )*"
 _TITLE = (
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lord|Lady|Rev|Hon|Capt|Sgt|Nurse|Herr|Frau|Mme|Mlle|Monsieur|Madame|"
@@ -18,14 +18,16 @@ _TITLE = (
 )
 _TITLED = re.compile(rf"\b{_TITLE}\b\.? ?({_PARTICLE}{_CAPITALISED}(?: {_PARTICLE}{_CAPITALISED}){{0,3}})")
 _COMMA = re.compile(
-    r"(?<![\w,])([A-ZÀ-Þ][A-Za-zÀ-ž'-]+(?: [A-ZÀ-Þ][A-Za-zÀ-ž'-]+)?) ?, ?([A-ZÀ-Þ][A-Za-zÀ-ž'-]+)((?: [A-ZÀ-Þ]\b\.?)?)(?!\w)"
+    r"(?<![\w,])([A-ZÀ-Þ][A-Za-zÀ-ž'-]{1,40}(?: [A-ZÀ-Þ][A-Za-zÀ-ž'-]{1,40})?) ?, ?([A-ZÀ-Þ][A-Za-zÀ-ž'-]{1,40})"
+    r"((?: [A-ZÀ-Þ]\b\.?)?)(?!\w)"
 )
 _CARET = re.compile(r"(?<!\w)[A-Za-zÀ-ž'-]{2,}\^[A-Za-zÀ-ž'. -]{2,}(?:\^[A-Za-zÀ-ž'. -]*){0,3}")
 _RUN = re.compile(
     rf"(?<![\w.@/]){_CAPITALISED}(?: (?:bin|binti|bte|de|da|del|van|von|der|la|al|el)\b| {_CAPITALISED}){{1,4}}"
 )
 _CREDENTIALS = re.compile(
-    rf"({_CAPITALISED}(?: {_CAPITALISED}){{1,3}}),? (?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|D\.?D\.?S|Esq|CPA|MBBS|FACR|PA-C|Jr|III?)\b"
+    rf"(?<!\w)({_CAPITALISED}(?: {_CAPITALISED}){{1,3}}),? "
+    r"(?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|D\.?D\.?S|Esq|CPA|MBBS|FACR|PA-C|Jr|III?)\b"
 )
 _INITIAL = re.compile(r"(?<![\w.])([A-ZÀ-ÞŠŽŁ][\w'’-]{2,}) [A-Z]\b\.? ([A-ZÀ-ÞŠŽŁ][\w'’-]{2,})")
 _SMALL = re.compile(r"(?<![\w@./-])([a-zà-ž]{4,}) (?:[a-z]\.? )?([a-zà-ž'-]{3,})(?![\w@/]|\.\w)")

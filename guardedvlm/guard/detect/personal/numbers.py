@@ -11,7 +11,7 @@ from itertools import pairwise
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal import checks
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
-from guardedvlm.guard.detect.personal.view import Group, View, digit_groups, digits, windows, without_spaces
+from guardedvlm.guard.detect.personal.view import Group, View, digit_groups, digits, misread, windows, without_spaces
 
 CERTAIN, LIKELY, POSSIBLE = 0.99, 0.8, 0.6
 """Scores: a check digit that one in ten strings would have is likely, one in a hundred certain, a shape possible."""
@@ -31,7 +31,8 @@ def payment_cards(view: View) -> Iterator[Span]:
 
 
 _MASKED = re.compile(
-    r"(?<![xX*•#\w])(?:\d{4}[ -]?)?[xX*•#](?:[ -]?[xX*•#]){2,20}[ -]?\d{3,4}\b|\bend(?:ing|s) {1,2}(?:in|with) {1,2}\d{3,4}\b",
+    r"(?<![xX*•#\w])(?:\d{4}[ -]?)?[xX*•#](?:[ -]?[xX*•#]){2,20}[ -]?\d{3,4}\b"
+    r"|\bend(?:ing|s) {1,2}(?:in|with) {1,2}\d{3,4}\b",
     re.IGNORECASE,
 )
 
@@ -104,19 +105,19 @@ _TOKEN = re.compile(r"[A-Za-z0-9|!]+(?:-[A-Za-z0-9|!]+)*")
 def mixed_codes(view: View) -> Iterator[Span]:
     """DEA, MBI, VIN: letters and digits by position."""
     for match in _TOKEN.finditer(view.text):
-        token = match[0].replace("-", "").upper()
-        if not any(c.isdigit() for c in token):
+        if not any(c.isdigit() for c in match[0]):
             continue
-        found = _mixed(token)
+        found = _mixed(match[0].replace("-", ""))
         if found is not None:
             kind, score, name = found
             yield view.span(*match.span(), kind, score, name)
 
 
-def _mixed(token: str) -> tuple[Kind, float, str] | None:
+def _mixed(read: str) -> tuple[Kind, float, str] | None:
+    token = read.upper()
     if len(token) == 9 and checks.dea(token[:2] + digits_or(token[2:])):
         return Kind.LICENSE, CERTAIN, "check/dea"
-    if len(token) == 11 and any(checks.mbi(spelling) for spelling in (token, _mbi_spelling(token))):
+    if len(token) == 11 and any(checks.mbi(spelling) for spelling in (token, _mbi_spelling(read))):
         return Kind.HEALTH_PLAN, LIKELY, "check/mbi"
     if len(token) == 17:
         spelling = token.replace("O", "0").replace("Q", "0").replace("I", "1")
@@ -125,9 +126,9 @@ def _mixed(token: str) -> tuple[Kind, float, str] | None:
     return None
 
 
-def _mbi_spelling(token: str) -> str:
-    """`token` with digits and letters that OCR confuses put right at the places that must be the one or the other."""
-    return "".join(digits_or(c) if place in {0, 3, 6, 9, 10} else c for place, c in enumerate(token))
+def _mbi_spelling(read: str) -> str:
+    """What was read, with misread digits put right at the places that must be digits."""
+    return "".join(misread(c) if place in {0, 3, 6, 9, 10} else c.upper() for place, c in enumerate(read))
 
 
 _UDI = re.compile(r"\(01\)\s*\d{14}(?:\s*\(\d{2}\)\s*[A-Za-z0-9./-]{1,20})*")
@@ -160,7 +161,7 @@ def _micr_lines(view: View) -> Iterator[Span]:
 
 
 def unique_codes(view: View) -> Iterator[Span]:
-    """Any other code: long digit runs, letters mixed with digits, random-looking strings (45 CFR 164.514(b)(2)(i)(R))."""
+    """Long digit runs, letters mixed with digits, random-looking strings: 45 CFR 164.514(b)(2)(i)(R)."""
     for match in _CODE.finditer(view.text):
         token = match[0].strip("-_./+=")
         if token and _is_code(token):

@@ -10,8 +10,9 @@ from guardedvlm.guard.detect.personal.view import View
 
 _FORMS = (
     r"(?i:sdn\.? ?bhd|sdnbhd|bhd|inc|llc|llp|ltd|limited|gmbh|plc|corp|corporation|s\.a\.r\.l|sarl|s\.p\.a|b\.v|pty|"
-    r"enterprise|trading|holdings)|AG|KG|S\.?A|S\.?L|Bank|BANK|Hospital|HOSPITAL|Clinic|CLINIC|Medical (?:Center|Centre)|"
-    r"MEDICAL (?:CENTER|CENTRE)|Health System|University|UNIVERSITY|Pharmacy|PHARMACY|Insurance|INSURANCE"
+    r"enterprise|trading|holdings)|AG|KG|S\.?A|S\.?L|Bank|BANK|Hospital|HOSPITAL|Clinic|CLINIC|"
+    r"Medical (?:Center|Centre)|MEDICAL (?:CENTER|CENTRE)|Health System|University|UNIVERSITY|Pharmacy|PHARMACY|"
+    r"Insurance|INSURANCE"
 )
 _ORGANIZATION = re.compile(
     rf"(?<!\w)(?:[A-ZÀ-Þ0-9][\w&.'()/-]{{0,30}} |& ){{1,6}}\(?(?:{_FORMS})\b\.?(?: ?\([^)\n]{{1,12}}\))?"

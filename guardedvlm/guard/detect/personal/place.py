@@ -60,9 +60,8 @@ class Place:
                 # The words do not spell the text: only the whole line is sure.
                 return []
             at = start + len(word.text)
-            corners = word.quad or (
-                (word.box.x0, word.box.y0), (word.box.x1, word.box.y0), (word.box.x1, word.box.y1), (word.box.x0, word.box.y1),
-            )  # fmt: skip
+            box = word.box
+            corners = word.quad or ((box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1))
             along = [self._along(x, y) for x, y in corners]
             pieces.append(_Piece(start, at, min(along), max(along)))
         return pieces

@@ -159,7 +159,8 @@ def _date(part: str, *, strict: bool) -> int | None:
     if match is None or sum(c.isdigit() for c in match[0]) < 2:
         return None
     value = re.match(
-        r"\W{0,2}(?:\w{3,9}[., ]{1,2})?\d{1,4}(?:st|nd|rd|th)?(?:[-./, ]{1,2}(?:de\s)?(?:\d{1,4}|[^\W\d_]{3,10}\.?(?:/[^\W\d_]{3,4})?)){0,2}"
+        r"\W{0,2}(?:\w{3,9}[., ]{1,2})?\d{1,4}(?:st|nd|rd|th)?"
+        r"(?:[-./, ]{1,2}(?:de\s)?(?:\d{1,4}|[^\W\d_]{3,10}\.?(?:/[^\W\d_]{3,4})?)){0,2}"
         r"(?:[ T,-]{1,3}\d{1,2}:\d\d(?::\d\d)?(?:\s?[AaPp][Mm])?)?",
         match[0],
     )

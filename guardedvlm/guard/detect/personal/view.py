@@ -1,7 +1,7 @@
 """A text as the recognisers see it: folded characters, each of which knows the character that it came from.
 
 Folding undoes what hides a string from a pattern and not from a reader: zero-width characters, full-width digits,
-typographic dashes and quotes, no-break spaces. Reading confusions of OCR (O for 0, l for 1) are undone for numbers only.
+typographic dashes and quotes, no-break spaces. Confusions of OCR (O for 0, l for 1) are undone for numbers only.
 """
 
 from __future__ import annotations
@@ -68,6 +68,11 @@ LEAST_TRUE_DIGITS = 0.6
 """Share of real digits from which on letters within a number are taken for misread digits."""
 
 
+def misread(character: str) -> str:
+    """The digit that OCR may have read as `character`, or the character itself."""
+    return character.translate(_CONFUSED)
+
+
 def digits(text: str) -> str:
     """`text` with misread digits folded and everything else left out; "" when too few characters are real digits."""
     solid = [c for c in text if c.isalnum() or c in "|!"]
@@ -120,13 +125,15 @@ def _trimmed(text: str, start: int, end: int) -> Group | None:
 def windows(run: Sequence[Group], least: int, most: int, *, in_group: int = 1) -> Iterator[tuple[int, int, str]]:
     """(start, end, digits) of neighbouring groups of `run` that have `least` to `most` digits together.
 
-    Every group has at least `in_group` digits: numbers of a table's columns have fewer.
+    Every group but the last has at least `in_group` digits: numbers of a table's columns have fewer.
     """
     for first in range(len(run)):
         number = ""
         for group in run[first : first + MAX_GROUPS]:
             number += group.digits
-            if len(number) > most or len(group.digits) < in_group:
+            if len(number) > most:
                 break
             if len(number) >= least:
                 yield run[first].start, group.end, number
+            if len(group.digits) < in_group:
+                break
