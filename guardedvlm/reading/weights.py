@@ -1,6 +1,7 @@
 """Weights that ship inside installed packages: where they lie, and that they are the pinned bytes.
 
-A file whose digest differs is never loaded: the packages are third-party uploads, and a changed detector is an unknown one.
+A file whose digest differs is never loaded: the packages are third-party uploads, and a changed detector is an unknown
+one.
 """
 
 from __future__ import annotations
