@@ -20,10 +20,12 @@ from guardedvlm.errors import GuardedVLMError, Reason, Refused, TimedOut, Unavai
 from guardedvlm.guard.detect.quads import box_quad
 from guardedvlm.guard.redact import Labels, RedactedImage, redact
 from guardedvlm.guard.verify import Verdict, Verifiers, VerifyReport, verify
-from guardedvlm.guard.verify.residuals import phrases
+from guardedvlm.guard.verify.verifiers import phrases
 from guardedvlm.policy.model import Mode, Policy, TextRules
 
 PAGE = Size(600, 300)
+PAPER = np.random.default_rng(0).integers(1, 256, (PAGE.height, PAGE.width, 3), dtype=np.uint8)
+"""Ink everywhere and black nowhere: what is not filled can be seen."""
 
 
 @cache
@@ -90,8 +92,7 @@ class Eyes:
 
 def page(findings: Sequence[Finding] = (), visible: Sequence[Word] = (), rules: Policy | None = None) -> RedactedImage:
     rules = rules or policy()
-    white = np.full((PAGE.height, PAGE.width, 3), 255, np.uint8)
-    return redact(white, findings, visible, rules, None, Labels(findings, rules))
+    return redact(PAPER, findings, visible, rules, None, Labels(findings, rules))
 
 
 def face(box: Box, kind: Kind = Kind.FACE) -> Finding:
@@ -357,10 +358,9 @@ def test_nothing_that_the_verifiers_see_is_ever_cleared(
     texts: list[Box], faces: list[Box], hidden: list[Box], squash: bool
 ) -> None:
     """Whatever is on the page: it is cleared only when the eyes that looked last see nothing."""
-    white = np.full((PAGE.height, PAGE.width, 3), 255, np.uint8)
     findings = [face(box) for box in hidden]
     geometry = Geometry(Fit.SQUASH, PAGE.width, PAGE.height) if squash else None
-    redacted = redact(white, findings, (), policy(), geometry, Labels(findings, policy()))
+    redacted = redact(PAPER, findings, (), policy(), geometry, Labels(findings, policy()))
     eyes = Eyes([unread(box) for box in texts], [face(box) for box in faces])
     try:
         cleared = asyncio.run(verify(redacted, eyes.verifiers(), policy()))

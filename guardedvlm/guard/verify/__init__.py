@@ -21,8 +21,8 @@ from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.word import Word
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.redact import RedactedImage, widen
-from guardedvlm.guard.verify.residuals import Verifiers, residuals
 from guardedvlm.guard.verify.signer import ClearanceSigner
+from guardedvlm.guard.verify.verifiers import Verifiers, residuals
 from guardedvlm.policy.model import Policy
 
 __all__ = ["ClearanceSigner", "Cleared", "Verdict", "Verifiers", "VerifyReport", "verify"]

@@ -22,6 +22,7 @@ from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.detect.quads import grown, midline, shape, text_height, touches
 from guardedvlm.guard.redact import RedactedImage
 from guardedvlm.guard.redact.fills import Mask, paint, polygon
+from guardedvlm.guard.verify.ink import is_rule
 from guardedvlm.policy.model import Policy
 
 T = TypeVar("T")
@@ -30,9 +31,10 @@ EXPLAINED_SHARE = 0.85
 """Part of a region that must be explained. Text detectors draw their regions more loosely than the words are: the
 corners and ends that no word covers are up to a tenth of a region; one character of a five-character word is a
 fifth."""
-WORD_GROWTH = (0.4, 0.25)
-"""Growth of a cleared word along and across its text, in text heights: bridges a space on each side (0.3) and the
-looser borders of the other detector, and does not reach the middle of the next line."""
+WORD_GROWTH = 3
+"""Pixels by which a cleared word is grown on every side: OCR boxes cut off edges. Not more, and not in proportion to
+the word: a missed line of small print under a headline would be taken for its border. Blank borders need no
+explanation."""
 CONTEXT_GAP = 3.0
 """Text heights between two visible words up to which they are one phrase for the recognisers of personal data."""
 
@@ -83,7 +85,7 @@ async def _unexplained_text(
 ) -> tuple[Finding, ...]:
     """Regions that nothing explains and that do not read as text which the policy clears."""
     explained = _explained(redacted)
-    unexplained = tuple(shape(region) for region in regions if _share(explained, shape(region)) < EXPLAINED_SHARE)
+    unexplained = tuple(quad for quad in map(shape, regions) if not _is_explained(explained, quad, redacted.raster))
     if not unexplained:
         return ()
     lines = await _looked(verifiers.read_regions(redacted.raster, unexplained))
@@ -122,10 +124,19 @@ async def _looked(call: Awaitable[T]) -> T:
 def _explained(redacted: RedactedImage) -> Mask:
     """Pixels on which text is expected: fills with their labels, and cleared words."""
     mask = redacted.hidden.copy()
-    along, across = WORD_GROWTH
-    quads = map(shape, redacted.visible)
-    paint(mask, (grown(quad, along * text_height(quad), across * text_height(quad)) for quad in quads))
+    paint(mask, (grown(shape(word), WORD_GROWTH, WORD_GROWTH) for word in redacted.visible))
     return mask
+
+
+def _is_explained(explained: Mask, quad: Quad, raster: Raster) -> bool:
+    """True where a region is covered by what is expected there, but for its borders or a ruled line."""
+    if _share(explained, quad) >= EXPLAINED_SHARE:
+        return True
+    window = Box.around(quad).clipped(Size.of(raster))
+    if window is None:
+        return False
+    rest = polygon(quad, window) & ~explained[window.y0 : window.y1, window.x0 : window.x1]
+    return is_rule(raster, window, rest, quad)
 
 
 def _share(mask: Mask, quad: Quad) -> float:

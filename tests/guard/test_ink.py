@@ -1,0 +1,111 @@
+"""A ruled line is not writing; everything that could be read is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from guardedvlm.core.region import Box, Raster
+from guardedvlm.guard.detect.quads import box_quad
+from guardedvlm.guard.verify.ink import is_rule
+
+WINDOW = Box(0, 0, 120, 20)
+EVERYTHING = np.ones((20, 120), np.bool_)
+
+
+def blank(level: int = 255, box: Box = WINDOW) -> Raster:
+    return np.full((box.height, box.width, 3), level, np.uint8)
+
+
+def judged(raster: Raster, rest: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = EVERYTHING) -> bool:
+    return is_rule(raster, WINDOW, rest, box_quad(WINDOW))
+
+
+@pytest.mark.parametrize(
+    ("dash", "thickness"), [(120, 1), (120, 5), (8, 1), (8, 3), (8, 5), (5, 5), (3, 3), (2, 2), (1, 1), (1, 2)]
+)
+def test_lines_dashes_and_dots_are_rules(dash: int, thickness: int) -> None:
+    raster = blank()
+    for x in range(0, 121 - dash, dash + 4):
+        raster[8 : 8 + thickness, x : x + dash] = 40
+    assert judged(raster)
+
+
+def test_a_dark_page_has_light_rules() -> None:
+    raster = blank(20)
+    raster[8:11] = 240
+    assert judged(raster)
+
+
+def written(text: str, size: int, level: int, height: int = 20) -> Raster:
+    image = Image.new("RGB", (120, height), "white")
+    ImageDraw.Draw(image).text((3, 1), text, fill=(level,) * 3, font=ImageFont.load_default(size))
+    return np.array(image)
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 10, 14])
+@pytest.mark.parametrize("level", [0, 200, 247])
+@pytest.mark.parametrize("text", ["Ann Lee", "4111 1111", "JANE ROE", "Kowalczyk", "x", "1", ":"])
+def test_text_is_no_rule_however_faint_and_small(text: str, level: int, size: int) -> None:
+    assert not judged(written(text, size, level))
+
+
+@settings(max_examples=60)
+@given(st.text("ABCDEFGHKLMNPRSTabcdefghijklmnopqrstuvy0123456789", min_size=4, max_size=14), st.integers(8, 10))
+def test_words_in_a_region_that_is_far_too_high_are_no_rule(text: str, size: int) -> None:
+    box = Box(0, 0, 120, 40)
+    assert not is_rule(written(text, size, 0, 40), box, np.ones((40, 120), np.bool_), box_quad(box))
+
+
+def test_text_beside_a_line_is_no_rule() -> None:
+    image = Image.new("RGB", (120, 20), "white")
+    pen = ImageDraw.Draw(image)
+    pen.line((0, 17, 119, 17), fill="black", width=2)
+    pen.text((3, 2), "Ann", fill=(90, 90, 90), font=ImageFont.load_default(11))
+    assert not judged(np.array(image))
+
+
+def test_a_lone_stroke_is_no_rule() -> None:
+    raster = blank()
+    raster[3:17, 50:53] = 0
+    assert not judged(raster)
+
+
+def test_a_line_in_a_region_as_thin_as_itself_is_no_rule() -> None:
+    """Five-pixel letters in a region that fits them: the share decides, not the pixels."""
+    box = Box(0, 0, 60, 8)
+    raster = blank(box=box)
+    raster[2:7, 5:50:2] = 0
+    assert not is_rule(raster, box, np.ones((8, 60), np.bool_), box_quad(box))
+
+
+def test_a_line_that_runs_down_is_judged_along_its_region() -> None:
+    box = Box(0, 0, 20, 120)
+    raster = blank(box=box)
+    raster[:, 9:12] = 0
+    assert is_rule(raster, box, np.ones((120, 20), np.bool_), box_quad(box))
+
+
+def test_nothing_but_paper_is_nothing_to_read() -> None:
+    assert judged(blank(180))
+    assert judged(blank(), np.zeros((20, 120), np.bool_))
+
+
+def test_only_what_is_not_explained_counts() -> None:
+    raster = blank()
+    raster[3:17, 5:50:3] = 0
+    rest = EVERYTHING.copy()
+    rest[:, :60] = False
+    assert judged(raster, rest)
+    assert not judged(raster)
+
+
+@settings(max_examples=60)
+@given(st.integers(9, 20), st.integers(0, 110), st.integers(1, 10), st.integers(0, 230))
+def test_whatever_takes_half_of_the_region_is_no_rule(height: int, x: int, width: int, level: int) -> None:
+    raster = blank()
+    raster[20 - height :, x : x + width] = level
+    assert not judged(raster)
