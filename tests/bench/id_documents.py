@@ -65,7 +65,7 @@ class Field:
     @property
     def personal(self) -> bool:
         """Whether it says something about the holder."""
-        return self.kind is not None
+        return self.kind not in {None, Kind.ORGANIZATION}
 
 
 @dataclass(frozen=True, slots=True)

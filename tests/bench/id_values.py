@@ -41,6 +41,7 @@ KINDS: Mapping[str, Kind] = {
     "personal_number": Kind.SSN,
     "can": Kind.OTHER_ID,
     "can_number": Kind.OTHER_ID,
+    "authority": Kind.ORGANIZATION,
     "mrz": Kind.MRZ,
     "signature": Kind.SIGNATURE,
     "authority_signature": Kind.SIGNATURE,
@@ -49,7 +50,7 @@ KINDS: Mapping[str, Kind] = {
     "Datamatrix": Kind.CODE,
     "Barcode": Kind.CODE,
 }
-"""What each field is. Fields that are not here (authority, type, country code, permit type, remarks) name nobody."""
+"""What each field is. Fields that are not here (type, country code, permit type, remarks) name nobody."""
 
 MRZ_WEIGHTS = (7, 3, 1)
 """ICAO Doc 9303-3, 4.9: weights of the check digit."""
@@ -115,7 +116,7 @@ def make_values(generator: Mapping[str, object], seed: int) -> dict[str, tuple[s
     home = _faker(locale, seed + 1)
     person = _person(people, chance, str(generator["name"]))
     issued = person.expires - timedelta(days=3652)
-    town = home.city()
+    town = _town(home, chance, locale)
     country = {"ID_CARD_TD1_A": "BRD", "ID_CARD_TD2_B": "CICERANA"}.get(str(generator["name"]), person.country)
     form = next(form for form in MRZ_LENGTHS if form in str(generator["name"]).lower())
     meters = f"{chance.uniform(1.5, 2.0):.2f}"
@@ -133,8 +134,8 @@ def make_values(generator: Mapping[str, object], seed: int) -> dict[str, tuple[s
         "birth_place": (town,),
         "expires": (f"{person.expires:%d.%m.%Y}",),
         "date_issued": (f"{issued:%d.%m.%Y}",),
-        "date_and_place_issued": (f"{issued:%d.%m.%Y}, {home.city()}",),
-        "place_issued": (home.city(),),
+        "date_and_place_issued": (f"{issued:%d.%m.%Y}, {_town(home, chance, locale)}",),
+        "place_issued": (_town(home, chance, locale),),
         "address": (street, f"{home.postcode()} {town}"),
         "gender": (person.sex,),
         "nationality": (country,),
@@ -170,6 +171,7 @@ PERMITS = {
     "it": ("SOGGIORNO", "CARTA DI SOGGIORNO"),
     "nl": ("VERBLIJFSVERGUNNING", "TIJDELIJK"),
 }
+TOWNS = ("Ancona", "Bergamo", "Casteggio", "Cuneo", "Lesina", "Montaione", "Pescara", "Sassari", "Ucria", "Viterbo")
 REMARKS = {
     "de": ("ERWERBSTÄTIGKEIT ERLAUBT", "STUDIUM"),
     "fr": ("AUTORISE À TRAVAILLER", "ÉTUDIANT"),
@@ -188,6 +190,11 @@ def _person(people: Faker, chance: random.Random, name: str) -> Person:
     return Person(
         _latin(family), _latin(given), sex, born, expires, _bothify(chance, "??#?#??##"), countries.get(name, "UTO")
     )
+
+
+def _town(home: Faker, chance: random.Random, locale: str) -> str:
+    """A town. Faker's Italian ones come out of a set, in another order in each process."""
+    return chance.choice(TOWNS) if locale == "it_IT" else home.city()
 
 
 def _latin(name: str) -> str:
