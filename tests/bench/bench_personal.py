@@ -140,7 +140,7 @@ def squeezed(text: str) -> str:
 
 
 def receipts(detector: PersonalData, *, misses: bool) -> None:
-    """Which labelled lines are hidden when dates, amounts and organisations are kept: the address should be, the rest not."""
+    """Which labelled lines are hidden when dates, amounts and organisations are kept: the address should be."""
     kept = {Kind.AMOUNT, Kind.DATE, Kind.ORGANIZATION}
     outcome: dict[str, list[bool]] = defaultdict(list)
     by_kind: dict[Kind, int] = defaultdict(int)

@@ -29,6 +29,7 @@ def test_check_digits_make_it_certain(line):
         "KSSON<<ANNA<MARIA<<<<",  # cut at the left
         "L898902C36UTO74O8122F12O4159ZE184226B<<<<<10",  # O for 0
         "ANNA<<MARIA<",
+        ">>>>>>>>>>>>>>>9∠ι608⊥∩⊥>1",  # read upside down
         "L898902C36UTO7408122F1204150ZE18422610",  # no filler left, wrong check digit
     ],
 )

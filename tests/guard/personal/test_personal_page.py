@@ -154,6 +154,25 @@ def test_signature_areas(personal_data):
     assert all(0 <= b.x0 < b.x1 <= WIDTH and 0 <= b.y0 < b.y1 <= HEIGHT for b in areas)
 
 
+def test_handwriting_near_a_signature_label_is_hidden_whatever_was_read(personal_data):
+    lines = [
+        line("llee", 600, 480, height=100),
+        line("AUTHORIZED SIGNATURE", 850, 600),
+        line("llee", 600, 100, height=100),
+    ]
+    findings = look(personal_data, lines)
+    assert Kind.SIGNATURE in kinds_at(findings, lines[0].box)
+    assert hides(findings, lines[0].box)
+    assert not kinds_at(findings, lines[2].box)
+
+
+def test_a_zone_line_that_was_read_as_anything_is_hidden_beside_another(personal_data):
+    lines = [line("∠∩ι" * 10, 50, 700), line("8411095F3106213UTO<<<<<<<<<<<0", 50, 730), line("∠∩ι" * 5, 50, 500)]
+    findings = look(personal_data, lines)
+    assert kinds_at(findings, lines[0].box) == {Kind.MRZ}
+    assert Kind.MRZ not in kinds_at(findings, lines[2].box)
+
+
 def test_cheque_foot_whose_symbols_were_read_as_junk(personal_data):
     lines = [
         line("PAY TO THE ORDER OF", 50, 100),

@@ -100,6 +100,7 @@ FOUND = [
     ("Patient: WHITE, MARK", Kind.PERSON, "WHITE, MARK"),
     ("Nom : Dupont", Kind.PERSON, "Dupont"),
     ("JOHN A DOE", Kind.PERSON, "JOHN A DOE"),
+    ("MARK WHITE", Kind.PERSON, "MARK WHITE"),
     ("DOE, JANE", Kind.PERSON, "DOE, JANE"),
     ("JOHNSMITH", Kind.PERSON, "JOHNSMITH"),
     ("DOE^JANE^A", Kind.PERSON, "DOE^JANE^A"),
@@ -141,6 +142,9 @@ LEFT = [
     ("employee loyalty is common", Kind.PERSON),
     ("SR GST 6%", Kind.PERSON),
     ("ROAST CHICKEN RICE", Kind.PERSON),
+    ("page 3 Insurance", Kind.ORGANIZATION),
+    ("Rent February\n-1,180.00", Kind.DATE),
+    ("W 4096 L 2048", Kind.ADDRESS),
     ("the total amount is due", Kind.OTHER_ID),
     ("500mg twice", Kind.OTHER_ID),
     ("we ate 12 apples", Kind.ADDRESS),
@@ -188,10 +192,14 @@ def test_every_valid_iban_is_found(country, rest, spaced, before):
     assert any(kind is Kind.IBAN and shown in value for kind, value in found(before + shown))
 
 
-@given(st.text("ABCDEFGHJKLMNPRSTUVWXYZ0123456789", min_size=17, max_size=17), st.sampled_from(["", "VIN ", "(", "\n"]))
+@given(
+    st.text("ABCDEFGHJKLMNPRSTUVWXYZ0123456789", min_size=13, max_size=13),
+    st.integers(0, 9999),
+    st.sampled_from(["", "VIN ", "(", "\n"]),
+)
 @settings(deadline=None)
-def test_every_valid_vin_is_found(body, before):
-    candidates = [body[:8] + check + body[9:] for check in "0123456789X"]
+def test_every_valid_vin_is_found(body, serial, before):
+    candidates = [f"{body[:8]}{check}{body[9:]}{serial:04d}" for check in "0123456789X"]
     for number in filter(checks.vin, candidates):
         assert any(kind is Kind.VEHICLE and value == number for kind, value in found(before + number))
 

@@ -49,7 +49,8 @@ _STREETS = (
     # Hauptstraße 12a; Puruntie 82; Keizersgracht 12
     rf"(?<!\w)(?:[\w-]{{1,30}} )?[\w-]{{0,30}}{_NORTHERN_ENDINGS}\s?,?\s?\d{{1,4}}\s?[a-zA-Z]?\b",
     # 20789 Allika 46; 808 Kálmán Imre u. 12: a number on both sides, in words with small letters
-    rf"(?<![\w.,/-])\d{{3,6}} (?:{_CAPITAL}[\w'-]{{0,30}}(?-i:[a-zà-ž])[\w'.-]{{0,30}} |"
+    rf"(?<![\w.,/-])\d{{3,6}} (?=[^\n\d]{{0,40}}(?-i:[a-zà-ž]))"
+    rf"(?:{_CAPITAL}[\w'-]{{0,30}}(?-i:[a-zà-ž])[\w'.-]{{0,30}} |"
     r"(?-i:[A-Z])\.? |u\. |rkp\. ){1,4}\d{1,5}[a-z]?\b(?!\.\d)",
     # 12 bis, rue de la Paix
     rf"(?<![\w.,]){_NUMBER}(?: ?(?:bis|ter|quater))?,? {_FRENCH_WORDS} (?:(?:de|du|des|la|le|les|l'|d') ?){{0,3}}"

@@ -79,8 +79,22 @@ def _zone_lines(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:
         if cell.index not in found:
             continue
         for neighbour in (layout.above(cell, 2.0), layout.below(cell, 2.0)):
-            if neighbour is not None and _ZONE.fullmatch(re.sub(r"\s", "", neighbour.text).upper()):
+            if neighbour is None:
+                continue
+            alphabet = _ZONE.fullmatch(re.sub(r"\s", "", neighbour.text).upper())
+            if alphabet or _same_extent(cell, neighbour):
                 yield _whole(neighbour, Kind.MRZ, "mrz-block")
+
+
+def _same_extent(cell: Cell, other: Cell) -> bool:
+    """Whether both are as long and begin alike: lines of one zone, however badly the other one was read."""
+    slack = 0.05 * (cell.x1 - cell.x0)
+    long = cell.x1 - cell.x0 >= LEAST_ZONE_HEIGHTS * cell.height
+    return long and abs(cell.x0 - other.x0) <= slack and abs(cell.x1 - other.x1) <= slack
+
+
+LEAST_ZONE_HEIGHTS = 12.0
+"""Length of a line of a zone in its heights: 30 characters of OCR-B are at least so long (ICAO 9303-3, 4.4)."""
 
 
 def _micr(layout: Layout, hits: Sequence[Hit]) -> Iterator[Hit]:

@@ -94,8 +94,8 @@ _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
 def vin_shape(number: str) -> bool:
-    """17 characters without I, O and Q, letters and digits among them (ISO 3779)."""
-    return bool(re.fullmatch(r"(?=.*[A-Z])(?=.*\d)[A-HJ-NPR-Z0-9]{13}[A-HJ-NPR-Z0-9]{4}", number))
+    """17 characters without I, O and Q, letters among them, the last four digits (ISO 3779, 5.3)."""
+    return bool(re.fullmatch(r"(?=.*[A-Z])[A-HJ-NPR-Z0-9]{13}[0-9]{4}", number))
 
 
 def vin(number: str) -> bool:

@@ -19,9 +19,9 @@ REGIONS: dict[str, tuple[str, ...]] = {
 }
 """Language of a policy -> numbering plans in which a number without a country code is tried."""
 
-_LOCAL = r"[A-Za-z0-9À-ž_%+'-]{1,64}(?:\s?\.\s?[A-Za-z0-9À-ž_%+'-]{1,64}){0,6}"
-_AT = r"\s?(?:@|\[\s?at\s?\]|\(\s?at\s?\)|\{at\}|(?<=\s)at(?=\s\S+\s(?:dot|\[dot\]|\(dot\))))\s?"
-_DOT = r"(?:\s?\.\s?|\s?\[\s?dot\s?\]\s?|\s?\(\s?dot\s?\)\s?|\sdot\s)"
+_LOCAL = r"[A-Za-z0-9À-ž_%+'-]{1,64}(?: ?\. ?[A-Za-z0-9À-ž_%+'-]{1,64}){0,6}"
+_AT = r" ?(?:@|\[ ?at ?\]|\( ?at ?\)|\{at\}|(?<= )at(?= [^ ]+ (?:dot|\[dot\]|\(dot\)))) ?"
+_DOT = r"(?: ?\. ?| ?\[ ?dot ?\] ?| ?\( ?dot ?\) ?| dot )"
 _EMAIL = re.compile(
     rf"(?<![A-Za-z0-9À-ž_%+'-]){_LOCAL}{_AT}[A-Za-z0-9À-ž-]{{1,63}}(?:{_DOT}[A-Za-z0-9À-ž-]{{1,63}}){{0,8}}",
     re.IGNORECASE,

@@ -17,13 +17,13 @@ _MONTHS = (
     "enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|setiembre|octubre|noviembre|diciembre|ene|abr|ago|dic|"
     "gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|dicembre|gen|mag|giu|lug|set|ott"
 )
-_MONTH = rf"(?:{_MONTHS})\b\.?(?:\s?/\s?(?:{_MONTHS})\b\.?)?"
+_MONTH = rf"(?:{_MONTHS})\b\.?(?: ?/ ?(?:{_MONTHS})\b\.?)?"
 """A month, or a bilingual one as passports have it ("MÄR/MAR")."""
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?:(?:1[89]|20|21)\d\d|'?\d\d)"
 _LONG_YEAR = r"(?:1[89]|20|21)\d\d"
-_SEPARATOR = r"\s?[-./,]\s?"
-_TIME = r"(?:[ T,]{0,2}\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\.\d+)?\s?(?:[AaPp]\.?[Mm]\.?|Z|Uhr|[+-]\d{2}:?\d{2})?)?"
+_SEPARATOR = r" ?[-./,] ?"
+_TIME = r"(?:[ T,]{0,2}\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\.\d+)? ?(?:[AaPp]\.?[Mm]\.?|Z|Uhr|[+-]\d{2}:?\d{2})?)?"
 _ANY_MONTH = r"(?:0?[1-9]|1[0-2])"
 
 _DATE = re.compile(
@@ -31,10 +31,11 @@ _DATE = re.compile(
     rf"{_LONG_YEAR}{_SEPARATOR}{_ANY_MONTH}{_SEPARATOR}{_DAY}(?!\d){_TIME}"
     rf"|(?:{_DAY}{_SEPARATOR}{_ANY_MONTH}|{_ANY_MONTH}{_SEPARATOR}{_DAY}){_SEPARATOR}{_LONG_YEAR}(?!\d){_TIME}"
     rf"|(?:{_DAY}([-./]){_ANY_MONTH}\1|{_ANY_MONTH}([-./]){_DAY}\2)\d\d(?![\d])(?![-./]\d){_TIME}"
-    rf"|(?:{_DAY}\s{_ANY_MONTH}|{_ANY_MONTH}\s{_DAY})\s(?:19|20)\d\d(?!\d)"
-    rf"|{_DAY}(?:st|nd|rd|th|er|º|\.)?[\s,.-]{{0,2}}(?:of\s|de\s|del\s)?{_MONTH}(?:[\s,.-]{{0,3}}(?:de\s|del\s|of\s)?{_YEAR}\b)?{_TIME}"
-    rf"|(?<![^\W\d_]){_MONTH}[\s,.-]{{0,2}}{_DAY}(?:st|nd|rd|th)?\b(?:[\s,.-]{{1,3}}{_YEAR}\b)?{_TIME}"
-    rf"|(?<![^\W\d_]){_MONTH}[\s,.-]{{0,3}}(?:de\s|of\s)?{_LONG_YEAR}\b"
+    rf"|(?:{_DAY} {_ANY_MONTH}|{_ANY_MONTH} {_DAY}) (?:19|20)\d\d(?!\d)"
+    rf"|{_DAY}(?:st|nd|rd|th|er|º|\.)?[ ,.-]{{0,2}}(?:of |de |del )?{_MONTH}"
+    rf"(?:[ ,.-]{{0,3}}(?:de |del |of )?{_YEAR}\b)?{_TIME}"
+    rf"|(?<![^\W\d_]){_MONTH}[ ,.-]{{0,2}}{_DAY}(?:st|nd|rd|th)?\b(?:[ ,.-]{{1,3}}{_YEAR}\b)?{_TIME}"
+    rf"|(?<![^\W\d_]){_MONTH}[ ,.-]{{0,3}}(?:de |of )?{_LONG_YEAR}\b"
     rf"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T ]?\d{{6}})?(?!\d)"
     rf")",
     re.IGNORECASE,
@@ -61,11 +62,13 @@ def dates(view: View) -> Iterator[Span]:
 
 _UNIT = r"(?:years?|yrs?|yr|months?|weeks?|days?|jahre?|jahrige?|ans?|anos?)"
 _AGE = re.compile(
-    rf"\b(?P<a>\d{{1,3}})[\s-]{{0,2}}(?:{_UNIT})[\s-]{{0,2}}(?:old|alt|of\sage|d'age|de\sedad)\b"
-    rf"|\b(?P<b>\d{{1,3}})[\s-]?(?:y\.?/?o\.?|yo|y/?o|yom|yof)\b"
-    rf"|\b(?:aged|age\sof|turn(?:ed|s)?|im\salter\svon|alter|age\sis|age|agee?\sde|edad\sde)[\s:]{{1,2}}(?:about\s)?(?P<c>\d{{1,3}})\b(?!\s?[%$€.,/-]\d)"
-    rf"|\b(?P<d>\d{{1,3}})[\s-]?(?:jahrige[rns]?|jahre|year-old|years-old|ans|anos)\b"
-    rf"|\b(?:i\sam|i'm|he\sis|she\sis|he's|she's|who\sis)\s(?P<e>\d{{1,3}})\b(?!\s?[%$€.,/:\w]|\s(?!and\b|years?\b|or\b|but\b))",
+    rf"\b(?P<a>\d{{1,3}})[ -]{{0,2}}(?:{_UNIT})[ -]{{0,2}}(?:old|alt|of age|d'age|de edad)\b"
+    rf"|\b(?P<b>\d{{1,3}})[ -]?(?:y\.?/?o\.?|yo|y/?o|yom|yof)\b"
+    r"|\b(?:aged|age of|turn(?:ed|s)?|im alter von|alter|age is|age|agee? de|edad de)[ :]{1,2}(?:about )?"
+    r"(?P<c>\d{1,3})\b(?! ?[%$€.,/-]\d)"
+    rf"|\b(?P<d>\d{{1,3}})[ -]?(?:jahrige[rns]?|jahre|year-old|years-old|ans|anos)\b"
+    r"|\b(?:i am|i'm|he is|she is|he's|she's|who is) (?P<e>\d{1,3})\b"
+    r"(?! ?[%$€.,/:\w]| (?!and\b|years?\b|or\b|but\b))",
     re.IGNORECASE,
 )
 OLDEST = 130

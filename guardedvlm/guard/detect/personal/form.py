@@ -13,6 +13,8 @@ from guardedvlm.guard.detect.personal.labels import Label, find_labels, join, le
 from guardedvlm.guard.detect.personal.layout import Cell, Layout
 from guardedvlm.guard.detect.personal.values import trimmed_value
 
+Rectangle = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in the frame of the text."""
 FORM_SCORE = 0.85
 FOLLOWING: dict[Kind, int] = {Kind.ADDRESS: 4, Kind.PERSON: 1, Kind.ATTRIBUTE: 1}
 """Further lines that a value of a kind may have below its first one."""
@@ -124,31 +126,51 @@ def _continued_below(layout: Layout, cell: Cell, label: Label) -> Iterator[Hit]:
         yield hit
 
 
-def signature_areas(layout: Layout) -> Iterator[tuple[float, float, float, float]]:
+def signature_areas(layout: Layout) -> Iterator[Rectangle]:
     """Rectangles (frame coordinates) beside "Signature" labels: handwriting is not read, so it is hidden by its place.
 
-    Right of the label up to the next text; above and below it up to the text there, as wide as signatures are.
+    Right of the label up to the next text; above and below it up to the text there, as wide as signatures are; and
+    every cell there that is much higher than the label, because it is handwriting that was read as something.
     """
     for cell in layout.cells:
         label = whole_label(cell.text) or leading_label(cell.text)
         if label is None or label.kind is not Kind.SIGNATURE:
             continue
-        h = cell.height
-        beside = layout.right_of(cell, reach=SIGNATURE_WIDTH * h)
-        right_end = cell.x1 + SIGNATURE_WIDTH * h
-        if beside is not None:
-            # Text directly beside the label is the signature's own (a typed name); text further off ends the area.
-            right_end = beside.x1 if beside.x0 - cell.x1 < 2 * h and leading_label(beside.text) is None else beside.x0
-        if right_end - cell.x1 > h:
-            yield cell.x1, cell.y0 - 0.8 * h, right_end, cell.y1 + 0.5 * h
-        wide = max(cell.x1, cell.x0 + SIGNATURE_WIDTH * h)
-        for near, far, neighbour in (
-            (cell.y0, cell.y0 - SIGNATURE_HEIGHT * h, layout.above(cell, SIGNATURE_HEIGHT)),
-            (cell.y1, cell.y1 + SIGNATURE_HEIGHT * h, layout.below(cell, SIGNATURE_HEIGHT)),
-        ):
-            top, bottom = _free(near, far, neighbour)
-            if bottom - top > 0.8 * h:
-                yield cell.x0 - h, top, wide, bottom
+        areas = [*_beside(layout, cell), *_over_and_under(layout, cell)]
+        yield from areas
+        near = (cell.x0 - _wide(cell), cell.y0 - _high(cell), cell.x1 + _wide(cell), cell.y1 + _high(cell))
+        for other in layout.cells:
+            tall = other.height >= HANDWRITING_HEIGHTS * cell.height
+            if tall and other.x0 < near[2] and near[0] < other.x1 and other.y0 < near[3] and near[1] < other.y1:
+                yield other.x0, other.y0, other.x1, other.y1
+
+
+def _wide(label: Cell) -> float:
+    return SIGNATURE_WIDTH * label.height
+
+
+def _high(label: Cell) -> float:
+    return SIGNATURE_HEIGHT * label.height
+
+
+def _beside(layout: Layout, cell: Cell) -> Iterator[Rectangle]:
+    h = cell.height
+    beside = layout.right_of(cell, reach=_wide(cell))
+    end = cell.x1 + _wide(cell)
+    if beside is not None:
+        # Text directly beside the label is the signature's own (a typed name); text further off ends the area.
+        end = beside.x1 if beside.x0 - cell.x1 < 2 * h and leading_label(beside.text) is None else beside.x0
+    if end - cell.x1 > h:
+        yield cell.x1, cell.y0 - 0.8 * h, end, cell.y1 + 0.5 * h
+
+
+def _over_and_under(layout: Layout, cell: Cell) -> Iterator[Rectangle]:
+    h = cell.height
+    above, below = layout.above(cell, SIGNATURE_HEIGHT), layout.below(cell, SIGNATURE_HEIGHT)
+    for near, far, neighbour in ((cell.y0, cell.y0 - _high(cell), above), (cell.y1, cell.y1 + _high(cell), below)):
+        top, bottom = _free(near, far, neighbour)
+        if bottom - top > 0.8 * h:
+            yield cell.x0 - h, top, max(cell.x1, cell.x0 + _wide(cell)), bottom
 
 
 def _free(near: float, far: float, neighbour: Cell | None) -> tuple[float, float]:
@@ -158,6 +180,8 @@ def _free(near: float, far: float, neighbour: Cell | None) -> tuple[float, float
     return near, (min(far, neighbour.y0) if neighbour else far)
 
 
-SIGNATURE_WIDTH, SIGNATURE_HEIGHT = 14.0, 3.0
-"""Size of a signature in heights of its label: fields of bank and health forms are 2 to 3 inches wide and 0.4 high,
-their labels 8 to 10 points."""
+SIGNATURE_WIDTH, SIGNATURE_HEIGHT = 14.0, 4.5
+"""Size of a signature in heights of its label: fields of bank and health forms are 2 to 3 inches wide and about half an
+inch high, their labels 8 to 10 points."""
+HANDWRITING_HEIGHTS = 2.0
+"""Handwriting is at least so much higher than the label of its field: measured 3.7 and 9 on the demonstration's."""

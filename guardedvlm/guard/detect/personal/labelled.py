@@ -59,12 +59,9 @@ def values_on_the_next_line(view: View) -> Iterator[Span]:
         offset += len(line)
     for (_, above), (start, below) in pairwise(lines):
         labels = join(above.strip(), find_labels(above.strip()))
-        if (
-            len(labels) == 1
-            and labels[0].kind not in (None, Kind.AMOUNT)
-            and not _COLON.sub("", above.strip()[labels[0].end :])
-        ):
-            found = trimmed_value(below, 0, len(below.rstrip("\n")), labels[0], strict=":" not in above)
-            kind = labels[0].kind
-            if found is not None and kind is not None and labels[0].start == 0:
-                yield view.span(start + found[0], start + found[1], kind, 0.75, f"form/{kind.value.lower()}")
+        if len(labels) != 1 or labels[0].start or _COLON.sub("", above.strip()[labels[0].end :]):
+            continue
+        kind = labels[0].kind
+        found = trimmed_value(below, 0, len(below.rstrip("\n")), labels[0], strict=":" not in above)
+        if found is not None and kind is not None and kind is not Kind.AMOUNT:
+            yield view.span(start + found[0], start + found[1], kind, 0.75, f"form/{kind.value.lower()}")

@@ -110,6 +110,15 @@ def is_surname(word: str) -> bool:
     return fold(word) in _surnames()
 
 
+FREQUENT_SURNAME_PERCENT = 0.03
+"""Borne by more than 75,000 people in the US of 1990: "White", "Young", "Price", "Long", "Page"; not "May", "Will"."""
+
+
+def is_frequent_surname(word: str) -> bool:
+    """Whether so many people bear `word` as a surname that it is one after a given name, plain word or not."""
+    return _surnames().get(fold(word), 0.0) >= FREQUENT_SURNAME_PERCENT
+
+
 def is_place(word: str) -> bool:
     """Whether `word` is (part of) the name of a country, state or large town that the short list knows."""
     return fold(word) in _places()

@@ -36,6 +36,8 @@ def line_score(line: str) -> float:
     # Compatibility folding and spaces that OCR puts between fillers do not matter.
     solid = re.sub(r"\s", "", line).translate(_FILLER)
     zone = sum(c.isdigit() or c == "<" or ("A" <= c <= "Z") for c in solid)
+    if _UPSIDE_DOWN.search(solid):
+        return 0.8
     if len(solid) < 8 or zone < 0.9 * len(solid):
         return 0.0
     fillers = solid.count("<")
@@ -49,6 +51,8 @@ def line_score(line: str) -> float:
     return 0.7 if _SECOND_LINE.match(solid) else 0.0
 
 
+_UPSIDE_DOWN = re.compile(r">{5,}")
+"""Fillers of a line that was read upside down: the orientation classifier errs on lines that are mostly fillers."""
 _SECOND_LINE = re.compile(
     r"[A-Z0-9]{10}[A-Z]{3}\d{7}[MFX<]\d{7}|\d{7}[MFX<]\d{7}[A-Z]{3}|[IAC][A-Z<][A-Z]{3}[A-Z0-9]{9}\d"
 )

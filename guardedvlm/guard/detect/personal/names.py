@@ -7,14 +7,22 @@ from collections.abc import Iterator
 
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal.labels import find_labels
-from guardedvlm.guard.detect.personal.lexicon import fold, is_common_word, is_given_name, is_place, is_surname, is_word
+from guardedvlm.guard.detect.personal.lexicon import (
+    fold,
+    is_common_word,
+    is_frequent_surname,
+    is_given_name,
+    is_place,
+    is_surname,
+    is_word,
+)
 from guardedvlm.guard.detect.personal.view import View
 
 _CAPITALISED = r"[A-ZÀ-ÞŠŽŁ][\w'’-]{0,40}\.?"
 _PARTICLE = r"(?:(?:de|da|dos|del|der|den|van|von|zu|la|le|bin|binti|bte|al|el|ibn|y|d'|O') )*"
 _TITLE = (
-    r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lord|Lady|Rev|Hon|Capt|Sgt|Nurse|Herr|Frau|Mme|Mlle|Monsieur|Madame|"
-    r"Señor|Señora|Sr(?=\.)|Sra|Srta|Don|Doña|Dato|Datuk|Encik|Puan|MR|MRS|MS|MISS|DR|PROF|HERR|FRAU|MME|SR(?=\.)|SRA)"
+    r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lord|Lady|Rev|Hon|Capt|Sgt|Nurse|Herr|Frau|Mme|Mlle|"
+    r"Monsieur|Madame|Señor|Señora|Sr(?=\.)|Sra|Srta|Don|Doña|Dato|Datuk|Encik|Puan|MR|MRS|MS|MISS|DR|PROF|HERR|FRAU|MME|SR(?=\.)|SRA)"
 )
 _TITLED = re.compile(rf"\b{_TITLE}\b\.? ?({_PARTICLE}{_CAPITALISED}(?: {_PARTICLE}{_CAPITALISED}){{0,3}})")
 _COMMA = re.compile(
@@ -101,8 +109,7 @@ def _single_names(view: View) -> Iterator[Span]:
 
 
 _CALENDAR = frozenset({"april", "june", "august", "summer", "autumn", "easter", "sunday", "tuesday", "christmas"})
-
-
+"""Given names that are dates more often."""
 _CONNECTORS = frozenset({"bin", "binti", "bte", "de", "da", "del", "van", "von", "der", "la", "al", "el"})
 
 
@@ -117,15 +124,17 @@ def _name_end(pieces: list[tuple[int, str]], first: int) -> int | None:
         initial = len(fold(piece)) == 1
         if initial or fold(piece) in _CONNECTORS:
             continue
-        if (
-            is_common_word(piece)
-            or is_place(piece)
-            or find_labels(piece)
-            or not fold(piece).replace("-", "").replace("'", "").isalpha()
-        ):
+        if not _goes_on(piece):
             break
         last = index
     return last if last > first else None
+
+
+def _goes_on(word: str) -> bool:
+    """Whether `word` may stand after a given name as a part of the name."""
+    if not fold(word).replace("-", "").replace("'", "").isalpha() or is_place(word) or find_labels(word):
+        return False
+    return not is_common_word(word) or is_frequent_surname(word)
 
 
 def is_plain(text: str) -> bool:
@@ -190,5 +199,7 @@ def is_capital_name(words: list[str]) -> bool:
     """
     if len(words) == 1:
         return is_given_name(words[0]) and not is_common_word(words[0])
-    known = any((is_given_name(w) or is_surname(w)) and not is_common_word(w) for w in words if len(w) > 1)
-    return (known and not any(is_common_word(w) for w in words if len(w) > 1)) or not any(map(is_word, words))
+    long = [word for word in words if len(word) > 1]
+    known = any((is_given_name(word) or is_surname(word)) and not is_common_word(word) for word in long)
+    plain = any(is_common_word(word) and not is_frequent_surname(word) for word in long)
+    return (known and not plain) or not any(map(is_word, words))

@@ -22,4 +22,6 @@ _ORGANIZATION = re.compile(
 def organizations(view: View) -> Iterator[Span]:
     """Names before a legal form or a word for an institution; they begin with a capital."""
     for match in _ORGANIZATION.finditer(view.text):
+        if not any(c.isalpha() for c in match[0].rsplit(" ", 1)[0]):
+            continue  # "3 Insurance" is a heading
         yield view.span(*match.span(), Kind.ORGANIZATION, 0.6, "pattern/organization")
