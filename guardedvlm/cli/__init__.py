@@ -25,6 +25,9 @@ from guardedvlm.cli import ask, audit, demo, doctor, init, policy, redact, serve
 from guardedvlm.cli.output import USAGE, complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
+TRACEBACK = "GUARDED_TRACEBACK"
+"""Environment variable for developers: show the traceback of an internal error, which can show content."""
+
 app = typer.Typer(
     name="guardedvlm",
     help="Ask questions about pictures that may not leave the house: redact, verify, ask, screen, leave evidence.",
@@ -70,7 +73,7 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as failure:
-        if os.environ.get("GUARDEDVLM_DEBUG"):
+        if os.environ.get(TRACEBACK):
             raise
         complain(Internal(Reason.INTERNAL, error=type(failure).__name__[:64]))
         code = exit_code(Internal(Reason.INTERNAL))

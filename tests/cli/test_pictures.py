@@ -36,7 +36,7 @@ def test_every_run_draws_the_same(pictures: dict[str, DemoPicture]) -> None:
 
 def test_there_are_seven_of_a_useful_size_for_two_tenants(pictures: dict[str, DemoPicture]) -> None:
     assert len(pictures) == 7
-    assert {picture.tenant for picture in pictures.values()} == {"healthcare", "finance"}
+    assert {picture.tenant for picture in pictures.values()} == {"clinic", "bank"}
     for picture in pictures.values():
         assert picture.image.mode == "RGB"
         assert 900 <= max(picture.image.size) <= 1700

@@ -302,8 +302,7 @@ def test_equal_secrets_have_equal_labels_and_others_do_not() -> None:
     assert len(set(texts)) == 5
     assert sorted(text[-1] for text in set(texts)) == list("ABCDE")
     assert {text.rsplit("-", 1)[0] for text in texts} == {"PERSON", "EMAIL", "FACE"}
-    assert labels.of_text(Kind.PERSON, "john doe") == texts[0]
-    assert labels.by_secret()[folded("John Doe")] == texts[0]
+    assert texts[0] in set(labels.by_secret().values())
     assert "oe" not in repr(labels)
 
 

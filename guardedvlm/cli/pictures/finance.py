@@ -80,9 +80,7 @@ def statement() -> DemoPicture:
     ]
     page.text((1170, 1560), "Page 1 of 1", 16, fill=GREY, anchor="rs")
     questions = ("What is the closing balance?", "What is the total of deposits?", "How much was the rent?")
-    return DemoPicture(
-        "bank-statement", "Bank account statement", "finance", page.image, tuple(page.personal), questions
-    )
+    return DemoPicture("bank-statement", "Bank account statement", "bank", page.image, tuple(page.personal), questions)
 
 
 def _part(page: Page, at: tuple[int, int], before: str, text: str, size: int) -> Box:
@@ -173,7 +171,7 @@ def cheque() -> DemoPicture:
     corner = micr.write_line(page.draw, (170, 596), line, 34)
     page.personal.append((Kind.ROUTING, f"{ROUTING} {ACCOUNT} 1047", Box(170, 596, *corner)))
     questions = ("What is the amount?", "What is the memo?", "What is the check number?")
-    return DemoPicture("cheque", "Signed cheque", "finance", page.image, tuple(page.personal), questions)
+    return DemoPicture("cheque", "Signed cheque", "bank", page.image, tuple(page.personal), questions)
 
 
 def _security_paper(width: int, height: int) -> Image.Image:
@@ -226,7 +224,7 @@ def invoice() -> DemoPicture:
     total = _items(page)
     _payment(page, total)
     questions = ("What is the total?", "What is the tax?", "How many desk lamps were bought?")
-    return DemoPicture("invoice", "Invoice with QR code", "finance", page.image, tuple(page.personal), questions)
+    return DemoPicture("invoice", "Invoice with QR code", "bank", page.image, tuple(page.personal), questions)
 
 
 def _items(page: Page) -> int:

@@ -56,9 +56,7 @@ def identity_card() -> DemoPicture:
     for row, line in enumerate(td1(NUMBER, "841109", "F", "310621", SURNAME, GIVEN)):
         page.pitched((46, 566 + 52 * row), line, 36, 33.6, kind=Kind.MRZ, fill=INK)
     questions = ("What kind of document is this?", "Which country issued the card?", "Is the card signed?")
-    return DemoPicture(
-        "identity-card", "Identity card with MRZ", "finance", page.image, tuple(page.personal), questions
-    )
+    return DemoPicture("identity-card", "Identity card with MRZ", "bank", page.image, tuple(page.personal), questions)
 
 
 def _field(page: Page, at: tuple[int, int], label: str, value: str, kind: Kind) -> None:
@@ -105,7 +103,7 @@ def photograph() -> DemoPicture:
     face = [(at[0] + 30 + x * scale, at[1] + 30 + y * scale) for x, y in ((FACE.x0, FACE.y0), (FACE.x1, FACE.y1))]
     questions = ("Is there a person in the picture?", "Does the picture contain text?")
     personal = ((Kind.FACE, "", Box.around(face)),)
-    return DemoPicture("photograph", "Portrait photograph", "healthcare", table, personal, questions)
+    return DemoPicture("photograph", "Portrait photograph", "clinic", table, personal, questions)
 
 
 def _table(width: int, height: int) -> Image.Image:

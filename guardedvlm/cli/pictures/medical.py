@@ -32,7 +32,7 @@ def intake_form() -> DemoPicture:
         "Which allergies does the form list?",
         "Is the consent section signed?",
     )
-    return DemoPicture("intake-form", "Patient intake form", "healthcare", page.image, tuple(page.personal), questions)
+    return DemoPicture("intake-form", "Patient intake form", "clinic", page.image, tuple(page.personal), questions)
 
 
 def _heading(page: Page, y: float, title: str) -> None:
@@ -132,7 +132,7 @@ def chest_film() -> DemoPicture:
     page.text((1244, 1372), "W 4096  L 2048", 20, fill=white, anchor="rs")
     page.text((84, 330), "R", 54, bold=True, fill=white)
     questions = ("Which view is this?", "Is the heart enlarged?", "What is the tube voltage?")
-    return DemoPicture("chest-film", "Chest radiograph", "healthcare", page.image, tuple(page.personal), questions)
+    return DemoPicture("chest-film", "Chest radiograph", "clinic", page.image, tuple(page.personal), questions)
 
 
 def _chest(width: int, height: int) -> Image.Image:

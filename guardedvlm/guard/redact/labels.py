@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import string
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, product
 
 from guardedvlm.core.finding import Action, Finding, Kind
@@ -24,10 +24,11 @@ def folded(secret: str) -> str:
 class Labels:
     """The labels of one request. Holds hidden strings in memory; its repr shows only how many."""
 
-    def __init__(self, findings: Iterable[Finding], policy: Policy) -> None:
+    def __init__(self, findings: Sequence[Finding], policy: Policy) -> None:
         self._policy = policy
         self._letters = _letters()
         self._by_key: dict[tuple[Kind, str], str] = {}
+        self._written = {_key(finding): finding.secret for finding in findings if finding.secret}
         keys = list(dict.fromkeys(map(_key, findings)))
         secrets.SystemRandom().shuffle(keys)
         for kind, key in keys:
@@ -41,13 +42,9 @@ class Labels:
         labels."""
         return self._deal(*_key(finding))
 
-    def of_text(self, kind: Kind, text: str) -> str:
-        """The label of a hidden string in a question or an answer: the picture's where it stands there too."""
-        return self._deal(kind, folded(text))
-
     def by_secret(self) -> dict[str, str]:
-        """Folded hidden string -> label, for strings that have one. Content: never log it."""
-        return {key: label for (_, key), label in self._by_key.items() if key and not key.startswith("@")}
+        """Hidden string as it was read -> label, for strings that have one. Content: never log it."""
+        return {text: self._by_key[key] for key, text in self._written.items() if key in self._by_key}
 
     def _deal(self, kind: Kind, key: str) -> str:
         if self._policy.action(kind) is not Action.LABEL:
