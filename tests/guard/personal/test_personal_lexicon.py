@@ -3,6 +3,8 @@
 import pytest
 
 from guardedvlm.core.finding import Kind
+from guardedvlm.errors import Unavailable
+from guardedvlm.guard.detect.personal import lexicon
 from guardedvlm.guard.detect.personal.labels import find_labels, leading_label, whole_label
 from guardedvlm.guard.detect.personal.lexicon import (
     check_lists,
@@ -137,6 +139,12 @@ def test_leading_label_ends_where_the_value_begins():
 def test_labels_are_found_in_the_middle_of_a_line():
     text = "Name: Jane Doe  DOB: 01/02/1960 MRN 12"
     assert [text[label.start : label.end] for label in find_labels(text)] == ["Name", "DOB", "MRN"]
+
+
+def test_a_machine_without_towns_is_an_error(monkeypatch):
+    monkeypatch.setattr(lexicon.zoneinfo, "available_timezones", set)
+    with pytest.raises(Unavailable):
+        lexicon._places.__wrapped__()
 
 
 def test_the_lists_are_pinned():

@@ -13,6 +13,7 @@ import zoneinfo
 from functools import cache
 from pathlib import Path
 
+from guardedvlm.errors import Reason, Unavailable
 from guardedvlm.guard.detect.personal.labels import whole_label
 from guardedvlm.reading.weights import pinned_file
 
@@ -86,7 +87,11 @@ def _given_names() -> dict[str, float]:
 
 @cache
 def _places() -> frozenset[str]:
-    parts = {part.casefold() for zone in zoneinfo.available_timezones() for part in re.split(r"[/_]", zone)}
+    zones = zoneinfo.available_timezones()
+    if not zones:
+        # A slim image without the zone database would make towns plain words.
+        raise Unavailable(Reason.DETECTOR_MISSING, package="tzdata")
+    parts = {part.casefold() for zone in zones for part in re.split(r"[/_]", zone)}
     return (
         frozenset(part for part in parts | set(_STATES_AND_TOWNS.split()) if part.isalpha() and len(part) > 3)
         - _NOT_PLACES
