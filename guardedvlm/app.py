@@ -78,7 +78,7 @@ async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
         telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
         parts.callback(telemetry.shutdown)
         telemetry.watch(ledger)
-        roles = Roles(settings.replicas, str(settings.spacy_model or ""))
+        roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)

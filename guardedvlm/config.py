@@ -47,7 +47,8 @@ class Settings(Part):
     ledger: Path = Path("ledger")
     inference: str = "embedded"  # "embedded", "unix:PATH" or "HOST:PORT"
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
-    spacy_model: Path | None = None  # the site's own named-entity model
+    spacy_model: Path | None = None  # folder of the site's own named-entity model
+    spacy_model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # its `tree_digest`
     otel: Otel = Otel.NONE
     otlp_endpoint: str = "http://127.0.0.1:4317"
     reflection: bool = False
@@ -58,6 +59,8 @@ class Settings(Part):
         addresses = [self.listen, *([self.token_listen] if self.token_listen else [])]
         if self.tls is None and not all(map(_is_local, addresses)):
             raise ValueError("without 'tls' the service listens on the loopback interface or a unix socket only")
+        if (self.spacy_model is None) != (self.spacy_model_sha256 is None):
+            raise ValueError("spacy_model and spacy_model_sha256 belong together: an unpinned model is an unknown one")
         return self
 
     def resolved(self, folder: Path) -> Settings:

@@ -42,14 +42,20 @@ SPECS: Mapping[str, WorkerSpec] = {
 
 
 class Roles:
-    """All worker pools of the guard. `replicas` processes a role; `spacy_model` is the site's own model or ""."""
+    """All worker pools of the guard: `replicas` processes a role.
 
-    def __init__(self, replicas: int = 1, spacy_model: str = "") -> None:
+    `spacy_model` and `spacy_model_sha256` name the site's own named-entity model; without them an installed one serves.
+    """
+
+    def __init__(self, replicas: int = 1, spacy_model: str = "", spacy_model_sha256: str = "") -> None:
         specs = dict(SPECS)
         if spacy_model:
             personal = specs["personal"]
             specs["personal"] = WorkerSpec(
-                personal.role, personal.target, {"model_path": spacy_model}, call_seconds=personal.call_seconds
+                personal.role,
+                personal.target,
+                {"model": spacy_model, "model_sha256": spacy_model_sha256},
+                call_seconds=personal.call_seconds,
             )
         self.decoder = WorkerPool(decode_worker_spec(), replicas)
         self.pools = {role: WorkerPool(spec, replicas) for role, spec in specs.items()}
