@@ -7,7 +7,7 @@ from guardedvlm.core.word import TextLine
 from guardedvlm.reading.lines import LineReader
 from guardedvlm.reading.order import in_reading_order
 from guardedvlm.reading.recognition import LineRecogniser, TurnClassifier
-from guardedvlm.reading.regions import Sensitivity, TextDetector
+from guardedvlm.reading.regions import TextDetector
 from guardedvlm.reading.weights import pinned_file
 
 PACKAGE = "rapidocr"
@@ -16,7 +16,6 @@ WEIGHTS = {
     "models/PP-OCRv6_rec_small.onnx": "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
     "models/ch_ppocr_mobile_v2.0_cls_mobile.onnx": "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
 }
-SENSITIVITY = Sensitivity(pixel=0.2, region=0.3, growth=1.8)
 
 
 class PageReader:
@@ -24,7 +23,7 @@ class PageReader:
 
     def __init__(self) -> None:
         detector, recogniser, classifier = (pinned_file(PACKAGE, name, digest) for name, digest in WEIGHTS.items())
-        self._detector = TextDetector(detector, SENSITIVITY)
+        self._detector = TextDetector(detector)
         self._lines = LineReader(TurnClassifier(classifier), LineRecogniser(recogniser))
 
     def weights(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from guardedvlm.core.region import Quad, Raster, Size
 from guardedvlm.core.word import TextLine
 from guardedvlm.reading.lines import LineReader, unread
 from guardedvlm.reading.recognition import LineRecogniser, TurnClassifier
-from guardedvlm.reading.regions import FloatQuad, Sensitivity, TextDetector
+from guardedvlm.reading.regions import FloatQuad, Mask, TextDetector
 from guardedvlm.reading.weights import pinned_file
 
 PACKAGE = "rapidocr_onnxruntime"
@@ -24,7 +24,6 @@ WEIGHTS = {
     "models/ch_PP-OCRv4_rec_infer.onnx": "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
     "models/ch_ppocr_mobile_v2.0_cls_infer.onnx": "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
 }
-SENSITIVITY = Sensitivity(pixel=0.2, region=0.3, growth=1.8)
 
 
 class IndependentReader:
@@ -32,19 +31,26 @@ class IndependentReader:
 
     def __init__(self) -> None:
         detector, recogniser, classifier = (pinned_file(PACKAGE, name, digest) for name, digest in WEIGHTS.items())
-        self._detector = TextDetector(detector, SENSITIVITY)
+        self._detector = TextDetector(detector)
         self._lines = LineReader(TurnClassifier(classifier), LineRecogniser(recogniser))
 
     def weights(self) -> dict[str, str]:
         """SHA-256 of every weights file in use, by package and name."""
         return {f"{PACKAGE}/{name}": digest for name, digest in WEIGHTS.items()}
 
-    def regions(self, raster: Raster) -> tuple[TextLine, ...]:
-        """Every text region of an (H, W, 3) uint8 RGB raster, unread, as it stands and turned by 90 degrees."""
+    def regions(self, raster: Raster, hidden: Mask | None = None) -> tuple[TextLine, ...]:
+        """Every text region of an (H, W, 3) uint8 RGB raster, unread, as it stands and turned by 90 degrees.
+
+        `hidden`, uint8 (H, W), is not 0 where the guard itself filled a pixel. With it, text beside fills is told from
+        the fills; without it, a page full of them may come back as one region.
+        """
         size = Size.of(raster)
-        quads = self._detector.find(raster)
-        laid = np.ascontiguousarray(np.rot90(raster))
-        turned = self._detector.find(laid, [_laid(quad, size) for quad in quads])
+        quads = self._detector.find(raster, hidden=hidden)
+        turned = self._detector.find(
+            np.ascontiguousarray(np.rot90(raster)),
+            [_laid(quad, size) for quad in quads],
+            None if hidden is None else np.ascontiguousarray(np.rot90(hidden)),
+        )
         quads += [_stood(quad, size) for quad in turned]
         return tuple(unread(quad, size) for quad in quads)
 
