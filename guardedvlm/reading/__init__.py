@@ -1,1 +1,1 @@
-"""."""
+"""Reading: from a raster to lines of words with boxes and confidence. Both zones use it; it knows no policy."""

@@ -12,10 +12,10 @@ import zlib
 
 import pydicom
 import pytest
-from conftest import start_service, stop_service
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from running_service import start_service, stop_service
 
 from guardedvlm.audit.verify import read_records, verify_ledger
 from guardedvlm.core.lifecycle import State

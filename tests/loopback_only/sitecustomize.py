@@ -5,7 +5,6 @@ The workers keep PYTHONPATH, so the service and every child of it run under it i
 
 import ipaddress
 import os
-import socket
 import sys
 
 

@@ -1,0 +1,95 @@
+"""A running service for tests: `guardedvlm serve` in a process of its own, forbidden to leave this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from guardedvlm.cli.init import make_site
+from guardedvlm.client import Client
+from guardedvlm.rpc.server import SERVICE
+
+
+@dataclass
+class Service:
+    """A running service: `guardedvlm serve` in a process of its own."""
+
+    site: object
+    listen: str
+    health: str
+    process: subprocess.Popen
+    marker: Path
+    scratch: Path
+    log: Path
+
+    def client(self, tenant="clinic", **options):
+        token = self.site.tokens[tenant].read_text().strip()
+        return Client(self.listen, **{"token": token, "ca": self.site.pki.ca, **options})
+
+    def serving(self):
+        with grpc.insecure_channel(self.health) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            return stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=5).status
+
+    def processes(self):
+        """Process ids of the service and its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            children += (task / "children").read_text().split()
+        return [self.process.pid, *sorted({int(child) for child in children})]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_service(folder, extra=(), **environment):
+    """Start `guardedvlm serve` on a new site in `folder` and wait until it is ready."""
+    listen, health = f"localhost:{free_port()}", f"127.0.0.1:{free_port()}"
+    site = make_site(folder / "site", listen, health)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    marker, log = folder / "outside", folder / "serve.log"
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parent / "loopback_only"),
+        "LOOPBACK_ONLY_MARKER": str(marker),
+        "TMPDIR": str(scratch),
+        **environment,
+    }
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "guardedvlm", "serve", "--config", str(site.config), *extra],
+            stdout=sink,
+            stderr=sink,
+            env=env,
+            cwd=scratch,
+        )
+    service = Service(site, listen, health, process, marker, scratch, log)
+    end = time.monotonic() + 180
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if service.serving() == health_pb2.HealthCheckResponse.SERVING:
+                return service
+        except grpc.RpcError:
+            pass
+        time.sleep(0.2)
+    stop_service(service)
+    raise AssertionError(f"the service did not become ready:\n{log.read_text()[-3000:]}")
+
+
+def stop_service(service):
+    service.process.terminate()
+    try:
+        service.process.wait(30)
+    except subprocess.TimeoutExpired:
+        service.process.kill()
+        service.process.wait()
