@@ -17,6 +17,7 @@ from guardedvlm.core.word import TextLine
 from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
 from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
+from guardedvlm.guard.verify.verifiers import FillMap
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import WorkerPool, WorkerSpec
 
@@ -133,8 +134,8 @@ class Roles:
     def verifiers(self, languages: Sequence[str], secrets: Sequence[Secret], deadline: Deadline) -> Verifiers:
         """The detectors that look at the final pixels, bound to one request's deadline."""
 
-        async def regions(raster: Raster) -> tuple[TextLine, ...]:
-            return await self._call("text_verifier", "regions", tuple[TextLine, ...], raster, deadline=deadline)
+        async def regions(raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
+            return await self._call("text_verifier", "regions", tuple[TextLine, ...], raster, fills, deadline=deadline)
 
         async def read_regions(raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:
             return await self._call(

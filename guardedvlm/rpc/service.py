@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import grpc.aio
@@ -16,7 +19,7 @@ from guardedvlm.audit.facts import Method
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.tenant import Caller, Role
-from guardedvlm.errors import Internal, InvalidInput, NotPermitted, Overloaded, Reason
+from guardedvlm.errors import GuardedVLMError, Internal, InvalidInput, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.outcome import Answer
 from guardedvlm.guard.pipeline import Event, Pipeline
@@ -37,6 +40,8 @@ Released: TypeAlias = tuple[pb.StreamAnalyzeImageResponse, ...]
 AnalyzeRequest: TypeAlias = pb.AnalyzeImageRequest | pb.StreamAnalyzeImageRequest
 Identified: TypeAlias = AnalyzeRequest | pb.RedactImageRequest
 Made = TypeVar("Made")
+
+LOG = logging.getLogger("guardedvlm")
 
 MAX_CHUNK = 2**20
 """Bytes of one chunk of an upload."""
@@ -123,6 +128,8 @@ class GuardService(GuardServiceServicer):
             traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
             yield Call(caller, policy, deadline if left is None else deadline.sooner(left), traceparent)
         except Exception as failure:
+            if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
+                _log_defect(failure)
             await abort(context, failure)
 
     async def _analysis(self, call: Call, method: Method, request: pb.AnalyzeImageRequest) -> pb.Analysis:
@@ -181,6 +188,13 @@ def _guard_request(call: Call, method: Method, request: Identified, *, want_imag
         parent=parse_traceparent(call.traceparent),
         want_image=want_image,
     )
+
+
+def _log_defect(failure: Exception) -> None:
+    """Where one of our own defects stands: its type, file and line; never its text, which may hold content."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
+    LOG.error("internal error %s at %s", type(failure).__name__, place)
 
 
 def _check_size(request: Message) -> None:
