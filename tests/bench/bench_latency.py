@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,7 +100,7 @@ class Pass:
     concurrency: int
     stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     pairs: list[tuple[float, float]] = field(default_factory=list)
-    refused: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
     pictures: int = 0
     wall: float = 0.0
 
@@ -108,7 +108,7 @@ class Pass:
         """Print the table; the same as JSON values."""
         rate = self.pictures / self.wall
         print(f"\n{self.replicas} replicas, {self.concurrency} at a time: {self.pictures} pictures", end=", ")
-        print(f"{self.refused} refused, {rate:.2f} a second")
+        print(f"{rate:.3f} a second, refused: {dict(self.refusals) or 'none'}")
         rows = {}
         for stage, values in self.stages.items():
             p50, p95 = (float(np.percentile(values, share)) for share in (50, 95))
@@ -120,7 +120,7 @@ class Pass:
             ratio = statistics.median(ours / theirs for ours, theirs in self.pairs)
             print(f"  {'peer':30} p50 {1000 * peer:8.0f} ms   guard / peer, median of {len(self.pairs)}: {ratio:.2f}")
             found |= {"peer_p50_ms": 1000 * peer, "guard_to_peer": ratio, "pairs": len(self.pairs)}
-        return found | {"pictures": self.pictures, "refused": self.refused, "per_second": rate}
+        return found | {"pictures": self.pictures, "refusals": dict(self.refusals), "per_second": rate}
 
 
 async def timed(guard: Guard, content: bytes, policy: Policy, found: Pass) -> float:
@@ -128,8 +128,8 @@ async def timed(guard: Guard, content: bytes, policy: Policy, found: Pass) -> fl
     began = time.perf_counter()
     try:
         redaction = await redacted(guard, content, policy)
-    except GuardedVLMError:
-        found.refused += 1
+    except GuardedVLMError as refusal:
+        found.refusals[refusal.reason.value] += 1
         return time.perf_counter() - began
     seconds = time.perf_counter() - began
     for stage, milliseconds in redaction.times.items():

@@ -111,7 +111,7 @@ async def measure_receipts(guard: Guard, names: Sequence[str], *, misses: bool) 
         try:
             page = (await redacted(guard, content, policy)).pages[0]
         except GuardedVLMError as refusal:
-            tally.refusals[refusal.reason] += 1
+            tally.refusals[refusal.reason.value] += 1
             continue
         filled = filled_mask(before, raster_of(page.png), page.regions)
         for line in lines:
@@ -138,7 +138,7 @@ async def measure_documents(guard: Guard, sides: Sequence[Document], policy: Pol
         try:
             page = (await redacted(guard, png_of(side.picture), policy)).pages[0]
         except GuardedVLMError as refusal:
-            tally.refusals[refusal.reason] += 1
+            tally.refusals[refusal.reason.value] += 1
             if misses:
                 print(f"  {policy.name} {side.template} {side.side} refused {refusal}")
             continue
@@ -173,7 +173,7 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         for name in options.policy if sides else ():
             tally = await measure_documents(guard, sides, find_policy(name), misses=options.misses)
             found[f"identity documents under {name}"] = tally.report(f"identity documents under {name}")
-            if tally.refusals[Reason.DETECTOR_FAILED] == len(sides):
+            if tally.refusals[Reason.DETECTOR_FAILED.value] == len(sides):
                 sys.exit("every picture failed: the guard itself is broken")
     return found
 
