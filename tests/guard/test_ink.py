@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from guardedvlm.core.region import Box, Raster
 from guardedvlm.guard.detect.quads import box_quad
-from guardedvlm.guard.verify.ink import is_rule
+from guardedvlm.guard.verify.ink import shows_writing
 
 WINDOW = Box(0, 0, 120, 20)
 EVERYTHING = np.ones((20, 120), np.bool_)
@@ -21,7 +21,7 @@ def blank(level: int = 255, box: Box = WINDOW) -> Raster:
 
 
 def judged(raster: Raster, rest: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = EVERYTHING) -> bool:
-    return is_rule(raster, WINDOW, rest, box_quad(WINDOW))
+    return not shows_writing(raster, WINDOW, rest, box_quad(WINDOW))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def written(text: str, size: int, level: int, height: int = 20) -> Raster:
 
 
 @pytest.mark.parametrize("size", [7, 8, 9, 10, 14])
-@pytest.mark.parametrize("level", [0, 200, 247])
+@pytest.mark.parametrize("level", [0, 200, 235])
 @pytest.mark.parametrize("text", ["Ann Lee", "4111 1111", "JANE ROE", "Kowalczyk", "x", "1", ":"])
 def test_text_is_no_rule_however_faint_and_small(text: str, level: int, size: int) -> None:
     assert not judged(written(text, size, level))
@@ -57,7 +57,7 @@ def test_text_is_no_rule_however_faint_and_small(text: str, level: int, size: in
 @given(st.text("ABCDEFGHKLMNPRSTabcdefghijklmnopqrstuvy0123456789", min_size=4, max_size=14), st.integers(8, 10))
 def test_words_in_a_region_that_is_far_too_high_are_no_rule(text: str, size: int) -> None:
     box = Box(0, 0, 120, 40)
-    assert not is_rule(written(text, size, 0, 40), box, np.ones((40, 120), np.bool_), box_quad(box))
+    assert shows_writing(written(text, size, 0, 40), box, np.ones((40, 120), np.bool_), box_quad(box))
 
 
 def test_text_beside_a_line_is_no_rule() -> None:
@@ -79,14 +79,30 @@ def test_a_line_in_a_region_as_thin_as_itself_is_no_rule() -> None:
     box = Box(0, 0, 60, 8)
     raster = blank(box=box)
     raster[2:7, 5:50:2] = 0
-    assert not is_rule(raster, box, np.ones((8, 60), np.bool_), box_quad(box))
+    assert shows_writing(raster, box, np.ones((8, 60), np.bool_), box_quad(box))
 
 
 def test_a_line_that_runs_down_is_judged_along_its_region() -> None:
     box = Box(0, 0, 20, 120)
     raster = blank(box=box)
     raster[:, 9:12] = 0
-    assert is_rule(raster, box, np.ones((120, 20), np.bool_), box_quad(box))
+    assert not shows_writing(raster, box, np.ones((120, 20), np.bool_), box_quad(box))
+
+
+@pytest.mark.parametrize(("level", "expected"), [(248, True), (247, False)])
+def test_contrast_that_no_detector_sees_is_no_ink(level: int, expected: bool) -> None:
+    raster = blank()
+    raster[3:17, 5:50:3] = level
+    assert judged(raster) is expected
+
+
+@pytest.mark.parametrize(("height", "y", "expected"), [(7, 5, True), (8, 5, False), (7, 0, False), (7, 13, False)])
+def test_a_region_too_low_for_letters_is_a_speck_unless_the_border_cuts_it(height: int, y: int, expected: bool) -> None:
+    box = Box(10, y, 60, y + height)
+    assert shows_writing(blank(), box, np.ones((height, 50), np.bool_), box_quad(box)) is False
+    raster = blank()
+    raster[:, 12:60:3] = 0
+    assert shows_writing(raster, box, np.ones((height, 50), np.bool_), box_quad(box)) is not expected
 
 
 def test_nothing_but_paper_is_nothing_to_read() -> None:

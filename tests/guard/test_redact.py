@@ -19,7 +19,7 @@ from guardedvlm.core.region import Box, Fit, Geometry, Quad, Raster, Size
 from guardedvlm.core.word import Word
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.detect.quads import box_quad, shape, touches
-from guardedvlm.guard.redact import Labels, RedactedImage, folded, redact, widen
+from guardedvlm.guard.redact import Labels, RedactedImage, redact, widen
 from guardedvlm.guard.redact.fills import fill_of, shrink_mask
 from guardedvlm.policy.model import Policy
 

@@ -20,7 +20,7 @@ from guardedvlm.errors import GuardedVLMError, Reason, Refused, TimedOut, Unavai
 from guardedvlm.guard.detect.quads import box_quad
 from guardedvlm.guard.redact import Labels, RedactedImage, redact
 from guardedvlm.guard.verify import Verdict, Verifiers, VerifyReport, verify
-from guardedvlm.guard.verify.verifiers import phrases
+from guardedvlm.guard.verify.verifiers import FillMap, phrases
 from guardedvlm.policy.model import Mode, Policy, TextRules
 
 PAGE = Size(600, 300)
@@ -63,7 +63,8 @@ class Eyes:
         self.read: list[tuple[Quad, ...]] = []
         self.context: list[tuple[TextLine, ...]] = []
 
-    async def text_regions(self, raster: Raster) -> tuple[TextLine, ...]:
+    async def text_regions(self, raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
+        assert fills.shape == raster.shape[:2]
         return tuple(unread(text.box) for text in self.texts if self._is_seen(raster, text.box))
 
     async def read_regions(self, raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:
@@ -289,7 +290,7 @@ async def test_a_reader_that_leaves_regions_out_refuses() -> None:
 
 
 async def test_a_region_outside_the_picture_is_never_explained() -> None:
-    async def astray(raster: Raster) -> tuple[TextLine, ...]:
+    async def astray(raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
         return (unread(Box(900, 900, 950, 920)),)
 
     async def read(raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:

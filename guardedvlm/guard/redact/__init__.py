@@ -24,10 +24,10 @@ from guardedvlm.core.word import Word
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.guard.detect.quads import grown, shape, text_height, touches
 from guardedvlm.guard.redact.fills import Fill, Mask, fill_of, joints, paint, shrink_mask
-from guardedvlm.guard.redact.labels import Labels, folded
+from guardedvlm.guard.redact.labels import Labels
 from guardedvlm.policy.model import Policy
 
-__all__ = ["Fill", "Label", "Labels", "RedactedImage", "folded", "redact", "widen"]
+__all__ = ["Fill", "Label", "Labels", "RedactedImage", "redact", "widen"]
 
 FILL = 0
 """Black. One constant for everything: a colour that depends on the surroundings would be a function of them."""

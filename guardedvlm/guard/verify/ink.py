@@ -1,7 +1,8 @@
-"""Ruled and dashed lines: ink that text detectors report, that no recogniser can read, and that says nothing.
+"""Is there writing in what nothing explains? Blank paper, specks and ruled lines are none.
 
-Without this, receipts with dashed lines would be refused (2 of 12): verification finds a piece of a line and hides it,
-and then the detector finds the next piece.
+Text detectors report them, no recogniser can read them, and they say nothing. Were they residuals, every third receipt
+with a dashed line would be refused: verification finds a piece of a line and hides it, then the detector finds the
+next.
 """
 
 from __future__ import annotations
@@ -9,50 +10,66 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from guardedvlm.core.region import Box, Quad, Raster
+from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.guard.detect.quads import runs_down, text_height
 
+LEAST_CONTRAST = 8.0
+"""Steps of 255 by which ink differs from its ground: print below it is found by neither text detector."""
+LEAST_HEIGHT = 8.0
+"""Pixels of a region's height: capitals of 5 pixels, the smallest that people can read, make regions of 9 pixels and
+more (PP-OCRv4, 60 rendered lines of 5 to 12 pixels)."""
 RULE_HEIGHT = 5
-"""Most pixels across a line, where its ink has at least half of its full contrast: dashes of printed receipts measured
-1 to 5. The smallest letters that people can read are as high, so a line must look like one too."""
+"""Most pixels across a ruled line, where its ink has at least half of its full contrast (dashes of receipts: 1 to
+5)."""
 RULE_SHARE = 0.4
-"""Most of its region's height that a line takes: text fills about two thirds of the region that a detector draws
-around it, dashes a fifth to a third."""
+"""Most of its region's height that a ruled line takes: dashes of receipts take a fifth to a third."""
 HAIRLINE = 2
 """Pixels. No letters are as low as this, so nothing more is asked of such a line."""
 SOLID = 0.9
 """Least share of ink between the upper and the lower edge, along the line: dashes 1.0; letters have holes."""
 EVEN = 0.3
-"""Most variation of thickness along the line (standard deviation by mean): dashes 0.20 to 0.29 (12 receipts). Words at
+"""Most variation of thickness along the line (standard deviation by mean): dashes 0.20 to 0.30 (12 receipts). Words at
 7 pixels and more vary more, but for a few such as "vwv" (26 strings, four typefaces)."""
 HALF = 0.5
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601."""
 
+Bits = npt.NDArray[np.bool_]
 
-def is_rule(raster: Raster, window: Box, rest: npt.NDArray[np.bool_], quad: Quad) -> bool:
-    """True where the pixels `rest` of `window` show a thin even line along `quad`, or nothing at all.
 
-    Whatever stands out half as much as the line, anywhere in `rest`, counts: a letter beside a dash makes it writing.
-    Strokes across the direction of the text ("l", "1") are writing.
+def shows_writing(raster: Raster, window: Box, rest: Bits, quad: Quad) -> bool:
+    """False where the pixels `rest` of `window` hold nothing that could be read: no ink, a speck, or a ruled line.
+
+    `window` is the part of `raster` around the region `quad`. Whatever stands out half as much as a line, anywhere in
+    `rest`, counts: a letter beside a dash is writing. So are strokes across the direction of the text ("l", "1").
     """
-    if not rest.any():
-        return True
+    if not rest.any() or _is_speck(quad, Size.of(raster)):
+        return False
     grey = raster[window.y0 : window.y1, window.x0 : window.x1] @ np.array(LUMA)
     contrast = np.where(rest, np.abs(grey - np.median(grey[rest])), 0.0)
-    if contrast.max() == 0:
-        return True
+    if contrast.max() < LEAST_CONTRAST:
+        return False
     ink = contrast >= HALF * contrast.max()
-    if runs_down(quad):
-        ink = ink.T
+    return not _is_rule(ink.T if runs_down(quad) else ink, text_height(quad))
+
+
+def _is_speck(quad: Quad, size: Size) -> bool:
+    """True for a region too low for letters; at the picture's border it may be the rest of higher ones."""
+    around = Box.around(quad)
+    inside = around.x0 > 0 and around.y0 > 0 and around.x1 < size.width and around.y1 < size.height
+    return inside and text_height(quad) < LEAST_HEIGHT
+
+
+def _is_rule(ink: Bits, height: float) -> bool:
+    """True where all ink of a region, `height` high, lies on a thin line along the rows."""
     rows = np.flatnonzero(ink.any(axis=1))
     thickness = int(rows[-1] - rows[0] + 1)
-    if thickness > min(RULE_HEIGHT, RULE_SHARE * text_height(quad)):
+    if thickness > min(RULE_HEIGHT, RULE_SHARE * height):
         return False
     return thickness <= HAIRLINE or _is_even(ink, thickness)
 
 
-def _is_even(ink: npt.NDArray[np.bool_], thickness: int) -> bool:
+def _is_even(ink: Bits, thickness: int) -> bool:
     """True for dashes: solid, equally thick all along, and longer than thick."""
     inked = ink.any(axis=0)
     strokes = ink[:, inked]

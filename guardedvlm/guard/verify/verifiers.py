@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from guardedvlm.core.finding import Action, Finding, Kind
 from guardedvlm.core.region import Box, Quad, Raster, Size
@@ -22,10 +23,12 @@ from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.detect.quads import grown, midline, shape, text_height, touches
 from guardedvlm.guard.redact import RedactedImage
 from guardedvlm.guard.redact.fills import Mask, paint, polygon
-from guardedvlm.guard.verify.ink import is_rule
+from guardedvlm.guard.verify.ink import shows_writing
 from guardedvlm.policy.model import Policy
 
 T = TypeVar("T")
+FillMap = npt.NDArray[np.uint8]
+"""(H, W) uint8: 1 where a pixel shows nothing but the guard's own fill or label, 0 elsewhere."""
 
 EXPLAINED_SHARE = 0.85
 """Part of a region that must be explained. Text detectors draw their regions more loosely than the words are: the
@@ -46,8 +49,9 @@ class Verifiers:
     Raises Unavailable(DETECTOR_MISSING) when one is absent: a picture that nobody looked at is not verified.
     """
 
-    text_regions: Callable[[Raster], Awaitable[tuple[TextLine, ...]]]
-    """Every text region, upright and at 90 degrees, unread."""
+    text_regions: Callable[[Raster, FillMap], Awaitable[tuple[TextLine, ...]]]
+    """Every text region, upright and at 90 degrees, unread. Takes the raster and its fills: to a text detector a page
+    full of black bars is one giant letter, in which it misses what was left beside them."""
     read_regions: Callable[[Raster, tuple[Quad, ...]], Awaitable[tuple[TextLine, ...]]]
     """One line for each quad, in the same order; text "" where nothing was read."""
     faces: Callable[[Raster], Awaitable[tuple[Finding, ...]]]
@@ -68,7 +72,7 @@ async def residuals(redacted: RedactedImage, verifiers: Verifiers, policy: Polic
         async with asyncio.TaskGroup() as group:
             faces = group.create_task(_looked(verifiers.faces(raster)))
             codes = group.create_task(_looked(verifiers.codes(raster)))
-            regions = group.create_task(_looked(verifiers.text_regions(raster)))
+            regions = group.create_task(_looked(verifiers.text_regions(raster, redacted.hidden.astype(np.uint8))))
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     things = [
@@ -129,14 +133,14 @@ def _explained(redacted: RedactedImage) -> Mask:
 
 
 def _is_explained(explained: Mask, quad: Quad, raster: Raster) -> bool:
-    """True where a region is covered by what is expected there, but for its borders or a ruled line."""
+    """True where a region is covered by what is expected there, but for its borders and what is no writing."""
     if _share(explained, quad) >= EXPLAINED_SHARE:
         return True
     window = Box.around(quad).clipped(Size.of(raster))
     if window is None:
         return False
     rest = polygon(quad, window) & ~explained[window.y0 : window.y1, window.x0 : window.x1]
-    return is_rule(raster, window, rest, quad)
+    return not shows_writing(raster, window, rest, quad)
 
 
 def _share(mask: Mask, quad: Quad) -> float:
