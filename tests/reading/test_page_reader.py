@@ -86,7 +86,7 @@ def test_what_cannot_be_read_comes_back_unread_or_doubtful(page_reader: PageRead
     rng = np.random.default_rng(3)
     page = np.full((300, 600, 3), 255, np.uint8)
     for x in range(60, 500, 14):  # strokes in a line, no letters
-        points = rng.integers(0, 22, (5, 2)) + (x, 120)
+        points = rng.integers(0, 22, (5, 2)) + np.array([x, 120])
         cv2.polylines(page, [points.astype(np.int32)], False, (0, 0, 0), 2)
     lines = page_reader.read(page)
     assert lines
