@@ -13,16 +13,14 @@ Exit codes
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
-import click
 import typer
 
 from guardedvlm import __version__
 from guardedvlm.cli import ask, audit, demo, doctor, init, policy, redact, serve
-from guardedvlm.cli.output import USAGE, complain, exit_code
+from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
 TRACEBACK = "GUARDED_TRACEBACK"
@@ -57,24 +55,15 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run the command line and exit with one of the codes above; errors are one line."""
-    # A closed pipe (`| head`) ends quietly; a traceback would show file names and content.
     try:
-        code = app(standalone_mode=False)
+        app()  # usage errors, Exit and a closed pipe end in it
     except GuardedVLMError as error:
         complain(error)
-        code = exit_code(error)
-    except click.ClickException as error:
-        error.show()
-        code = USAGE
-    except (KeyboardInterrupt, click.Abort):
-        code = 130
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        sys.exit(exit_code(error))
     except Exception as failure:
         if os.environ.get(TRACEBACK):
             raise
-        complain(Internal(Reason.INTERNAL, error=type(failure).__name__[:64]))
-        code = exit_code(Internal(Reason.INTERNAL))
-    sys.exit(code if isinstance(code, int) else 0)
+        # Its text and a traceback would show file names and content.
+        defect = Internal(Reason.INTERNAL, error=type(failure).__name__[:64])
+        complain(defect)
+        sys.exit(exit_code(defect))
