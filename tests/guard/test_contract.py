@@ -48,7 +48,14 @@ def _values(node: ast.AST) -> list[str]:
 
 
 def _harmless(tree: ast.AST) -> Iterator[ast.AST]:
-    """Nodes that name a type and make nothing: annotations, `isinstance`, `Clearance.decode`, which reads bytes."""
+    """Nodes that name a type and make nothing: annotations, `isinstance`, `Clearance.decode`, which reads bytes; and
+    the protobuf messages of the same names, which inference checks before it makes anything of them."""
+    messages = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "guardedvlm.v1"
+        for alias in node.names
+    }
     for node in ast.walk(tree):
         match node:
             case ast.arg(annotation=ast.expr() as part) | ast.AnnAssign(annotation=part):
@@ -59,6 +66,8 @@ def _harmless(tree: ast.AST) -> Iterator[ast.AST]:
                 yield from ast.walk(part)
             case ast.Attribute(value=ast.Name(id="Clearance") as part, attr="decode"):
                 yield part
+            case ast.Attribute(value=ast.Name(id=name)) if name in messages:
+                yield node
 
 
 FILES = {
@@ -94,6 +103,7 @@ def test_the_maker_is_where_the_contract_says() -> None:
         "def f() -> ClearedImage:\n    return ClearedImage(a, b)",
         "class Mine(ClearedImage): ...",
         "dataclasses.replace(image, raster=raw)",
+        "import guardedvlm.core.clearance as pb\npb.ClearedPrompt('')",
     ],
 )
 def test_the_contract_sees_every_way_to_make_one(source: str) -> None:
@@ -109,6 +119,7 @@ def test_the_contract_sees_every_way_to_make_one(source: str) -> None:
         "class A:\n    image: ClearedImage",
         "isinstance(x, ClearedImage)",
         "Clearance.decode(b'')",
+        "from guardedvlm.v1 import inference_pb2 as pb\npb.ClearedPrompt(question='')",
         "text.replace('a', 'b')",
     ],
 )

@@ -133,10 +133,12 @@ def test_every_pixel_of_a_finding_is_filled(findings: list[Finding]) -> None:
 def test_pixels_marked_as_hidden_lie_under_fills_only(geometry: Geometry | None, findings: list[Finding]) -> None:
     findings = [item for item in findings if item.box.clipped(Size(160, 150))]
     redacted = done(noise(160, 150), findings, geometry=geometry)
-    for y, x in np.argwhere(redacted.hidden)[::37]:
-        rows = slice(int(y * 150 / redacted.size.height + 0.5), int((y + 1) * 150 / redacted.size.height + 0.5))
-        columns = slice(int(x * 160 / redacted.size.width + 0.5), int((x + 1) * 160 / redacted.size.width + 0.5))
-        assert redacted.covered[rows, columns].all()
+    width, height = redacted.size.width, redacted.size.height
+    for y, x in np.ndindex(height, width):
+        if (y * width + x) % 37 == 0:
+            rows = slice(y * 150 // height, -(-(y + 1) * 150 // height))
+            columns = slice(x * 160 // width, -(-(x + 1) * 160 // width))
+            assert redacted.hidden[y, x] == redacted.covered[rows, columns].all()
 
 
 # ---------------------------------------------------------------- fills

@@ -161,10 +161,19 @@ def _box_mask(box: Box, window: Box) -> Mask:
 
 
 def shrink_mask(mask: Mask, target: Size) -> Mask:
-    """The mask of a picture resized to `target`: True where every source pixel under the target pixel is hidden."""
-    if Size(mask.shape[1], mask.shape[0]) == target:
+    """The mask of a picture resized to `target`: True where all that a pixel was made from is hidden."""
+    return _all_under(_all_under(mask, target.height, 0), target.width, 1)
+
+
+def _all_under(mask: Mask, count: int, axis: int) -> Mask:
+    """`mask` with `count` pixels along `axis`, each the conjunction of those that it overlaps."""
+    length = mask.shape[axis]
+    if length == count:
         return mask
-    shown = Image.fromarray((~mask).view(np.uint8) * np.uint8(255)).convert("F")
-    # A box filter over floats: any visible pixel under a target pixel leaves more than rounding noise.
-    resized = shown.resize((target.width, target.height), Image.Resampling.BOX)
-    return np.asarray(resized) < 1e-3
+    at = np.arange(count)
+    bounds = np.stack([at * length // count, -(-(at + 1) * length // count)], axis=1).ravel()
+    # reduceat wants every bound to be an index, the last end too; what lies between an end and the next start is
+    # dropped.
+    padded = np.concatenate([mask, mask.take([-1], axis)], axis)
+    reduced: Mask = np.logical_and.reduceat(padded, bounds, axis=axis).take(2 * at, axis)
+    return reduced

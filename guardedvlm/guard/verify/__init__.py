@@ -28,6 +28,11 @@ from guardedvlm.policy.model import Policy
 __all__ = ["ClearanceSigner", "Cleared", "Verdict", "Verifiers", "VerifyReport", "verify"]
 
 
+WIDER_PASSES = 1
+"""How often what is left is hidden before the request is refused. More never clear anything that less would not: the
+last look is always at the pixels that are sent. They cost a look each (2 CPU-seconds a page)."""
+
+
 class Verdict(StrEnum):
     """How a picture passed. One that does not pass raises."""
 
@@ -37,7 +42,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What verification did, for the audit: passes (1 or 2) and what the first one still found, by kind. No content."""
+    """What verification did, for the audit: how often it looked, and what it still found and hid, by kind. No
+    content."""
 
     passes: int
     residuals: tuple[tuple[Kind, int], ...]
@@ -65,18 +71,19 @@ async def verify(redacted: RedactedImage, verifiers: Verifiers, policy: Policy) 
     Raises Refused(RESIDUAL_FOUND, count, kinds) when the wider pass did not suffice, what a verifier raised, and
     Refused(DETECTOR_FAILED) for any other failure to look.
     """
-    found = await residuals(redacted, verifiers, policy)
-    if not found:
-        return _cleared(redacted, (), VerifyReport(1, (), Verdict.CLEAN))
-    wider = widen(redacted, found)
-    left = await residuals(wider, verifiers, policy)
-    if left:
-        raise Refused(Reason.RESIDUAL_FOUND, count=len(left), kinds=_kinds(left))
-    return _cleared(wider, found, VerifyReport(2, _counts(found), Verdict.WIDENED))
+    found: tuple[Finding, ...] = ()
+    for wider in range(WIDER_PASSES + 1):
+        left = await residuals(redacted, verifiers, policy)
+        if not left:
+            return _cleared(redacted, found, wider + 1)
+        if wider < WIDER_PASSES:
+            redacted, found = widen(redacted, left), (*found, *left)
+    raise Refused(Reason.RESIDUAL_FOUND, count=len(left), kinds=_kinds(left))
 
 
-def _cleared(redacted: RedactedImage, found: tuple[Finding, ...], report: VerifyReport) -> Cleared:
+def _cleared(redacted: RedactedImage, found: tuple[Finding, ...], passes: int) -> Cleared:
     image = ClearedImage(redacted.raster, raster_digest(redacted.raster))
+    report = VerifyReport(passes, _counts(found), Verdict.WIDENED if found else Verdict.CLEAN)
     return Cleared(image, redacted.visible, redacted, found, report)
 
 
