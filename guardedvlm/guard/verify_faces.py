@@ -38,9 +38,9 @@ SMALLEST_SIDE = MIN_FACE
 """A picture with a shorter side is enlarged to it: the cascade needs one whole window."""
 FACTOR = 0.709
 """Steps of the scale pyramid: half the area a step (arXiv 1604.02878)."""
-UPRIGHT_SIDE = 1344
+UPRIGHT_SIDE = 2560
 """Longest side looked at upright, in pixels: CogVLM2's own geometry. A larger page is scaled down."""
-TURNED_SIDE = 672
+TURNED_SIDE = 960
 """Longest side looked at at 90, 180 and 270 degrees."""
 
 Boxes = npt.NDArray[np.float32]

@@ -113,10 +113,9 @@ def _taken(page: Gray, tilt: float) -> Iterator[Finding]:
     for read in _read(page, tilt):
         quad = _padded(_whole(page, _whole(page, read.corners)))
         box = Box.around(quad).clipped(size)
-        if box is None:
-            continue
+        assert box is not None
         score = CERTAIN if read.valid else DAMAGED
-        finding = Finding(Kind.CODE, box, score, "zxing", quad=quad, secret=read.text)
+        finding = Finding(Kind.CODE, box, score, "zxing", quad=quad, secret=read.text if read.valid else "")
         ground = int(np.median(page[box.y0 : box.y1, box.x0 : box.x1]))
         cv2.fillConvexPoly(page, np.array(shape(finding), np.int32), ground)
         yield finding
@@ -161,10 +160,9 @@ def _whole(page: Gray, corners: Corners) -> Corners:
     The edges of bars and modules run through the whole code, in both polarities.
     """
     around = Box.around([(float(x), float(y)) for x, y in corners])
-    reach = max(LEAST_PADDING, REACH * max(around.width, around.height))
-    window = around.grown(round(reach)).clipped(Size(page.shape[1], page.shape[0]))
-    if window is None:
-        return corners
+    side = max(around.width, around.height)
+    window = around.grown(round(REACH * side) + 1).clipped(Size(page.shape[1], page.shape[0]))
+    assert window is not None
     part = page[window.y0 : window.y1, window.x0 : window.x1]
     steps = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     inside = np.zeros(part.shape, np.uint8)
@@ -172,7 +170,7 @@ def _whole(page: Gray, corners: Corners) -> Corners:
     cv2.polylines(inside, [local], isClosed=True, color=1, thickness=3)
     cv2.fillConvexPoly(inside, local, 1)
     edges = steps > max(1.0, EDGE_SHARE * float(np.percentile(steps[inside > 0], 95)))
-    width = 2 * max(1, round(BRIDGE * max(around.width, around.height))) + 1
+    width = 2 * max(1, round(BRIDGE * side)) + 1
     _, labels = cv2.connectedComponents(cv2.dilate(edges.astype(np.uint8), np.ones((width, width), np.uint8)))
     followed = edges & np.isin(labels, np.setdiff1d(labels[inside > 0], [0]))
     rows, columns = np.nonzero(followed)
