@@ -39,7 +39,7 @@ SMALLEST_SIDE = MIN_FACE
 FACTOR = 0.709
 """Steps of the scale pyramid: half the area a step (arXiv 1604.02878)."""
 UPRIGHT_SIDE = 2560
-"""Longest side looked at upright, in pixels: CogVLM2's own geometry. A larger page is scaled down."""
+"""Longest side looked at upright, in pixels: the largest geometry that an engine of ours declares."""
 TURNED_SIDE = 960
 """Longest side looked at at 90, 180 and 270 degrees."""
 
