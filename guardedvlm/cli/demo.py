@@ -68,7 +68,7 @@ class Told:
         if self.redaction is None:
             return f"refused: {self.refusal}"
         passes = self.redaction.pages[0].verification.passes
-        return "cleared" if passes == 1 else "cleared after a wider pass"
+        return "cleared" if passes == 1 else f"cleared, {passes} looks"
 
 
 def demo(

@@ -67,6 +67,11 @@ def test_faint_print_is_found(page_reader: PageReader, draw: Draw, paper: int, i
     assert min(covered(boxes, page_reader.read(raster), Size.of(raster))) > 0.8
 
 
+def test_a_few_small_lines_on_a_large_blank_page_are_found(page_reader: PageReader, draw: Draw) -> None:
+    raster, boxes = draw(height=10, size=(1632, 1632), at=(700, 900))
+    assert min(covered(boxes, page_reader.read(raster), Size.of(raster))) > 0.8
+
+
 def test_small_print_is_found(page_reader: PageReader, draw: Draw) -> None:
     raster, boxes = draw(height=9, size=(900, 700))
     assert min(covered(boxes, page_reader.read(raster), Size.of(raster))) > 0.8

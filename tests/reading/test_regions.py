@@ -8,17 +8,38 @@ from hypothesis import strategies as st
 
 from guardedvlm.core.region import Size
 from guardedvlm.reading import regions
-from guardedvlm.reading.regions import Sensitivity, corners_on_picture, overview_size, tiles, toned, with_reference_line
+from guardedvlm.reading.regions import (
+    Sensitivity,
+    corners_on_picture,
+    is_shrunk,
+    overview_size,
+    tiles,
+    toned,
+    with_reference_line,
+)
 
 sides = st.integers(1, 9000)
 
 
 @given(sides, sides)
-def test_the_overview_has_whole_strides_and_a_bounded_side(width: int, height: int) -> None:
+def test_the_overview_has_whole_strides_and_bounded_pixels(width: int, height: int) -> None:
+    look, side = overview_size(Size(width, height), Sensitivity()), Sensitivity().overview_side
+    for length in (look.width, look.height):
+        assert length % regions.STRIDE == 0
+        assert regions.STRIDE <= length <= regions.LONGEST * side
+    assert look.width * look.height <= 1.1 * side * side
+
+
+@given(sides, sides)
+def test_what_the_overview_shrinks_is_looked_at_in_tiles(width: int, height: int) -> None:
     look = overview_size(Size(width, height), Sensitivity())
-    for side in (look.width, look.height):
-        assert side % regions.STRIDE == 0
-        assert regions.STRIDE <= side <= Sensitivity().overview_side
+    rounding = regions.STRIDE / 2
+    if look.width < width - rounding or look.height < height - rounding:
+        assert is_shrunk(Size(width, height), Sensitivity())
+
+
+def test_a_page_just_over_a_tile_is_cut_into_halves_and_not_into_two_wholes() -> None:
+    assert sum(rows.stop - rows.start for rows, _ in tiles(Size(900, 2100), 2048)) == 2100 + regions.TILE_OVERLAP
 
 
 @settings(max_examples=30, deadline=None)

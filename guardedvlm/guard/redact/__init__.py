@@ -55,7 +55,7 @@ class RedactedImage:
     `raster` is in the geometry that will be sent, read-only; `hidden` marks its pixels that show nothing but fill or
     label. `visible` are the cleared words and `labels` the drawn labels, in its pixels. `regions` are in source
     pixels, as filled: the found boxes would tell the length of what is hidden. `page` is the source page with its
-    fills (what they cover is gone from it too), `covered` marks them; both serve the wider pass.
+    fills (what they cover is gone from it too), `covered` marks them; both serve the wider passes.
     """
 
     raster: Raster = field(repr=False)
