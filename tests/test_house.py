@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,3 +26,20 @@ def test_import_contracts_hold():
     )
     assert done.returncode == 0, done.stdout
     assert "0 broken" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_its_policies(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True
+    )
+    (wheel,) = tmp_path.glob("guardedvlm-*.whl")
+    installed = tmp_path / "installed"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "-t", installed, wheel], check=True)
+    script = "from guardedvlm.app import default_policies; print(default_policies())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(installed)}, capture_output=True, text=True
+    )
+    policies = Path(done.stdout.strip())
+    assert policies.is_relative_to(installed), done.stderr
+    assert {path.name for path in policies.iterdir()} == {path.name for path in (ROOT / "policies").iterdir()}

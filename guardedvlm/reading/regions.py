@@ -5,8 +5,9 @@ rectangles around them, grown back to the line's full height. Our own steps arou
 keep at most 1,000 regions, drop small ones and shrink large pictures, and each of the three would leave text visible.
 
 A picture is looked at whole, at its own scale or larger where it has no more pixels than a square of `overview_side`;
-a larger one shrunk to that, and a second time at its own scale in overlapping tiles. The tiles' probabilities are stitched before anything is cut out, so that a line across tiles is one
-region. The second look only adds what the first did not cover.
+a larger one shrunk to that, and a second time at its own scale in overlapping tiles. The tiles' probabilities are
+stitched before anything is cut out, so that a line across tiles is one region. The second look only adds what the first
+did not cover.
 
 Three things are done to a picture before the network sees it, each for a fault that was measured:
 - Local contrast is normalised. As it stands, PP-OCRv6 misses print that differs from its ground by less than 12 of 255

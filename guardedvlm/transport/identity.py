@@ -36,8 +36,6 @@ TOKEN_PREFIX = "gvlm_"  # noqa: S105  (what secret scanners look for, not a secr
 TOKEN_BYTES = 32
 """Random bytes of a token: 256 bits need no slow hash."""
 MAX_TOKEN_CHARS = 512
-PSEUDONYM_CHARS = 16
-"""64 bits of HMAC-SHA256 as hex: no collision to expect below some million tenants, and short enough for a span."""
 
 _SCHEME = "hmac-sha256:"
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)\Z", re.IGNORECASE)  # RFC 6750, section 2.1
@@ -207,23 +205,7 @@ def new_token(key: bytes) -> tuple[str, str]:
 
 def token_hmac(key: bytes, token: str) -> str:
     """What stands in the tenants file for `token`: "hmac-sha256:" and 64 hex digits."""
-    return _SCHEME + _mac(key, "token", token)
-
-
-def pseudonym(key: bytes, *names: str) -> str:
-    """A stable name for a tenant, or for a tenant and a caller, that says nothing without `key`: 16 hex digits.
-
-    For records and telemetry. The same caller's name under two tenants gives two pseudonyms.
-    """
-    if not names:
-        raise ValueError("nothing to name")
-    return _mac(key, "pseudonym", *names)[:PSEUDONYM_CHARS]
-
-
-def _mac(key: bytes, purpose: str, *parts: str) -> str:
-    """HMAC-SHA256 as hex, over the purpose and the parts, each with its length: no two lists give the same bytes."""
     if len(key) < KEY_BYTES:
         raise ValueError("the HMAC key is too short")  # an empty key would be a public one
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    message = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
-    return hmac.new(key, f"guardedvlm.v1.{purpose}\0".encode() + message, "sha256").hexdigest()
+    message = b"guardedvlm.v1.token\0" + token.encode("utf-8", "surrogatepass")
+    return _SCHEME + hmac.new(key, message, "sha256").hexdigest()

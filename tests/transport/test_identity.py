@@ -15,8 +15,6 @@ from guardedvlm.transport.identity import (
     Identities,
     bearer_token,
     new_token,
-    pseudonym,
-    token_hmac,
 )
 from guardedvlm.transport.secret_file import write_key
 
@@ -243,26 +241,10 @@ class TestKeyed:
         assert GATEWAY_TOKEN.startswith("gvlm_")
         assert bearer_token([("authorization", f"Bearer {GATEWAY_TOKEN}")]) == GATEWAY_TOKEN
 
-    def test_pseudonyms(self) -> None:
-        assert pseudonym(KEY, "clinic") == pseudonym(KEY, "clinic")
-        assert len(pseudonym(KEY, "clinic")) == 16
-        int(pseudonym(KEY, "clinic"), 16)
-        assert pseudonym(KEY, "clinic") != pseudonym(b"\x01" * 32, "clinic")
-        assert pseudonym(KEY, "clinic", "gateway") != pseudonym(KEY, "bank", "gateway")
-        assert pseudonym(KEY, "clinic") not in token_hmac(KEY, "clinic")  # one key, two purposes
-
-    @given(st.lists(st.text(max_size=5), min_size=1, max_size=3), st.lists(st.text(max_size=5), min_size=1, max_size=3))
-    def test_different_names_have_different_pseudonyms(self, one: list[str], other: list[str]) -> None:
-        assert (pseudonym(KEY, *one) == pseudonym(KEY, *other)) == (one == other)
-
     @pytest.mark.parametrize("key", [b"", b"short", bytes(31)])
     def test_a_short_key_is_a_defect(self, key: bytes) -> None:
         with pytest.raises(ValueError, match="too short"):
             new_token(key)
-
-    def test_no_name_is_a_defect(self) -> None:
-        with pytest.raises(ValueError, match="nothing to name"):
-            pseudonym(KEY)
 
 
 def test_nothing_secret_shows(identities: Identities) -> None:
