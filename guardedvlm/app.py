@@ -50,9 +50,8 @@ AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
 
 
 def default_policies() -> Path:
-    """The policies that ship with the product: inside the wheel, or beside the package in a checkout."""
-    inside = Path(__file__).parent / "_policies"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "policies"
+    """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
+    return Path(__file__).parent / "_policies"
 
 
 @dataclass(frozen=True, slots=True)

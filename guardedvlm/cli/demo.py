@@ -240,9 +240,12 @@ def _print(told: list[Told], refusals: list[tuple[str, str]]) -> None:
             answers.add_row(
                 item.picture.name, escape(question), escape(text) if released else f"[red]{escape(text)}[/]"
             )
-    times = Table("picture", *STAGES, "total", title="Milliseconds by stage (first question)", title_justify="left")
+    # Stages down, pictures across: eleven columns of numbers do not fit into 80 characters.
+    times = Table("ms", title="Milliseconds by stage (first question)", title_justify="left", padding=(0, 0))
     for item in told:
-        times.add_row(item.picture.name, *(f"{item.times.get(stage, 0):.0f}" for stage in (*STAGES, "total")))
+        times.add_column(item.picture.name.replace("-", "\n"), justify="right")
+    for stage in (*STAGES, "total"):
+        times.add_row(stage, *(f"{item.times.get(stage, 0):.0f}" for item in told))
     refused = Table("what was sent", "what the service said", title="Refusals", title_justify="left")
     for what, text in refusals:
         refused.add_row(what, escape(text))

@@ -10,6 +10,7 @@ from guardedvlm.core.region import Size
 from guardedvlm.core.word import TextLine
 from guardedvlm.guard.detect.personal.block import block_hits
 from guardedvlm.guard.detect.personal.form import Hit, form_hits, signature_areas
+from guardedvlm.guard.detect.personal.identity_document import identity_document_hits
 from guardedvlm.guard.detect.personal.known import known_spans, name_parts, name_spans
 from guardedvlm.guard.detect.personal.layout import Layout
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
@@ -39,6 +40,7 @@ class Page:
         hits = [*self._text_hits(text_spans), *form_hits(self.layout), *self._known_hits(known)]
         hits += block_hits(self.layout, hits)
         hits += self._repeated_names(hits)
+        hits += identity_document_hits(self.lines, hits)
         return (*self._placed(hits), *self._signatures())
 
     def _text_hits(self, text_spans: TextSpans) -> Iterator[Hit]:
