@@ -1,17 +1,20 @@
 """Measure the embedded reader on real receipts: right totals, right dates, time of reading and of answering.
 
-    .venv/bin/python tests/bench/bench_reader.py [--limit N] [--misses]
+    .venv/bin/python tests/bench/bench_reader.py [--limit N] [--misses] [--policy finance]
 
-Receipts: ../shared/data/receipts (scans as they are, nothing hidden). An answer is right when the amount in it equals
+Receipts: ../shared/data/receipts, as they are, or with --policy as the guard clears them under it; a refused receipt is
+answered wrongly. An answer is right when the amount in it equals
 the labelled one, and when the date in it is the labelled day. Times are wall clock on one thread, in this process.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +22,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from local_guard import bench_guard, raster_of, redacted
 from wilson import wilson
 
+from guardedvlm.cli.local import find_policy
 from guardedvlm.core.region import Raster
+from guardedvlm.errors import GuardedVLMError
 from guardedvlm.inference.reader.answering import Answering
 from guardedvlm.inference.reader.embedding import Sentences
 from guardedvlm.inference.reader.values import amounts, dates
@@ -32,9 +38,21 @@ TOTAL = ("What is the total?", "How much was paid in all?", "What is the final a
 DATE = ("What is the date of this receipt?", "When was it issued?", "On which day was this purchase made?")
 
 
-def load(path: Path) -> Raster:
-    """The scan as the engine gets it: RGB, upright."""
-    return np.asarray(Image.open(path).convert("RGB"))
+async def rasters(paths: Sequence[Path], policy: str) -> AsyncIterator[Raster | None]:
+    """What the engine gets of each receipt: RGB, upright; None for one that the guard refuses."""
+    if not policy:
+        for path in paths:
+            yield np.asarray(Image.open(path).convert("RGB"))
+        return
+    async with bench_guard() as guard:
+        for path in paths:
+            try:
+                page = (await redacted(guard, path.read_bytes(), find_policy(policy))).pages[0]
+            except GuardedVLMError as refusal:
+                print(f"refused {path.stem}: {refusal.reason.value}")
+                yield None
+            else:
+                yield raster_of(page.png)
 
 
 def right_total(answer: str, key: dict[str, str]) -> bool:
@@ -60,17 +78,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=int, default=0, help="receipts to read; 0 = all")
     parser.add_argument("--misses", action="store_true", help="print the number of each receipt that is missed")
+    parser.add_argument("--policy", default="", help="name of a shipped policy: read what the guard clears under it")
     options = parser.parse_args()
     if not RECEIPTS.is_dir():
         raise SystemExit("skipped: no labelled receipts beside the repository")
+    asyncio.run(measure(options))
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Ask every question about every receipt."""
     pages = sorted((RECEIPTS / "img").iterdir())[: options.limit or None]
     reader, answering = PageReader(), Answering(Sentences())
     hits = dict.fromkeys((*TOTAL, *DATE), 0)
     reading: list[float] = []
     replying: list[float] = []
+    seen = rasters(pages, options.policy)
     for path in pages:
+        raster = await anext(seen)
         key = json.loads((RECEIPTS / "key" / f"{path.stem}.json").read_text())
-        raster = load(path)
+        if raster is None:
+            continue
         start = time.perf_counter()
         lines = reader.read(raster)
         reading.append(time.perf_counter() - start)
@@ -84,6 +111,7 @@ def main() -> None:
                 print(f"missed {path.stem}: {question}")
     for question, count in hits.items():
         print(f"{question:52} {wilson(count, len(pages))}")
+    await seen.aclose()
     print(f"{'reading a receipt':52} {percentiles(reading)}")
     print(f"{'answering a question about it':52} {percentiles(replying)}")
 

@@ -33,12 +33,19 @@ def test_names_in_running_text_are_found_by_the_model(personal_data):
 
 def test_names_in_capitals_are_shown_to_the_model_in_title_case(personal_data):
     assert any(kind is Kind.PERSON for kind, _ in kinds(personal_data, "SEEN BY ANNELIESE GRUBER"))
-    assert truecased("JOHN DOE\nJohn Doe") == "John Doe\nJohn Doe"
+    assert truecased("JOHN DOE\nJohn Doe\njohn doe\nßeta ŉ") == "John Doe\nJohn Doe\nJohn Doe\nßeta ŉ"
+
+
+@pytest.mark.parametrize("name", ["tan woon yann", "piotr nowak", "MOHD FAIZAL BIN AHMAD", "sarah"])
+def test_names_alone_on_a_line_of_one_case_are_found(personal_data, name):
+    text = f"visit us again\n{name}\nfresh milk"
+    assert [(span.kind, text[span.start : span.end]) for span in personal_data.spans(text)] == [(Kind.PERSON, name)]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["What is the total?", "Total Cash Invoice Tax Amount Due", "TOTAL AMOUNT DUE", "ROAST CHICKEN RICE", "CASH BILL",
+    ["grand total", "thank you", "service charge", "item code", "goods sold are not returnable",
+     "What is the total?", "Total Cash Invoice Tax Amount Due", "TOTAL AMOUNT DUE", "ROAST CHICKEN RICE", "CASH BILL",
      "No acute fracture. Heart size is normal.", "", " \n ", "?", "..."],
 )  # fmt: skip
 def test_plain_text_is_left(personal_data, text):

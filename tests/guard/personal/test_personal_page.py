@@ -212,7 +212,11 @@ def test_statement_keeps_amounts_apart(personal_data):
 
 def test_header_secrets_are_found_on_the_page(personal_data):
     known = [("PERSON", "QUIMBY^ZORA"), ("MEDICAL_RECORD", "PX 12 7"), ("DATE_OF_BIRTH", "19600201")]
-    lines = [line("quimby zora", 50, 50), line("PX127 lateral", 50, 100), line("1 Feb 1960", 50, 150)]
+    lines = [
+        line("quimby zora lateral view of the spine", 50, 50),
+        line("PX127 lateral", 50, 100),
+        line("1 Feb 1960", 50, 150),
+    ]
     findings = look(personal_data, lines, known)
     assert {f.detector for f in findings} >= {"known/name", "known/code", "known/date"}
     assert hides(findings, Box(50, 50, 110, 70))

@@ -53,6 +53,8 @@ CHECKED = 0.99
 """presidio raises a pattern whose check digit holds to 1.0; without the check a bare digit run is no evidence."""
 ENTITY_SCORE = 0.7
 """spaCy gives no score of its own."""
+LONGEST_SMALL_NAME = 5
+"""Words of a line in small letters that may be a name as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +172,19 @@ def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_heading(text: str, start: int, end: int) -> bool:
-    """Whether [start, end), written in capitals, is no name but goods or a heading; places are told by their names."""
+    """Whether [start, end), written in one case, is no name but goods or a heading; places are told by their names."""
     part = text[start:end]
-    words = re.findall(r"[^\W\d_][^\W\d_'-]*", part)
-    return _is_upper(part) and not is_capital_name(words) and not any(map(is_place, words))
+    words = _words(part)
+    return (_is_upper(part) or part.islower()) and not is_capital_name(words) and not any(map(is_place, words))
 
 
 def truecased(text: str) -> str:
-    """`text` with lines in capitals turned into title case, the same length: the model was trained on running text."""
-    return "".join(_title(line) if _is_upper(line) else line for line in re.split(r"(\n)", text))
+    """`text` with lines in capitals, and names in small letters, in title case: the model was trained on running text.
+
+    The length stays the same."""
+    return "".join(
+        _title(line) if _is_upper(line) or _is_small_name(line) else line for line in re.split(r"(\n)", text)
+    )
 
 
 def _is_upper(line: str) -> bool:
@@ -186,7 +192,24 @@ def _is_upper(line: str) -> bool:
     return len(letters) >= 4 and sum(c.isupper() for c in letters) >= 0.8 * len(letters)
 
 
+def _is_small_name(line: str) -> bool:
+    """True for a few words in small letters that may be a name ("tan woon yann" at the head of a page)."""
+    words = _words(line)
+    return line.islower() and 0 < len(words) <= LONGEST_SMALL_NAME and is_capital_name(words)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_][^\W\d_'-]*", text)
+
+
 def _title(line: str) -> str:
-    return re.sub(
-        r"[^\W\d_]{2,}", lambda m: m[0][0] + "".join(c.lower() if len(c.lower()) == 1 else c for c in m[0][1:]), line
-    )
+    def title(word: re.Match[str]) -> str:
+        first, rest = word[0][0], word[0][1:]
+        # A letter whose other case has another length stays as it is: places in the text must not move.
+        return _sized(first, first.upper()) + "".join(_sized(letter, letter.lower()) for letter in rest)
+
+    return re.sub(r"[^\W\d_]{2,}", title, line)
+
+
+def _sized(letter: str, changed: str) -> str:
+    return changed if len(changed) == len(letter) else letter

@@ -192,11 +192,12 @@ def _is_edge(word: str) -> bool:
 
 
 def is_capital_name(words: list[str]) -> bool:
-    """Whether words of a line in capitals, which the model was shown in title case, may be a name after all.
+    """Whether words of a line of one case, which the model was shown in title case, may be a name after all.
 
-    Goods and headings in capitals look like names to it: one word must be a given name; of several one must be known
-    as a name, or none be an English word.
+    Goods and headings look like names to it: one word must be a given name; of several one must be known
+    as a name, or none be an English word. Connectors ("bin", "de") decide nothing.
     """
+    words = [word for word in words if word.casefold() not in _CONNECTORS]
     if len(words) == 1:
         return is_given_name(words[0]) and not is_common_word(words[0])
     long = [word for word in words if len(word) > 1]
