@@ -34,8 +34,13 @@ class LineReader:
         self._classifier = classifier
         self._recogniser = recogniser
 
-    def read(self, raster: Raster, quads: Sequence[FloatQuad]) -> tuple[TextLine, ...]:
-        """One line for each quad (corners as on the picture), in the same order."""
+    def read(
+        self, raster: Raster, quads: Sequence[FloatQuad], places: Sequence[FloatQuad] | None = None
+    ) -> tuple[TextLine, ...]:
+        """One line for each quad (corners as on the picture), in the same order.
+
+        `places` are the quads that the lines get where those to read from reach too far.
+        """
         if not quads:
             return ()
         crops = [straightened(raster, quad) for quad in quads]
@@ -44,8 +49,8 @@ class LineReader:
         self._try_other_turns(crops, turns, readings)
         size = Size.of(raster)
         return tuple(
-            text_line(np.roll(quad, -corner_shift(turn), axis=0), reading, size)
-            for quad, turn, reading in zip(quads, turns, readings, strict=True)
+            text_line(np.roll(place, -corner_shift(turn), axis=0), reading, size)
+            for place, turn, reading in zip(places or quads, turns, readings, strict=True)
         )
 
     def _turns(self, crops: Sequence[Raster]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
+from guardedvlm.reading.borders import parted
 from guardedvlm.reading.lines import LineReader
 from guardedvlm.reading.order import in_reading_order
 from guardedvlm.reading.recognition import LineRecogniser, TurnClassifier
@@ -32,4 +33,5 @@ class PageReader:
 
     def read(self, raster: Raster) -> tuple[TextLine, ...]:
         """Text lines of an (H, W, 3) uint8 RGB raster in reading order."""
-        return in_reading_order(self._lines.read(raster, self._detector.find(raster)))
+        found = self._detector.find(raster)
+        return in_reading_order(self._lines.read(raster, found, parted(found)))

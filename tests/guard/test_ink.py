@@ -10,10 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from guardedvlm.core.region import Box, Raster
 from guardedvlm.guard.detect.quads import box_quad
-from guardedvlm.guard.verify.ink import shows_writing
+from guardedvlm.guard.verify import ink
 
 WINDOW = Box(0, 0, 120, 20)
 EVERYTHING = np.ones((20, 120), np.bool_)
+
+
+def shows_writing(raster, box, rest, quad, words=None):
+    """As the product asks, with no cleared words in the region unless they are given."""
+    return ink.shows_writing(raster, box, rest, np.zeros_like(rest) if words is None else words, quad)
 
 
 def blank(level: int = 255, box: Box = WINDOW) -> Raster:
@@ -32,6 +37,25 @@ def test_lines_dashes_and_dots_are_rules(dash: int, thickness: int) -> None:
     for x in range(0, 121 - dash, dash + 4):
         raster[8 : 8 + thickness, x : x + dash] = 40
     assert judged(raster)
+
+
+def test_dots_and_dashes_with_rounded_ends_are_rules() -> None:
+    raster = blank()
+    for x in range(0, 115, 9):
+        raster[8:12, x + 1 : x + 4] = 40
+        raster[9:11, x : x + 5] = 40
+    assert judged(raster)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(240, False), (210, True)])
+def test_noise_between_black_words_is_no_writing(level: int, expected: bool) -> None:
+    raster, words = blank(), ~EVERYTHING
+    raster[3:17, 5:40:3] = 20
+    raster[3:17, 80:115:3] = 20
+    words[:, :45] = words[:, 75:] = True
+    raster[5:15, 55:66:4] = level
+    assert shows_writing(raster, WINDOW, ~words, box_quad(WINDOW), words) is expected
+    assert shows_writing(raster, WINDOW, ~words, box_quad(WINDOW))
 
 
 def test_a_dark_page_has_light_rules() -> None:

@@ -19,7 +19,7 @@ from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, TimedOut, Unavailable
 from guardedvlm.guard.detect.quads import box_quad
 from guardedvlm.guard.redact import Labels, RedactedImage, redact
-from guardedvlm.guard.verify import Verdict, Verifiers, VerifyReport, verify
+from guardedvlm.guard.verify import WIDER_PASSES, Verdict, Verifiers, VerifyReport, verify
 from guardedvlm.guard.verify.verifiers import FillMap, phrases
 from guardedvlm.policy.model import Mode, Policy, TextRules
 
@@ -226,22 +226,41 @@ async def test_a_region_that_a_word_explains_in_part_only_is_read() -> None:
     assert cleared.words == ()
 
 
-async def test_what_the_wider_pass_does_not_remove_is_refused() -> None:
+async def test_what_wider_passes_do_not_remove_is_refused() -> None:
+    looks = 0
+
     async def always(raster: Raster) -> tuple[Finding, ...]:
-        return (
-            (face(HERE), face(THERE)) if raster.all() else (face(Box(0, 0, 50, 50)), face(Box(5, 0, 50, 50), Kind.CODE))
-        )
+        nonlocal looks
+        looks += 1
+        return face(Box(0, 60 * looks, 30, 60 * looks + 20)), face(Box(0, 60 * looks, 30, 60 * looks + 20), Kind.CODE)
 
     failed = await refusal(verify(page(), Eyes().verifiers(faces=always), policy()))
     assert isinstance(failed, Refused)
     assert failed.reason is Reason.RESIDUAL_FOUND
     assert failed.details == {"count": 2, "kinds": "CODE+FACE"}
+    assert looks == WIDER_PASSES + 1
+
+
+async def test_what_the_last_wider_pass_removes_is_cleared() -> None:
+    looks = 0
+
+    async def thrice(raster: Raster) -> tuple[Finding, ...]:
+        nonlocal looks
+        looks += 1
+        return (face(Box(0, 60 * looks, 30, 60 * looks + 20)),) if looks <= WIDER_PASSES else ()
+
+    cleared = await verify(page(), Eyes().verifiers(faces=thrice), policy())
+    assert cleared.report.passes == WIDER_PASSES + 1
+    assert len(cleared.residuals) == WIDER_PASSES
 
 
 async def test_all_kinds_at_once_still_make_a_safe_detail() -> None:
+    looks = 0
+
     async def always(raster: Raster) -> tuple[Finding, ...]:
-        start = 0 if raster.all() else 300
-        return tuple(face(Box(start, at * 8, start + 20, at * 8 + 4), kind) for at, kind in enumerate(Kind))
+        nonlocal looks
+        looks += 1
+        return tuple(face(Box(60 * looks, at * 8, 60 * looks + 20, at * 8 + 4), kind) for at, kind in enumerate(Kind))
 
     failed = await refusal(verify(page(), Eyes().verifiers(codes=always), policy()))
     assert failed.reason is Reason.RESIDUAL_FOUND

@@ -15,6 +15,10 @@ from guardedvlm.guard.detect.quads import runs_down, text_height
 
 LEAST_CONTRAST = 8.0
 """Steps of 255 by which ink differs from its ground: print below it is found by neither text detector."""
+LEAST_BESIDE = 0.1
+"""Least share of the contrast of cleared words in the same region: noise between two black words has 0.05 (gaps of
+receipts), while what is fainter than that beside them is no part of their line and, were it text, a region of its
+own."""
 LEAST_HEIGHT = 8.0
 """Pixels of a region's height: capitals of 5 pixels, the smallest that people can read, make regions of 9 pixels and
 more (PP-OCRv4, 60 rendered lines of 5 to 12 pixels)."""
@@ -28,8 +32,9 @@ HAIRLINE = 2
 SOLID = 0.9
 """Least share of ink between the upper and the lower edge, along the line: dashes 1.0; letters have holes."""
 EVEN = 0.3
-"""Most variation of thickness along the line (standard deviation by mean): dashes 0.20 to 0.30 (12 receipts). Words at
-7 pixels and more vary more, but for a few such as "vwv" (26 strings, four typefaces)."""
+"""Most variation of thickness along the line (standard deviation by mean), without the rounded ends of dashes and dots:
+dashes 0.20 to 0.30 (12 receipts). Words at 7 pixels and more vary more, but for a few such as "vwv" (26 strings, four
+typefaces)."""
 HALF = 0.5
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601."""
@@ -37,17 +42,19 @@ LUMA = (0.299, 0.587, 0.114)
 Bits = npt.NDArray[np.bool_]
 
 
-def shows_writing(raster: Raster, window: Box, rest: Bits, quad: Quad) -> bool:
+def shows_writing(raster: Raster, window: Box, rest: Bits, words: Bits, quad: Quad) -> bool:
     """False where the pixels `rest` of `window` hold nothing that could be read: no ink, a speck, or a ruled line.
 
-    `window` is the part of `raster` around the region `quad`. Whatever stands out half as much as a line, anywhere in
-    `rest`, counts: a letter beside a dash is writing. So are strokes across the direction of the text ("l", "1").
+    `window` is the part of `raster` around the region `quad`, `words` its pixels under cleared words. Whatever stands
+    out half as much as a line, anywhere in `rest`, counts: a letter beside a dash is writing. So are strokes across the
+    direction of the text ("l", "1").
     """
     if not rest.any() or _is_speck(quad, Size.of(raster)):
         return False
     grey = raster[window.y0 : window.y1, window.x0 : window.x1] @ np.array(LUMA)
-    contrast = np.where(rest, np.abs(grey - np.median(grey[rest])), 0.0)
-    if contrast.max() < LEAST_CONTRAST:
+    distance = np.abs(grey - np.median(grey[rest]))
+    contrast = np.where(rest, distance, 0.0)
+    if contrast.max() < max(LEAST_CONTRAST, LEAST_BESIDE * distance[words].max(initial=0.0)):
         return False
     ink = contrast >= HALF * contrast.max()
     return not _is_rule(ink.T if runs_down(quad) else ink, text_height(quad))
@@ -71,11 +78,19 @@ def _is_rule(ink: Bits, height: float) -> bool:
 
 def _is_even(ink: Bits, thickness: int) -> bool:
     """True for dashes: solid, equally thick all along, and longer than thick."""
-    inked = ink.any(axis=0)
+    inked = np.asarray(ink.any(axis=0))
     strokes = ink[:, inked]
     filled = strokes.sum(axis=0)
     extent = len(strokes) - strokes.argmax(axis=0) - strokes[::-1].argmax(axis=0)
     dashes = np.count_nonzero(np.diff(inked.astype(np.int8), prepend=0) == 1)
+    inner = filled[_has_neighbours(inked)[inked]]
+    thick = inner if inner.size >= dashes else filled
     solid = (filled / extent).mean() >= SOLID
-    even = filled.std() <= EVEN * filled.mean()
+    even = thick.std() <= EVEN * thick.mean()
     return bool(solid and even and len(filled) >= dashes * thickness)
+
+
+def _has_neighbours(inked: Bits) -> Bits:
+    """Inked columns between inked ones: not the end of a dash."""
+    padded = np.pad(inked, 1)
+    return inked & padded[:-2] & padded[2:]

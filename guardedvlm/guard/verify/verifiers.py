@@ -88,8 +88,10 @@ async def _unexplained_text(
     redacted: RedactedImage, regions: Sequence[TextLine], verifiers: Verifiers, policy: Policy
 ) -> tuple[Finding, ...]:
     """Regions that nothing explains and that do not read as text which the policy clears."""
-    explained = _explained(redacted)
-    unexplained = tuple(quad for quad in map(shape, regions) if not _is_explained(explained, quad, redacted.raster))
+    words = _cleared_words(redacted)
+    unexplained = tuple(
+        quad for quad in map(shape, regions) if not _is_explained(redacted.hidden, words, quad, redacted.raster)
+    )
     if not unexplained:
         return ()
     lines = await _looked(verifiers.read_regions(redacted.raster, unexplained))
@@ -125,22 +127,23 @@ async def _looked(call: Awaitable[T]) -> T:
         raise Refused(Reason.DETECTOR_FAILED, stage="verify") from None
 
 
-def _explained(redacted: RedactedImage) -> Mask:
-    """Pixels on which text is expected: fills with their labels, and cleared words."""
-    mask = redacted.hidden.copy()
+def _cleared_words(redacted: RedactedImage) -> Mask:
+    """Pixels of cleared words with their surroundings."""
+    mask = np.zeros_like(redacted.hidden)
     paint(mask, (grown(shape(word), WORD_GROWTH, WORD_GROWTH) for word in redacted.visible))
     return mask
 
 
-def _is_explained(explained: Mask, quad: Quad, raster: Raster) -> bool:
-    """True where a region is covered by what is expected there, but for its borders and what is no writing."""
-    if _share(explained, quad) >= EXPLAINED_SHARE:
-        return True
+def _is_explained(hidden: Mask, cleared: Mask, quad: Quad, raster: Raster) -> bool:
+    """True where a region is covered by fills, labels and cleared words, but for its borders and what is no writing."""
     window = Box.around(quad).clipped(Size.of(raster))
     if window is None:
         return False
-    rest = polygon(quad, window) & ~explained[window.y0 : window.y1, window.x0 : window.x1]
-    return not shows_writing(raster, window, rest, quad)
+    inside, here = polygon(quad, window), (slice(window.y0, window.y1), slice(window.x0, window.x1))
+    rest = inside & ~(hidden[here] | cleared[here])
+    if np.count_nonzero(rest) <= (1 - EXPLAINED_SHARE) * np.count_nonzero(inside):
+        return True
+    return not shows_writing(raster, window, rest, inside & cleared[here] & ~hidden[here], quad)
 
 
 def _share(mask: Mask, quad: Quad) -> float:

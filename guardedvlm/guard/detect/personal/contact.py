@@ -100,9 +100,9 @@ _PHONE = re.compile(
     re.IGNORECASE,
 )
 _NOT_PHONE = re.compile(
-    r"(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d{2}|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|\d{1,6}[.]\d{2})(?![./-]?\d)"
+    r"(?:\d{1,2}[./-]\d{1,2}[./-](?:(?:19|20)\d{2}(?:[01]\d|2[0-3])?|\d{2})|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|\d{1,6}[.]\d{2})(?![./-]?\d)"
 )
-"""Dates and amounts are made of the same characters."""
+"""Dates, hours joined to them by OCR ("09/02/201811:40") and amounts are made of the same characters."""
 
 
 def phones(view: View, languages: tuple[str, ...] = ("en",)) -> Iterator[Span]:
