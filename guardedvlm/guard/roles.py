@@ -23,8 +23,9 @@ from guardedvlm.worker import WorkerPool, WorkerSpec
 
 T = TypeVar("T")
 
-READ_SECONDS = 60.0
-"""Limit of one reading of a page: a dense 4 MP page took 6 s on a busy machine."""
+READ_SECONDS = 240.0
+"""Limit of one reading of a page, which is there for a reader that hangs: a dense page of 40 MP, the most that a policy
+admits, took 110 s on one of two busy cores."""
 LOOK_SECONDS = 30.0
 
 SPECS: Mapping[str, WorkerSpec] = {
