@@ -1,7 +1,7 @@
 """The composition root: the one place that knows both zones and wires them.
 
 `running_guard` holds everything of one guard process, started in order and stopped in reverse; `serve` puts the gRPC
-edge in front of it, and the command line uses it without one.
+edge in front of it, and the command line uses it without one. `serve_inference` runs an engine in a process of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.otel import Telemetry
 from guardedvlm.backends.local import LocalBackend
-from guardedvlm.config import Settings
+from guardedvlm.backends.remote import RemoteBackend
+from guardedvlm.config import EMBEDDED, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend
 from guardedvlm.errors import ConfigurationError, Reason
@@ -34,18 +35,23 @@ from guardedvlm.guard.verify import ClearanceSigner
 from guardedvlm.inference.clearance import ClearanceChecker
 from guardedvlm.inference.host import EngineHost
 from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
+from guardedvlm.inference.server import InferenceServer
+from guardedvlm.inference.service import InferenceService
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
+from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys
 from guardedvlm.transport.identity import Identities
 from guardedvlm.transport.secret_file import PRIVATE_FOLDER
-from guardedvlm.transport.tls import server_credentials
+from guardedvlm.transport.tls import channel_credentials, server_credentials
 from guardedvlm.worker import Worker, harden_process
 
 START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
 WATCH_SECONDS = 1.0
 """How often readiness follows the ledger's health."""
+SCOPE_KEY_BYTES = 32
+"""The output length of SHA-256 (RFC 2104, section 3)."""
 AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
 
 
@@ -81,7 +87,7 @@ async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
-        (signer, backend), _ = await asyncio.gather(asyncio.to_thread(_inference, settings, parts), loading)
+        (signer, backend), _ = await asyncio.gather(_inference(settings, parts), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, telemetry, detectors)
         yield Guard(Pipeline(roles, backend, signer, witness), roles, ledger, key, detectors)
@@ -105,21 +111,55 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
             await server.stop(settings.drain_seconds)
 
 
-def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
+async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, started: asyncio.Future[int]) -> None:
+    """Serve an engine until `stop` is set; `started` gets the port when calls are answered. Raises GuardedVLMError."""
+    harden_process()
+    keys = load_public_keys(settings.guard_keys)
+    tls = settings.tls
+    credentials = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
+    async with AsyncExitStack() as parts:
+        engine = await asyncio.to_thread(_reader, parts)
+        server = InferenceServer(
+            InferenceService(EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience)))
+        )
+        try:
+            started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
+            await stop.wait()
+        finally:
+            await server.stop(settings.drain_seconds)
+
+
+async def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
     """The engine that the settings name and the signer whose clearances it takes."""
-    if settings.inference != "embedded":
-        explanation = "only 'embedded' is there; a separate inference service comes with a later release"
-        raise ConfigurationError(Reason.SETTINGS_INVALID, place="inference", explanation=explanation)
+    if settings.inference == EMBEDDED:
+        return await asyncio.to_thread(_embedded, parts)
+    private = load_or_create_signing_key(_private(settings.keys))
+    tls = settings.inference_tls
+    backend = RemoteBackend(
+        settings.inference, channel_credentials(tls.ca, tls.certificate, tls.key) if tls is not None else None
+    )
+    parts.push_async_callback(backend.close)
+    return _signer(private), backend
+
+
+def _embedded(parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
     # Guard and engine share this process's life: a key that is never written down is the safest one.
     private = Ed25519PrivateKey.generate()
-    key_id = secrets.token_hex(8)
+    engine = _reader(parts)
+    checker = ClearanceChecker({key_id(private.public_key()): private.public_key()}, engine.capacity().audience)
+    return _signer(private), LocalBackend(EngineHost(engine, checker))
+
+
+def _reader(parts: AsyncExitStack) -> ReaderEngine:
     worker = Worker(reader_worker_spec())
     parts.callback(worker.stop)
     worker.start()
-    engine = ReaderEngine(worker)
-    checker = ClearanceChecker({key_id: private.public_key()}, engine.capacity().audience)
-    signer = ClearanceSigner(private, key_id, secrets.token_bytes(32))
-    return signer, LocalBackend(EngineHost(engine, checker))
+    return ReaderEngine(worker)
+
+
+def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
+    """Scopes are keyed anew at each start: nothing that an engine cached for an earlier guard is found again."""
+    return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
 
 
 def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:

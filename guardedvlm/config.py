@@ -6,6 +6,7 @@ Only `app` and `cli` read settings. Packages below get plain values.
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from guardedvlm.errors import ConfigurationError, Reason
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
 ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
 """HOST:PORT or unix:PATH."""
+EMBEDDED = "embedded"
+"""The engine in a child process of the guard."""
 
 
 class Part(BaseModel):
@@ -34,6 +37,14 @@ class Tls(Part):
     client_ca: Path | None = None
 
 
+class ClientTls(Part):
+    """How a client knows a server, and shows who it is: the authority, its own certificate and key."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
@@ -45,7 +56,8 @@ class Settings(Part):
     tenants: Path = Path("tenants.yaml")
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
-    inference: str = "embedded"  # "embedded", "unix:PATH" or "HOST:PORT"
+    inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
+    inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
     spacy_model: Path | None = None  # folder of the site's own named-entity model
     spacy_model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # its `tree_digest`
@@ -59,6 +71,8 @@ class Settings(Part):
         addresses = [self.listen, *([self.token_listen] if self.token_listen else [])]
         if self.tls is None and not all(map(_is_local, addresses)):
             raise ValueError("without 'tls' the service listens on the loopback interface or a unix socket only")
+        if self.inference != EMBEDDED and self.inference_tls is None and not _is_local(self.inference):
+            raise ValueError("an inference service on another machine needs 'inference_tls'")
         if (self.spacy_model is None) != (self.spacy_model_sha256 is None):
             raise ValueError("spacy_model and spacy_model_sha256 belong together: an unpinned model is an unknown one")
         return self
@@ -69,10 +83,34 @@ class Settings(Part):
         for name in ("policies", "tenants", "keys", "ledger", "spacy_model"):
             if values[name] is not None:
                 values[name] = folder / values[name]
-        if self.tls is not None:
-            tls = {key: folder / value if isinstance(value, Path) else value for key, value in dict(self.tls).items()}
-            values["tls"] = Tls.model_validate(tls)
+        for name in ("tls", "inference_tls"):
+            if values[name] is not None:
+                parts = dict(values[name]).items()
+                values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}
         return Settings.model_validate(values)
+
+
+class InferenceEngine(StrEnum):
+    """What an inference service runs."""
+
+    READER = "reader"
+
+
+class InferenceSettings(Part):
+    """Settings of an inference service, from its command line."""
+
+    listen: Annotated[str, Field(pattern=ADDRESS)]
+    health_listen: Annotated[str, Field(pattern=ADDRESS)] = "127.0.0.1:8446"
+    engine: InferenceEngine = InferenceEngine.READER
+    guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
+    tls: Tls | None = None  # with client_ca: who may connect
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
+
+    @model_validator(mode="after")
+    def _no_pixels_in_clear(self) -> InferenceSettings:
+        if not _is_local(self.listen) and (self.tls is None or self.tls.client_ca is None):
+            raise ValueError("beyond this machine the service needs a certificate, its key and a client CA")
+        return self
 
 
 def _is_local(address: str) -> bool:
@@ -90,9 +128,21 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     try:
         return Settings(**values).resolved(folder)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise ConfigurationError(Reason.SETTINGS_INVALID, place=place, explanation=first["msg"]) from None
+        raise _invalid(error) from None
+
+
+def inference_settings(**values: Any) -> InferenceSettings:
+    """Settings of an inference service. Raises ConfigurationError(SETTINGS_INVALID) that names the key."""
+    try:
+        return InferenceSettings(**{name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> ConfigurationError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "settings"
+    return ConfigurationError(Reason.SETTINGS_INVALID, place=place, explanation=first["msg"])
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

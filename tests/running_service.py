@@ -51,10 +51,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_service(folder, extra=(), **environment):
-    """Start `guardedvlm serve` on a new site in `folder` and wait until it is ready."""
+def start_service(folder, extra=(), site=None, **environment):
+    """Start `guardedvlm serve` on a new site in `folder`, or on `site`, and wait until it is ready."""
     listen, health = f"localhost:{free_port()}", f"127.0.0.1:{free_port()}"
-    site = make_site(folder / "site", listen, health)
+    if site is None:
+        site = make_site(folder / "site", listen, health)
+    else:
+        listen, health = (line.split(": ", 1)[1] for line in site.config.read_text().splitlines()[:2])
     scratch = folder / "scratch"
     scratch.mkdir()
     marker, log = folder / "outside", folder / "serve.log"

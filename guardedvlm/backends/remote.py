@@ -19,6 +19,13 @@ from guardedvlm.v1 import inference_pb2_grpc
 
 CAPACITY_SECONDS = 10.0
 """An engine that does not say within this what it takes is not up."""
+RECONNECT_MS = 1_000
+"""Longest wait between attempts to reach an engine that was gone; gRPC's own is two minutes."""
+OPTIONS = (
+    *CHANNEL_OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", RECONNECT_MS),
+)
 _FITS = {pb.FIT_SQUASH: Fit.SQUASH, pb.FIT_WITHIN: Fit.WITHIN}
 _LOCAL = ("unix:", "127.0.0.1:", "localhost:", "[::1]:")
 
@@ -35,9 +42,9 @@ class RemoteBackend:
             explanation = "an inference service on another machine needs TLS"
             raise ConfigurationError(Reason.SETTINGS_INVALID, place="inference", explanation=explanation)
         self._channel = (
-            grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+            grpc.aio.insecure_channel(target, OPTIONS)
             if credentials is None
-            else grpc.aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
+            else grpc.aio.secure_channel(target, credentials, OPTIONS)
         )
         self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
 

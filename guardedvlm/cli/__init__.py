@@ -39,6 +39,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
+app.command("serve-inference")(serve.serve_inference)
 app.command("ask")(ask.ask)
 app.command("redact")(redact.redact)
 app.command("doctor")(doctor.doctor)

@@ -12,6 +12,7 @@ import typer
 from guardedvlm.app import TOKENS_KEY, default_policies
 from guardedvlm.cli.output import out
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.transport.clearance_key import load_or_create_signing_key
 from guardedvlm.transport.dev_pki import DevPki, write_dev_pki
 from guardedvlm.transport.identity import new_token
 from guardedvlm.transport.secret_file import write_key, write_secret
@@ -63,6 +64,7 @@ def make_site(folder: Path, listen: str = "localhost:8443", health: str = "127.0
         shutil.copytree(default_policies(), folder / "policies")
         (folder / "keys").mkdir(mode=0o700)
         key = write_key(folder / "keys" / TOKENS_KEY)
+        load_or_create_signing_key(folder / "keys")
         pki = write_dev_pki(folder / "tls", tuple(TENANTS))
         tokens = {}
         lines = ["tenants:", *(f"  {tenant}: {{policy: {policy}}}" for tenant, policy in TENANTS.items()), "callers:"]

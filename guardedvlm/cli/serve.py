@@ -1,25 +1,29 @@
-"""`guardedvlm serve`."""
+"""`guardedvlm serve` and `guardedvlm serve-inference`."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from guardedvlm.app import serve as run_service
+from guardedvlm.app import serve_inference as run_inference
 from guardedvlm.audit.otel import Otel
 from guardedvlm.cli.output import err
-from guardedvlm.config import Settings, load_settings
+from guardedvlm.config import InferenceEngine, Settings, inference_settings, load_settings
 
 
 def serve(
     config: Annotated[Path, typer.Option("--config", "-c", help="Settings file (YAML).", exists=True, dir_okay=False)],
     listen: Annotated[str | None, typer.Option(help="HOST:PORT or unix:PATH of the service.")] = None,
     health_listen: Annotated[str | None, typer.Option(help="HOST:PORT of grpc.health.v1.")] = None,
-    inference: Annotated[str | None, typer.Option(help="embedded")] = None,
+    inference: Annotated[
+        str | None, typer.Option(help="embedded, or unix:PATH or HOST:PORT of serve-inference.")
+    ] = None,
     otel: Annotated[Otel | None, typer.Option(help="Where spans and metrics go.")] = None,
     otlp_endpoint: Annotated[str | None, typer.Option(help="Collector, http(s)://HOST:PORT (gRPC).")] = None,
     replicas: Annotated[int | None, typer.Option(min=1, help="Worker processes of each detector role.")] = None,
@@ -49,15 +53,55 @@ def serve(
 
 
 async def _serve(settings: Settings) -> None:
+    err.print("loading the detectors")
+    await _until_stopped(
+        lambda stop, started: run_service(settings, stop, started),
+        f"ready at {settings.listen}, health at {settings.health_listen}",
+    )
+
+
+def serve_inference(
+    listen: Annotated[str, typer.Option(help="unix:PATH or HOST:PORT of the service.")],
+    guard_key: Annotated[
+        list[Path], typer.Option(help="Public key of a guard that may ask (its keys/clearance.pub).", dir_okay=False)
+    ],
+    engine: Annotated[InferenceEngine, typer.Option(help="What answers.")] = InferenceEngine.READER,
+    health_listen: Annotated[str | None, typer.Option(help="HOST:PORT of grpc.health.v1.")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate of this server (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    client_ca: Annotated[Path | None, typer.Option(help="CA of the guards' certificates (PEM).")] = None,
+) -> None:
+    """Serve an engine in a process of its own: it takes pixels with a guard's signature, and no others.
+
+    Beyond this machine (any listen address but unix:PATH and localhost) mutual TLS is demanded.
+
+    Example:
+
+        guardedvlm serve-inference --listen unix:/run/guardedvlm/inference.sock --guard-key site/keys/clearance.pub
+    """
+    if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_certificate is None):
+        raise typer.BadParameter("--tls-certificate and --tls-key belong together, and --client-ca to both")
+    tls = {"certificate": tls_certificate, "key": tls_key, "client_ca": client_ca} if tls_certificate else None
+    settings = inference_settings(
+        listen=listen, health_listen=health_listen, engine=engine, guard_keys=tuple(guard_key), tls=tls
+    )
+    err.print("loading the engine")
+    ready = f"ready at {settings.listen}, health at {settings.health_listen}"
+    asyncio.run(_until_stopped(lambda stop, started: run_inference(settings, stop, started), ready))
+
+
+async def _until_stopped(
+    run: Callable[[asyncio.Event, asyncio.Future[Any]], Coroutine[Any, Any, None]], ready: str
+) -> None:
+    """Run a service until SIGTERM or Ctrl-C; say when it is ready and when it has stopped."""
     stop = asyncio.Event()
-    started: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+    started: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    err.print("loading the detectors")
-    service = asyncio.ensure_future(run_service(settings, stop, started))
+    service = asyncio.ensure_future(run(stop, started))
     waited: list[asyncio.Future[Any]] = [service, started]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if started.done():
-        err.print(f"ready at {settings.listen}, health at {settings.health_listen}")
+        err.print(ready)
     await service
     err.print("stopped")

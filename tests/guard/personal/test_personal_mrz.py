@@ -42,3 +42,7 @@ def test_garbled_lines(line):
 )
 def test_other_lines(line):
     assert line_score(line) == 0
+
+
+def test_an_account_number_whose_digits_check_is_no_zone():
+    assert line_score("BY13" + "0" * 24) == 0.0

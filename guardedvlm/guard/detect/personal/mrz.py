@@ -18,6 +18,9 @@ LENGTHS = (30, 36, 44)
 LEAST_LENGTH = 20
 """A shorter fragment needs filler characters to be told from other codes."""
 
+MISREAD_LETTERS = 1
+"""Letters of a nationality that OCR may take for digits; an account's number of zeros has all check digits right."""
+
 _FILLER = str.maketrans({"«": "<<", "‹": "<", "〈": "<", "く": "<", "≤": "<", "_": "<"})
 _LINE = re.compile(r"[^\n]+")
 
@@ -64,6 +67,9 @@ def _checks(line: str) -> bool:
     for document, birth, expiry in ((0, 13, 21), (None, 0, 8)):
         dates = [numeric[at : at + 7] for at in (birth, expiry)]
         if not all(len(d) == 7 and d.isdigit() and mrz_digit(d[:6]) == d[6] for d in dates):
+            continue
+        nationality = line[10:13] if document is not None else line[15:18]
+        if sum(map(str.isdigit, nationality)) > MISREAD_LETTERS:
             continue
         if document is None or numeric[9:10] == mrz_digit(line[:9] if re.fullmatch(r"[A-Z0-9<]{9}", line[:9]) else "A"):
             return True

@@ -113,13 +113,17 @@ def mixed_codes(view: View) -> Iterator[Span]:
             yield view.span(*match.span(), kind, score, name)
 
 
+LEAST_VIN_LETTERS = 2
+"""A maker's and a model's code have at least so many; a card's number joined to one letter has the length of a VIN."""
+
+
 def _mixed(read: str) -> tuple[Kind, float, str] | None:
     token = read.upper()
     if len(token) == 9 and checks.dea(token[:2] + digits_or(token[2:])):
         return Kind.LICENSE, CERTAIN, "check/dea"
     if len(token) == 11 and any(checks.mbi(spelling) for spelling in (token, _mbi_spelling(read))):
         return Kind.HEALTH_PLAN, LIKELY, "check/mbi"
-    if len(token) == 17:
+    if len(token) == 17 and sum(map(str.isalpha, token)) >= LEAST_VIN_LETTERS:
         spelling = token.replace("O", "0").replace("Q", "0").replace("I", "1")
         if checks.vin(token) or checks.vin(spelling):
             return Kind.VEHICLE, CERTAIN, "check/vin"

@@ -1,0 +1,37 @@
+"""The gRPC server of inference: one listener, health on an address of its own, graceful stop."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+
+from guardedvlm.inference.service import InferenceService
+from guardedvlm.transport.health import HealthServer
+from guardedvlm.transport.listen import SERVER_OPTIONS, bind
+from guardedvlm.v1 import inference_pb2
+from guardedvlm.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
+
+SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
+
+
+class InferenceServer:
+    """A listener of one servicer. Not ready before `start` returned."""
+
+    def __init__(self, service: InferenceService) -> None:
+        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        add_InferenceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]  # generated
+        self.health = HealthServer([SERVICE])
+
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None, health_address: str) -> int:
+        """Serve at `address`; returns its port. Raises ConfigurationError(PORT_TAKEN | SETTINGS_INVALID)."""
+        port = bind(self._server, address, credentials)
+        await self.health.start(health_address)
+        await self._server.start()
+        await self.health.set_ready(SERVICE, True)
+        return port
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Take no new calls, give running ones `drain_seconds`, then end them; idempotent."""
+        await self.health.set_ready(SERVICE, False)
+        await self._server.stop(drain_seconds)
+        await self.health.stop()

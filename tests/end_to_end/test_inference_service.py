@@ -1,0 +1,141 @@
+"""The engine in a process of its own: `guardedvlm serve-inference` behind `guardedvlm serve --inference unix:...`."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from running_service import free_port, start_service, stop_service
+
+from guardedvlm.backends.remote import RECONNECT_MS, RemoteBackend
+from guardedvlm.cli.init import make_site
+from guardedvlm.cli.pictures import demo_pictures
+from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, raster_digest
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.ports import Sampling
+from guardedvlm.errors import Reason, Refused, Unavailable
+from guardedvlm.guard.verify import ClearanceSigner
+from guardedvlm.inference.server import SERVICE
+from guardedvlm.transport.clearance_key import PUBLIC_KEY, key_id
+
+QUESTION = "What is the closing balance?"
+
+
+class Inference:
+    """`guardedvlm serve-inference`, which can be killed and started again."""
+
+    def __init__(self, folder, guard_key):
+        self.target, self.health = f"unix:{folder / 'engine.sock'}", f"127.0.0.1:{free_port()}"
+        self._command = [sys.executable, "-m", "guardedvlm", "serve-inference", "--listen", self.target]
+        self._command += ["--health-listen", self.health, "--guard-key", str(guard_key)]
+        self._log = folder / "inference.log"
+
+    def start(self):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent.parent / "loopback_only"),
+            "LOOPBACK_ONLY_MARKER": str(self._log.with_name("outside")),
+        }
+        with self._log.open("wb") as sink:
+            self.process = subprocess.Popen(self._command, stdout=sink, stderr=sink, env=environment)
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.process.poll() is None:
+            with grpc.insecure_channel(self.health) as channel:
+                try:
+                    request = health_pb2.HealthCheckRequest(service=SERVICE)
+                    if health_pb2_grpc.HealthStub(channel).Check(request, timeout=2).status == 1:
+                        return
+                except grpc.RpcError:
+                    time.sleep(0.2)
+        raise AssertionError(self._log.read_text()[-2000:])
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return make_site(folder / "site", f"localhost:{free_port()}", f"127.0.0.1:{free_port()}")
+
+
+@pytest.fixture(scope="module")
+def inference(site):
+    # A socket's path has at most 108 bytes; pytest's folders can be longer.
+    folder = Path("/tmp") / f"guardedvlm-test-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY)
+    service.start()
+    yield service
+    service.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def statement():
+    picture = next(picture for picture in demo_pictures() if "statement" in picture.name)
+    buffer = io.BytesIO()
+    picture.image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_guard_answers_through_it_and_refuses_without_it(site, inference, statement, tmp_path):
+    guard = start_service(tmp_path, ["--inference", inference.target], site=site)
+    try:
+        with guard.client("bank") as client:
+            assert "6,715.36" in client.analyze(statement, QUESTION).answer
+            inference.kill()
+            with pytest.raises(Unavailable) as refused:
+                client.analyze(statement, QUESTION)
+            assert refused.value.reason is Reason.INFERENCE_UNAVAILABLE
+            inference.start()
+            time.sleep(2 * RECONNECT_MS / 1000)
+            assert "6,715.36" in client.analyze(statement, QUESTION).answer
+    finally:
+        stop_service(guard)
+
+
+async def test_pixels_without_a_known_guards_signature_are_refused(inference):
+    private = Ed25519PrivateKey.generate()
+    stranger = ClearanceSigner(private, key_id(private.public_key()), bytes(32))
+    raster = np.full((32, 32, 3), 255, np.uint8)
+    raster.setflags(write=False)
+    image, prompt = ClearedImage(raster, raster_digest(raster)), ClearedPrompt(QUESTION, (), "")
+    deadline = Deadline.after(30)
+    backend = RemoteBackend(inference.target)
+    try:
+        audience = (await backend.capacity()).audience
+        signed = stranger.sign(image, prompt, audience=audience, scope="0" * 64, deadline=deadline)
+        with pytest.raises(Refused) as refused:
+            async for _ in backend.generate(image, prompt, signed, Sampling(), deadline):
+                pass
+    finally:
+        await backend.close()
+    assert refused.value.reason is Reason.CLEARANCE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--listen", "0.0.0.0:9000"], "client CA"),
+        (["--listen", "nowhere"], "listen"),
+        (["--listen", "localhost:0", "--engine", "oracle"], "oracle"),
+        (["--listen", "localhost:0", "--tls-key", "key.pem"], "belong together"),
+    ],
+)
+def test_wrong_settings_are_said_at_once(site, arguments, words):
+    key = site.config.parent / "keys" / PUBLIC_KEY
+    command = [sys.executable, "-m", "guardedvlm", "serve-inference", "--guard-key", str(key), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
