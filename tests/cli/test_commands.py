@@ -10,12 +10,14 @@ import pytest
 from guardedvlm.cli import __doc__ as cli_doc
 from guardedvlm.cli.output import exit_code
 from guardedvlm.errors import ConfigurationError, InvalidInput, NotIdentified, Reason, Refused, Unavailable
+from guardedvlm.guard.roles import SPECS
 
 COMMANDS = (
     [],
     ["demo"],
     ["init"],
     ["serve"],
+    ["serve-inference"],
     ["ask"],
     ["redact"],
     ["doctor"],
@@ -148,3 +150,12 @@ def test_a_ledger_that_is_not_there_or_broken(tmp_path):
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "00000000000000000000.jsonl").write_text('{"not": "a record"}\n')
     assert run("audit", "verify", tmp_path / "ledger").returncode in (3, 5)
+
+
+def test_doctor_sends_a_canary_through_every_part():
+    done = run("doctor")
+    assert done.returncode == 0, done.stderr
+    assert "all that the guard needs works" in done.stdout
+    for role in (*SPECS, "answers"):
+        assert role in done.stdout
+    assert "nothing" not in done.stdout
