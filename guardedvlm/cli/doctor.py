@@ -156,9 +156,8 @@ def _personal(worker: Worker, canary: Raster, lines: tuple[TextLine, ...]) -> tu
 
 
 def _answer(worker: Worker, canary: Raster, _: tuple[TextLine, ...]) -> tuple[str, ...]:
-    reply, _ = worker.call_sync(
-        "answer", Reply, canary, question="What does the page say?", history=[], schema="", max_tokens=64
-    )
+    asked = {"question": "What does the page say?", "history": [], "schema": "", "max_tokens": 64}
+    reply = worker.call_sync("answer", Reply, canary, **asked)[0]
     return (reply.text,) if reply.evidence else ()
 
 
