@@ -6,18 +6,19 @@ What depends on the whole prompt (where each token goes, its position) is made o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils import is_flash_attn_2_available, logging
 
 from guardedvlm.cogvlm2 import routing, weights
-from guardedvlm.cogvlm2.configuration import CogVLM2Config
+from guardedvlm.cogvlm2.configuration import MODEL_TYPE, CogVLM2Config
 from guardedvlm.cogvlm2.generation import CogVLM2GenerationMixin
 from guardedvlm.cogvlm2.language import CogVLM2DecoderLayer, CogVLM2RMSNorm
 from guardedvlm.cogvlm2.rope import CogVLM2RotaryEmbedding
@@ -235,9 +236,11 @@ class CogVLM2ForCausalLM(CogVLM2PreTrainedModel, CogVLM2GenerationMixin):
         Raises ConfigurationError: CHECKPOINT_* and TENSOR_* (see `checkpoint.check`), before any weight is read.
         """
         wants_report = options.pop("output_loading_info", False)
-        options = weights.prepare(pretrained_model_name_or_path, options)
-        model, report = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **options)
+        source, options = weights.prepare(pretrained_model_name_or_path, options)
+        model, report = super().from_pretrained(source, *args, output_loading_info=True, **options)
         weights.require_complete(report)
+        if source is None and pretrained_model_name_or_path is not None:
+            model.generation_config = weights.read_generation_config(Path(pretrained_model_name_or_path), model.config)
         model.model.share_rope()
         return (model, report) if wants_report else model
 
@@ -299,3 +302,8 @@ class CogVLM2ForCausalLM(CogVLM2PreTrainedModel, CogVLM2GenerationMixin):
             attentions=outputs.attentions,
         )
         return result.to_tuple() if return_dict is False else result
+
+
+# What works on any model of the library (adapters, pipelines) finds it by its configuration.
+AutoConfig.register(MODEL_TYPE, CogVLM2Config, exist_ok=True)
+AutoModelForCausalLM.register(CogVLM2Config, CogVLM2ForCausalLM, exist_ok=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers.utils import is_bitsandbytes_available, logging
+from transformers import GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME, is_bitsandbytes_available, logging
 
 from guardedvlm.cogvlm2 import fp4, headers, layout
 from guardedvlm.cogvlm2.configuration import CogVLM2Config
@@ -32,17 +33,17 @@ def read_config(directory: Path, **changes: Any) -> CogVLM2Config:
     return config
 
 
-def prepare(source: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Verify the checkpoint in `source` and complete the options of `from_pretrained` for it.
+def prepare(source: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Verify the checkpoint in `source`; the source and options that the library's `from_pretrained` takes for it.
 
     A 4-bit checkpoint is handed to bitsandbytes where that and a GPU are there, and is turned into floats where not, or
-    where the option `dequantise` is set. Without a source the caller brings a state dict. Raises ConfigurationError,
-    see `CogVLM2ForCausalLM.from_pretrained`.
+    where the option `dequantise` is set: then the tensors are among the options and the source is None. Without a
+    source the caller brings a state dict. Raises ConfigurationError, see `CogVLM2ForCausalLM.from_pretrained`.
     """
     options = dict(options)
     wants_floats = options.pop("dequantise", False)
     if source is None:
-        return options
+        return None, options
     if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
         raise ConfigurationError(Reason.CHECKPOINT_MISSING, explanation="a checkpoint is a directory on this machine")
     directory = Path(source)
@@ -58,8 +59,17 @@ def prepare(source: Any, options: dict[str, Any]) -> dict[str, Any]:
         if getattr(config, "quantization_config", None) is not None:
             del config.quantization_config
         options = {name: value for name, value in options.items() if name not in fields or name == "dtype"}
-        options |= {"config": config, "state_dict": dict(float_tensors(tensors, layout.expected_shapes(config)))}
-    return options
+        del options["use_safetensors"]
+        floats = dict(float_tensors(tensors, layout.expected_shapes(config)))
+        return None, options | {"config": config, "state_dict": floats}
+    return source, options
+
+
+def read_generation_config(directory: Path, config: CogVLM2Config) -> GenerationConfig:
+    """How the checkpoint generates by default: its `generation_config.json`, or the configuration's tokens alone."""
+    if (directory / GENERATION_CONFIG_NAME).is_file():
+        return GenerationConfig.from_pretrained(directory)
+    return GenerationConfig.from_model_config(config)
 
 
 def require_complete(report: Mapping[str, Any]) -> None:
