@@ -32,7 +32,7 @@ def attend(
 
 
 def eager_attention(
-    module: nn.Module,
+    _module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

@@ -60,7 +60,7 @@ class CogVLM2GenerationMixin(GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: torch.Tensor, is_first_iteration: bool | None = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """Inputs of one call: types and pixels with the prompt only, so that decoding gathers and synchronises nothing."""
+        """Inputs of one call: types and pixels with the prompt only, so that decoding gathers nothing."""
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )

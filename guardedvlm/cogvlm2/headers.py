@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from guardedvlm.errors import ConfigurationError, Reason
 
@@ -135,7 +135,7 @@ def _require_filled(path: Path, entries: Mapping[str, TensorEntry], data_start: 
         raise _damaged(path)
 
 
-def _are_sizes(value: object) -> bool:
+def _are_sizes(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 

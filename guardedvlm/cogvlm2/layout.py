@@ -130,7 +130,11 @@ def _adapter(config: CogVLM2Config) -> Iterator[tuple[str, Shape]]:
 def _verify_fp4(name: str, shape: Shape, tensors: Mapping[str, TensorEntry]) -> None:
     """A 4-bit weight: two values a byte, one scale a block, a table of 16 values, and a state that says the same."""
     values = math.prod(shape)
-    parts = {"": (-(-values // 2), "U8"), ".absmax": (-(-values // FP4_BLOCK), "F32"), ".quant_map": (FP4_VALUES, "F32")}
+    parts = {
+        "": (-(-values // 2), "U8"),
+        ".absmax": (-(-values // FP4_BLOCK), "F32"),
+        ".quant_map": (FP4_VALUES, "F32"),
+    }
     for suffix, (count, dtype) in parts.items():
         entry = tensors[name + suffix]
         _require_none(Reason.TENSOR_SHAPE, {name + suffix} if math.prod(entry.shape) != count else set())

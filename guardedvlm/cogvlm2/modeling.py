@@ -165,7 +165,9 @@ class CogVLM2Model(CogVLM2PreTrainedModel):
             rope = self.layers[0].self_attn.rotary_emb(position_ids, hidden_states.dtype)
         for layer in self.layers:
             recorded.add(hidden_states)
-            hidden_states, probabilities = layer(hidden_states, rows, rope, position_ids, mask, cache)
+            hidden_states, probabilities = layer(
+                hidden_states, rows, rope, position_ids, attention_mask=mask, past_key_values=cache
+            )
             recorded.add_attention(probabilities)
         hidden_states = self.norm(hidden_states)
         recorded.add(hidden_states)
@@ -286,7 +288,9 @@ class CogVLM2ForCausalLM(CogVLM2PreTrainedModel, CogVLM2GenerationMixin):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
-            output_hidden_states=self.config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+            output_hidden_states=self.config.output_hidden_states
+            if output_hidden_states is None
+            else output_hidden_states,
             output_attentions=output_attentions,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep

@@ -58,7 +58,7 @@ class CogVLM2Processor(ProcessorMixin):
             self.config.save_pretrained(directory)
         return [str(directory / CONFIG), str(directory / TOKENIZER)]
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         images: Picture | Sequence[Picture | None] | None = None,
         text: str | Sequence[str] = "",
@@ -130,7 +130,9 @@ def read_tokenizer(directory: Path, config: CogVLM2Config) -> PreTrainedTokenize
             explanation = f"token {token} of config.json is no special token"
             raise ConfigurationError(Reason.TOKENIZER_INVALID, place=TOKENIZER, explanation=explanation)
     if len(tokenizer) > config.vocab_size:
-        raise ConfigurationError(Reason.TOKENIZER_INVALID, place=TOKENIZER, explanation="more tokens than the model has")
+        raise ConfigurationError(
+            Reason.TOKENIZER_INVALID, place=TOKENIZER, explanation="more tokens than the model has"
+        )
     tokenizer.add_special_tokens({name: added[token] for name, token in special.items() if token is not None})
     tokenizer.model_max_length = config.max_position_embeddings
     return tokenizer
@@ -140,7 +142,7 @@ def _rows(value: Any, queries: Sequence[str], is_one: bool) -> list[Any]:
     """A value for each row of the batch."""
     if value is None:
         return [None] * len(queries)
-    rows = [value] if is_one else list(value)
+    rows = [value] if is_one or not isinstance(value, list | tuple) else list(value)
     if len(rows) != len(queries) or not queries:
         raise InvalidInput(Reason.FIELD_INVALID, rows=len(rows), questions=len(queries))
     return rows

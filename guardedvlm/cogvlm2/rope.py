@@ -32,10 +32,8 @@ class CogVLM2RotaryEmbedding(nn.Module):
 
     def forward(self, position_ids: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines in `dtype`, each of shape (batch, 1, tokens, head size / 2)."""
-        if self.mode == "fp32":
-            frequencies = self.frequencies(position_ids.device)
-        else:
-            frequencies = self.inv_freq.to(dtype)
+        is_exact = self.mode == "fp32"
+        frequencies = self.frequencies(position_ids.device) if is_exact else self.inv_freq.to(dtype)
         positions = position_ids.to(frequencies.dtype)
         angles = (positions[:, :, None] * frequencies)[:, None]
         return angles.cos().to(dtype), angles.sin().to(dtype)

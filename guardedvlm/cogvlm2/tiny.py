@@ -76,7 +76,9 @@ class Sizes:
         return whole | sizes | fixed | special | {"use_cache": True, "torch_dtype": dtype}
 
 
-def write(directory: Path, sizes: Sizes | None = None, *, dtype: str = "bfloat16", shards: int = 3, seed: int = 0) -> Path:
+def write(
+    directory: Path, sizes: Sizes | None = None, *, dtype: str = "bfloat16", shards: int = 3, seed: int = 0
+) -> Path:
     """Write a checkpoint and return its directory. The same arguments give the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     content = (sizes or Sizes()).config(dtype)
@@ -125,7 +127,7 @@ def random_tensors(config: CogVLM2Config, dtype: torch.dtype, seed: int) -> Iter
 
 
 def byte_tokenizer(vocab_size: int) -> Tokenizer:
-    """A tokenizer in the published file's form (byte-level BPE) without merges: a byte is a token of the same number."""
+    """A tokenizer in the published form (byte-level BPE) without merges: a byte is the token of its number."""
     characters = _byte_characters()
     tokenizer = Tokenizer(BPE({characters[byte]: byte for byte in range(BYTES)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -1,4 +1,4 @@
-"""From a checkpoint directory to what the library's loader takes; nothing missing, nothing left over, nothing random."""
+"""From a checkpoint directory to what the library's loader takes: nothing missing, left over or random."""
 
 from __future__ import annotations
 
