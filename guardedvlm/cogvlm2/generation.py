@@ -67,7 +67,7 @@ class CogVLM2GenerationMixin(GenerationMixin):
         types = inputs.get("token_type_ids")
         if not is_first_iteration and kwargs.get("use_cache", True):
             inputs.pop("token_type_ids", None)
-        elif kwargs.get("next_sequence_length") is not None and types is not None and not types.any():
+        elif types is not None and types.shape[1] < input_ids.shape[1] and not types.any():
             # The prompt continues a cache that holds its image already.
             inputs.pop("pixel_values", None)
         return inputs

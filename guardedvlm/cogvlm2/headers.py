@@ -89,8 +89,12 @@ def read_tensors(directory: Path) -> dict[str, TensorEntry]:
     where = read_json(directory / INDEX, Reason.CHECKPOINT_INDEX).get("weight_map")
     if not isinstance(where, dict) or not all(_is_file_name(name) for name in where.values()):
         raise _bad_index("weight_map is missing or names no files")
+    shards = sorted(set(where.values()))
+    lost = [name for name in shards if not (directory / name).is_file()]
+    if lost:
+        raise ConfigurationError(Reason.CHECKPOINT_MISSING, place=lost[0], count=len(lost))
     found: dict[str, TensorEntry] = {}
-    for file_name in sorted(set(where.values())):
+    for file_name in shards:
         for name, entry in read_header(directory / file_name).items():
             if name in where and where[name] != file_name:
                 raise _bad_index(f"{name} lies in another shard")

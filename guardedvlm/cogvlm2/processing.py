@@ -15,7 +15,7 @@ from typing import Any, cast
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerFast, ProcessorMixin
 
 from guardedvlm.cogvlm2.configuration import CogVLM2Config
-from guardedvlm.cogvlm2.headers import CONFIG
+from guardedvlm.cogvlm2.headers import CONFIG, read_json
 from guardedvlm.cogvlm2.image_processing import CogVLM2ImageProcessor, Picture
 from guardedvlm.cogvlm2.prompts import render
 from guardedvlm.cogvlm2.routing import IMAGE, TEXT
@@ -116,13 +116,15 @@ def read_tokenizer(directory: Path, config: CogVLM2Config) -> PreTrainedTokenize
     Raises ConfigurationError(CHECKPOINT_MISSING), and TOKENIZER_INVALID where the file is damaged, where a special
     token of the configuration is none of the tokenizer's, or where it has more tokens than the model.
     """
-    path = directory / TOKENIZER
-    if not path.is_file():
-        raise ConfigurationError(Reason.CHECKPOINT_MISSING, place=TOKENIZER)
+    content = read_json(directory / TOKENIZER, Reason.TOKENIZER_INVALID)
     try:
-        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(directory / TOKENIZER))
+        # The library numbers special tokens anew where the file's numbers leave a gap.
+        keeps_ids = all(tokenizer.convert_tokens_to_ids(one["content"]) == one["id"] for one in content["added_tokens"])
     except Exception:  # the library raises bare Exception for a file that it cannot read
         raise ConfigurationError(Reason.TOKENIZER_INVALID, place=TOKENIZER) from None
+    if not keeps_ids:
+        raise ConfigurationError(Reason.TOKENIZER_INVALID, place=TOKENIZER, explanation="special tokens are missing")
     added = tokenizer.added_tokens_decoder
     special = {"bos_token": config.bos_token_id, "eos_token": config.eos_token_ids[0], "pad_token": config.pad_token_id}
     for token in (*special.values(), *config.eos_token_ids):

@@ -15,15 +15,19 @@ ANSWER_CUES = {"chat": "Answer:", "vqa": "Short answer:"}
 
 Turn = tuple[str, str]
 """A past question and its answer."""
+TURN_PARTS = 2
 
 
 def render(query: str, history: Sequence[Turn] = (), template: str = "chat") -> str:
     """The prompt's text. `base` is the query itself and has no turns.
 
-    Raises InvalidInput(FIELD_INVALID) for an unknown template, and for a history where there is none.
+    Raises InvalidInput(FIELD_INVALID) for an unknown template, for a history where there is none, and for a turn that
+    is not a question and an answer.
     """
     if template not in TEMPLATES or (template == "base" and history):
         raise InvalidInput(Reason.FIELD_INVALID, field="history" if template in TEMPLATES else "template")
+    if any(len(turn) != TURN_PARTS for turn in history):
+        raise InvalidInput(Reason.FIELD_INVALID, field="history")
     if template == "base":
         return query
     cue = ANSWER_CUES[template]

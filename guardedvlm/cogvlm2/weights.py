@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedConfig
 from transformers.utils import GENERATION_CONFIG_NAME, is_bitsandbytes_available, logging
 
 from guardedvlm.cogvlm2 import fp4, headers, layout
@@ -17,6 +17,9 @@ from guardedvlm.cogvlm2.configuration import CogVLM2Config
 from guardedvlm.errors import ConfigurationError, Reason
 
 logger = logging.get_logger(__name__)
+
+_OWN_FIELDS = set(CogVLM2Config.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
+"""Fields of the configuration that `from_pretrained` may be given; `dtype` and the like are the library's own."""
 
 
 def read_config(directory: Path, **changes: Any) -> CogVLM2Config:
@@ -47,7 +50,7 @@ def prepare(source: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
         raise ConfigurationError(Reason.CHECKPOINT_MISSING, explanation="a checkpoint is a directory on this machine")
     directory = Path(source)
-    fields = {name: options[name] for name in options if name in CogVLM2Config.__dataclass_fields__}
+    fields = {name: value for name, value in options.items() if name in _OWN_FIELDS}
     given = options.get("config")
     config = given if isinstance(given, CogVLM2Config) else read_config(directory, **fields)
     tensors = headers.read_tensors(directory)
@@ -58,7 +61,7 @@ def prepare(source: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         logger.warning_once("the 4-bit checkpoint is turned into floats of 16 bits or more: four times the memory")
         if getattr(config, "quantization_config", None) is not None:
             del config.quantization_config
-        options = {name: value for name, value in options.items() if name not in fields or name == "dtype"}
+        options = {name: value for name, value in options.items() if name not in fields}
         del options["use_safetensors"]
         floats = dict(float_tensors(tensors, layout.expected_shapes(config)))
         return None, options | {"config": config, "state_dict": floats}

@@ -1,7 +1,5 @@
 """Models of the reference outputs, and tiny ones of our own."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -99,9 +97,3 @@ def processor(checkpoint_dir):
 @pytest.fixture(scope="session")
 def picture():
     return np.random.default_rng(7).integers(0, 256, (60, 100, 3), np.uint8)
-
-
-def change_json(path, **changes):
-    """Change keys of a JSON file; None removes one."""
-    content = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))

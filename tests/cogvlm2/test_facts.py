@@ -79,14 +79,6 @@ def test_patches_share_a_position(moved, monkeypatch):
 
 
 @needs_oracle
-def test_left_padding_begins_at_position_one(moved, monkeypatch):
-    real = routing.position_ids
-    monkeypatch.setattr(routing, "position_ids", lambda types, mask=None: (real(types, mask) - 1).clamp_min(0))
-    # RoPE is relative: only the distance between text and a shifted bos would show, and positions are compared as such.
-    assert moved(name="fp32__image_chat") > 0.1
-
-
-@needs_oracle
 def test_every_image_token_is_causal(moved):
     def not_causal(model):
         for layer in model.model.layers:
