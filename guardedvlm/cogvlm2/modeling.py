@@ -89,8 +89,9 @@ class CogVLM2Model(CogVLM2PreTrainedModel):
         self.layers = nn.ModuleList(CogVLM2DecoderLayer(config, index) for index in range(config.num_hidden_layers))
         self.norm = CogVLM2RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.vision = CogVLM2VisionTower(config)
+        # Set once the layers' frequencies are known to be equal: then the angles are made once for all layers.
         self.layers_share_rope = False
-        """Set once the layers' frequencies are known to be equal: then the angles are made once for all layers."""
+        self.register_load_state_dict_post_hook(_forget_shared_rope)
         self.post_init()
 
     def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -184,6 +185,8 @@ class CogVLM2Model(CogVLM2PreTrainedModel):
             return embeds, None
         # A cache may hold the beginning already: the types of what is new are the last ones.
         types = token_type_ids[:, -embeds.shape[1] :]
+        if types.shape != embeds.shape[:2]:
+            raise InvalidInput(Reason.IMAGE_TOKENS, tokens=embeds.shape[1], types=types.shape[1])
         rows = routing.plan_rows(types, images, self.config.vision_config.image_tokens, embeds.device)
         if rows is None or pixel_values is None:
             return embeds, rows
@@ -202,23 +205,27 @@ class CogVLM2Model(CogVLM2PreTrainedModel):
         batch, tokens = embeds.shape[:2]
         past = 0 if cache is None else int(cache.get_seq_length())
         types = token_type_ids
-        if types is None:
-            types = torch.zeros((batch, past + tokens), dtype=torch.long, device=embeds.device)
-            if past and not hasattr(cache, routing.OFFSET):
-                raise InvalidInput(Reason.POSITIONS_UNKNOWN, cached=past)
+        if types is None and not past:
+            types = torch.zeros((batch, tokens), dtype=torch.long, device=embeds.device)
+        is_flat = attention_mask is None or attention_mask.ndim == 2
+        if is_flat and types is not None and types.shape[1] == past + tokens:
+            return routing.position_ids(types, attention_mask)[:, -tokens:]
         if past and hasattr(cache, routing.OFFSET):
             return routing.following_positions(cache, past, tokens)
-        if types.shape[1] != past + tokens or (attention_mask is not None and attention_mask.ndim != 2):
-            raise InvalidInput(Reason.POSITIONS_UNKNOWN, cached=past)
-        return routing.position_ids(types, attention_mask)[:, -tokens:]
+        raise InvalidInput(Reason.POSITIONS_UNKNOWN, cached=past)
 
     def _require_context(self, position_ids: torch.Tensor) -> None:
-        """A prompt must fit into the positions that the model knows. Not asked of single tokens: it synchronises."""
+        """A prompt must fit into the positions that the model knows. Not asked in decoding, as it synchronises."""
         if position_ids.shape[1] == 1 or torch.compiler.is_compiling():
             return
         last, limit = int(position_ids[:, -1].max()), self.config.max_position_embeddings
         if last >= limit:
             raise InvalidInput(Reason.PROMPT_TOO_LONG, positions=last + 1, limit=limit)
+
+
+def _forget_shared_rope(model: CogVLM2Model, _: Any) -> None:
+    """Other weights were put in: what was known of their frequencies is not known any more."""
+    model.layers_share_rope = False
 
 
 class CogVLM2ForCausalLM(CogVLM2PreTrainedModel, CogVLM2GenerationMixin):

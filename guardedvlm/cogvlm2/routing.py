@@ -68,9 +68,9 @@ def position_ids(token_type_ids: torch.Tensor, attention_mask: torch.Tensor | No
 def plan_rows(token_type_ids: torch.Tensor, images: int, image_tokens: int, device: Any) -> Rows | None:
     """Where the tokens of a prompt go; None when all are text, so that no layer gathers anything.
 
-    Reads the types on the host: the one synchronisation of a prompt. `images` is the number of images that came with
-    the prompt, `image_tokens` the tokens that each is. Raises InvalidInput(IMAGE_TOKENS) where the types ask for
-    another number, or where an image is cut.
+    Reads the types on the host: one synchronisation a prompt, and none a layer. `images` is the number of images that
+    came with the prompt, `image_tokens` the tokens that each is. Raises InvalidInput(IMAGE_TOKENS) where the types ask
+    for another number, or where an image is cut.
     """
     types = token_type_ids.cpu()
     is_image = types == IMAGE

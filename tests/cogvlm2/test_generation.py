@@ -97,6 +97,41 @@ def test_forward_step_by_step(model, batch):
     assert torch.equal(torch.cat(tokens, dim=1), answer(whole, batch))
 
 
+def test_guessed_tokens_change_nothing(model, processor, picture):
+    """Assisted decoding: several tokens a step, some of them taken back."""
+    inputs = dict(processor(images=picture, text="ab ab ab ab"))
+    guessed = greedy(model, inputs, 8, prompt_lookup_num_tokens=3)
+    assert torch.equal(guessed.sequences, greedy(model, inputs, 8).sequences)
+
+
+@torch.no_grad()
+def test_types_of_the_whole_continue_a_cache(model, prompt):
+    """The prompt in two halves, the second with the types of both: nothing is routed by a half alone."""
+    whole = model(**prompt).logits
+    cut = model.config.vision_config.image_tokens + 3
+    first = {key: value[:, :cut] for key, value in prompt.items() if key != "pixel_values"}
+    cache = model(**first, pixel_values=prompt["pixel_values"]).past_key_values
+    second = {"input_ids": prompt["input_ids"][:, cut:], "past_key_values": cache}
+    for types in ({"token_type_ids": prompt["token_type_ids"]}, {}):
+        logits = model(**(second | {"past_key_values": copy.deepcopy(cache)} | types)).logits
+        assert (logits - whole[:, cut:]).abs().max() <= CLOSE
+
+
+@torch.no_grad()
+def test_equal_positions_are_no_packed_sequences(model, prompt):
+    """Without cache and mask the library looks for several sequences in one row, by positions that do not count up."""
+    bare = {key: value for key, value in prompt.items() if key != "attention_mask"}
+    assert (model(**bare, use_cache=False).logits - model(**prompt).logits).abs().max() <= CLOSE
+
+
+@torch.no_grad()
+def test_padding_on_the_right_reads_the_same(model, prompt):
+    """Not for generate(), but forward() does not mind it."""
+    longer = {key: torch.nn.functional.pad(value, (0, 4)) for key, value in prompt.items() if key != "pixel_values"}
+    logits = model(**longer, pixel_values=prompt["pixel_values"]).logits
+    assert (logits[:, :-4] - model(**prompt).logits).abs().max() <= CLOSE
+
+
 @torch.no_grad()
 def test_a_cache_of_unknown_positions_is_refused(model):
     cache = DynamicCache(config=model.config)
@@ -287,6 +322,12 @@ def test_training_with_checkpointed_activations(checkpoint_dir, prompt):
         model(**prompt, labels=prompt["input_ids"]).loss.backward()
         gradients.append({name: value.grad.clone() for name, value in model.named_parameters()})
     assert all(torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6) for name in gradients[0])
+
+
+def test_types_of_another_length(model, prompt):
+    with pytest.raises(InvalidInput) as error:
+        model(**(prompt | {"token_type_ids": prompt["token_type_ids"][:, 1:]}))
+    assert error.value.reason in (Reason.IMAGE_TOKENS, Reason.POSITIONS_UNKNOWN)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 42, 56), (1, 4, 56, 56), (3, 56, 56)])
