@@ -77,6 +77,25 @@ class Reason(StrEnum):
     CLEARANCE_REPLAYED = "CLEARANCE_REPLAYED"
     INFERENCE_UNAVAILABLE = "INFERENCE_UNAVAILABLE"
     INFERENCE_FAILED = "INFERENCE_FAILED"
+    # the model
+    CHECKPOINT_MISSING = "CHECKPOINT_MISSING"
+    CHECKPOINT_CONFIG = "CHECKPOINT_CONFIG"
+    CHECKPOINT_INDEX = "CHECKPOINT_INDEX"
+    CHECKPOINT_CORRUPT = "CHECKPOINT_CORRUPT"
+    CHECKPOINT_TRUNCATED = "CHECKPOINT_TRUNCATED"
+    CHECKPOINT_CODE = "CHECKPOINT_CODE"
+    CHECKPOINT_LICENSE = "CHECKPOINT_LICENSE"
+    CHECKPOINT_UNPINNED = "CHECKPOINT_UNPINNED"
+    CHECKPOINT_CHANGED = "CHECKPOINT_CHANGED"
+    TENSOR_MISSING = "TENSOR_MISSING"
+    TENSOR_UNEXPECTED = "TENSOR_UNEXPECTED"
+    TENSOR_SHAPE = "TENSOR_SHAPE"
+    TENSOR_DTYPE = "TENSOR_DTYPE"
+    TOKENIZER_INVALID = "TOKENIZER_INVALID"
+    PROMPT_TOO_LONG = "PROMPT_TOO_LONG"
+    PIXELS_SIZE = "PIXELS_SIZE"
+    IMAGE_TOKENS = "IMAGE_TOKENS"
+    POSITIONS_UNKNOWN = "POSITIONS_UNKNOWN"
     # evidence
     LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
     LEDGER_BROKEN = "LEDGER_BROKEN"
@@ -131,6 +150,24 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.CLEARANCE_REPLAYED: "the clearance was used before",
     Reason.INFERENCE_UNAVAILABLE: "the inference service does not answer",
     Reason.INFERENCE_FAILED: "inference failed",
+    Reason.CHECKPOINT_MISSING: "a file of the checkpoint is missing",
+    Reason.CHECKPOINT_CONFIG: "the checkpoint's configuration is damaged or contradicts itself",
+    Reason.CHECKPOINT_INDEX: "the checkpoint's index of shards is damaged or does not fit the shards",
+    Reason.CHECKPOINT_CORRUPT: "a tensor file of the checkpoint is damaged",
+    Reason.CHECKPOINT_TRUNCATED: "a tensor file of the checkpoint is shorter than its header says",
+    Reason.CHECKPOINT_CODE: "the checkpoint holds files that can carry code; nothing here runs them, so delete them",
+    Reason.CHECKPOINT_LICENSE: "the checkpoint has no licence file",
+    Reason.CHECKPOINT_UNPINNED: "the checkpoint has no manifest, or one that cannot be read",
+    Reason.CHECKPOINT_CHANGED: "the checkpoint's files are not the pinned ones",
+    Reason.TENSOR_MISSING: "the checkpoint lacks a tensor of the model",
+    Reason.TENSOR_UNEXPECTED: "the checkpoint holds a tensor that the model does not have",
+    Reason.TENSOR_SHAPE: "a tensor of the checkpoint has another shape than its configuration says",
+    Reason.TENSOR_DTYPE: "a tensor of the checkpoint has a type that does not fit",
+    Reason.TOKENIZER_INVALID: "the tokenizer is damaged or lacks the special tokens of the configuration",
+    Reason.PROMPT_TOO_LONG: "the prompt is longer than the model's context",
+    Reason.PIXELS_SIZE: "the pixels do not have the shape that the model declares",
+    Reason.IMAGE_TOKENS: "the prompt's image tokens do not fit the images that came with it",
+    Reason.POSITIONS_UNKNOWN: "positions cannot be derived for a cache that another model or call has filled",
     Reason.LEDGER_UNWRITABLE: "the audit ledger cannot be written, so nothing may be released",
     Reason.LEDGER_BROKEN: "the audit ledger does not verify",
     Reason.SETTINGS_INVALID: "a setting is invalid",
