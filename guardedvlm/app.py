@@ -26,7 +26,7 @@ from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.config import EMBEDDED, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.ports import Backend
+from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import Roles
@@ -118,7 +118,7 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
     tls = settings.tls
     credentials = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
     async with AsyncExitStack() as parts:
-        engine = await asyncio.to_thread(_reader, parts)
+        engine = await asyncio.to_thread(_engine, settings, parts)
         server = InferenceServer(
             InferenceService(EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience)))
         )
@@ -148,6 +148,18 @@ def _embedded(parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
     engine = _reader(parts)
     checker = ClearanceChecker({key_id(private.public_key()): private.public_key()}, engine.capacity().audience)
     return _signer(private), LocalBackend(EngineHost(engine, checker))
+
+
+def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
+    if settings.model is None:
+        return _reader(parts)
+    # torch and transformers are loaded here and nowhere else in this process's life.
+    from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
+    from guardedvlm.inference.cogvlm2.model import Loading, Model
+
+    engine = CogVLM2Engine(Model(Loading(settings.model, settings.manifest)))
+    parts.callback(engine.close)
+    return engine
 
 
 def _reader(parts: AsyncExitStack) -> ReaderEngine:

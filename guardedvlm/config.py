@@ -94,6 +94,7 @@ class InferenceEngine(StrEnum):
     """What an inference service runs."""
 
     READER = "reader"
+    TRANSFORMERS = "transformers"  # CogVLM2
 
 
 class InferenceSettings(Part):
@@ -102,6 +103,8 @@ class InferenceSettings(Part):
     listen: Annotated[str, Field(pattern=ADDRESS)]
     health_listen: Annotated[str, Field(pattern=ADDRESS)] = "127.0.0.1:8446"
     engine: InferenceEngine = InferenceEngine.READER
+    model: Path | None = None  # checkpoint directory, for the engine that has one
+    manifest: Path | None = None  # its pinned digests, when they do not stand beside it
     guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
     tls: Tls | None = None  # with client_ca: who may connect
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
@@ -110,6 +113,12 @@ class InferenceSettings(Part):
     def _no_pixels_in_clear(self) -> InferenceSettings:
         if not _is_local(self.listen) and (self.tls is None or self.tls.client_ca is None):
             raise ValueError("beyond this machine the service needs a certificate, its key and a client CA")
+        return self
+
+    @model_validator(mode="after")
+    def _model_where_it_is_run(self) -> InferenceSettings:
+        if (self.engine is InferenceEngine.TRANSFORMERS) != (self.model is not None):
+            raise ValueError("the engine 'transformers' needs a model directory, and no other engine takes one")
         return self
 
 

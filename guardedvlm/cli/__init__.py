@@ -19,7 +19,7 @@ import sys
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import ask, audit, demo, doctor, init, policy, redact, serve
+from guardedvlm.cli import ask, audit, demo, doctor, init, model, policy, redact, serve
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -44,6 +44,7 @@ app.command("ask")(ask.ask)
 app.command("redact")(redact.redact)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
+app.add_typer(model.app, name="model")
 app.add_typer(audit.app, name="audit")
 
 

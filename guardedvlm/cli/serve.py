@@ -66,6 +66,8 @@ def serve_inference(
         list[Path], typer.Option(help="Public key of a guard that may ask (its keys/clearance.pub).", dir_okay=False)
     ],
     engine: Annotated[InferenceEngine, typer.Option(help="What answers.")] = InferenceEngine.READER,
+    model: Annotated[Path | None, typer.Option(help="Checkpoint directory, for transformers.", file_okay=False)] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Its pinned digests, when not beside it.")] = None,
     health_listen: Annotated[str | None, typer.Option(help="HOST:PORT of grpc.health.v1.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate of this server (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
@@ -77,13 +79,20 @@ def serve_inference(
 
     Example:
 
-        guardedvlm serve-inference --listen unix:/run/guardedvlm/inference.sock --guard-key site/keys/clearance.pub
+        guardedvlm serve-inference --engine transformers --model /models/cogvlm2 \\
+            --listen unix:/run/guardedvlm/engine.sock --guard-key site/keys/clearance.pub
     """
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_certificate is None):
         raise typer.BadParameter("--tls-certificate and --tls-key belong together, and --client-ca to both")
     tls = {"certificate": tls_certificate, "key": tls_key, "client_ca": client_ca} if tls_certificate else None
     settings = inference_settings(
-        listen=listen, health_listen=health_listen, engine=engine, guard_keys=tuple(guard_key), tls=tls
+        listen=listen,
+        health_listen=health_listen,
+        engine=engine,
+        model=model,
+        manifest=manifest,
+        guard_keys=tuple(guard_key),
+        tls=tls,
     )
     err.print("loading the engine")
     ready = f"ready at {settings.listen}, health at {settings.health_listen}"

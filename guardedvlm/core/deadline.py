@@ -19,6 +19,11 @@ class Deadline:
         """The deadline `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
+    @property
+    def is_past(self) -> bool:
+        """Whether no time is left."""
+        return self.at <= time.monotonic()
+
     def remaining(self) -> float:
         """Seconds left. Raises TimedOut when none are."""
         left = self.at - time.monotonic()

@@ -1,0 +1,204 @@
+"""CogVLM2 behind the port, on a tiny checkpoint: pieces, limits, cancellation, and the KV of pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import DynamicCache
+
+from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor, checkpoint, tiny
+from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn, raster_digest
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.ports import Draft, FinishReason, Sampling
+from guardedvlm.core.region import Fit, Geometry
+from guardedvlm.errors import ConfigurationError, InvalidInput, Reason, TimedOut
+from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
+from guardedvlm.inference.cogvlm2.model import Loading, Model, _Words
+from guardedvlm.inference.cogvlm2.prefixes import PrefixCache, cache_bytes
+
+SCOPE, OTHER = "a" * 64, "b" * 64
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    directory = tiny.write(tmp_path_factory.mktemp("tiny") / "model", dtype="float32")
+    checkpoint.pin(directory)
+    return directory
+
+
+@pytest.fixture
+def model(directory: Path) -> Model:
+    return Model(Loading(directory))
+
+
+@pytest.fixture
+def engine(model: Model) -> CogVLM2Engine:
+    return CogVLM2Engine(model)
+
+
+def picture(side: int, seed: int = 0) -> ClearedImage:
+    raster = np.random.default_rng(seed).integers(0, 256, (side, side, 3)).astype(np.uint8)
+    raster.setflags(write=False)
+    return ClearedImage(raster, raster_digest(raster))
+
+
+def asked(
+    engine: CogVLM2Engine,
+    question: str = "What is it?",
+    scope: str = SCOPE,
+    seconds: float = 60,
+    seed: int = 0,
+    history: tuple[Turn, ...] = (),
+    **sampling: float,
+):
+    image = picture(engine.capacity().geometry.width, seed)
+    prompt = ClearedPrompt(question, history, "")
+    return engine.generate(image, prompt, Sampling(**{"max_tokens": 12, **sampling}), scope, Deadline.after(seconds))
+
+
+async def answer(engine: CogVLM2Engine, *args: object, **options: object) -> list[Draft]:
+    return [draft async for draft in asked(engine, *args, **options)]
+
+
+async def test_pieces_make_what_the_model_generates(engine: CogVLM2Engine, directory: Path) -> None:
+    drafts = await answer(engine, "What is it?", history=(Turn("Before?", "Yes."),))
+    processor = CogVLM2Processor.from_pretrained(directory)
+    whole = CogVLM2ForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    inputs = processor(images=picture(56).raster, text="What is it?", history=[("Before?", "Yes.")])
+    tokens = whole.generate(**inputs, max_new_tokens=12, max_length=None, do_sample=False, temperature=None, top_p=None)
+    new = tokens[0, inputs["input_ids"].shape[1] :]
+    assert "".join(draft.text for draft in drafts) == processor.tokenizer.decode(new, skip_special_tokens=True)
+    assert [draft.finish for draft in drafts[:-1]] == [None] * (len(drafts) - 1)
+    assert drafts[-1].finish in (FinishReason.STOP, FinishReason.LENGTH)
+    assert drafts[-1].input_tokens == inputs["input_ids"].shape[1]
+    assert drafts[-1].output_tokens == len(new)
+
+
+def test_it_declares_its_square_and_its_checkpoint(engine: CogVLM2Engine, directory: Path) -> None:
+    capacity = engine.capacity()
+    assert capacity.geometry == Geometry(Fit.SQUASH, 56, 56)
+    assert capacity.model_digest == checkpoint.check(directory).digest
+    assert capacity.audience.startswith("transformers/")
+
+
+async def test_a_seed_repeats_a_sample(engine: CogVLM2Engine) -> None:
+    before = torch.get_rng_state()
+    first, second = [await answer(engine, temperature=1.0, top_p=0.9) for _ in range(2)]
+    assert first == second
+    assert torch.equal(before, torch.get_rng_state())
+
+
+async def test_a_second_question_about_a_picture_reuses_its_keys_and_changes_no_answer(engine, model) -> None:
+    first = await answer(engine)
+    assert (model.prefixes.hits, model.prefixes.misses) == (0, 1)
+    assert await answer(engine) == first
+    assert (model.prefixes.hits, model.prefixes.misses) == (1, 1)
+    assert await answer(engine, seed=1) != first
+    await answer(engine, scope=OTHER)
+    assert (model.prefixes.hits, model.prefixes.misses, len(model.prefixes)) == (1, 3, 3)
+    model.prefixes.check_integrity()
+
+
+async def test_without_a_cache_the_answer_is_the_same(engine: CogVLM2Engine, directory: Path) -> None:
+    bare = CogVLM2Engine(Model(Loading(directory, prefix_bytes=0)))
+    assert await answer(bare) == await answer(engine)
+    assert len(bare._model.prefixes) == 0
+
+
+async def test_a_prompt_over_the_context_is_refused_and_the_next_one_served(engine: CogVLM2Engine) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await answer(engine, "x" * 8200)
+    assert refused.value.reason is Reason.PROMPT_TOO_LONG
+    assert (await answer(engine))[-1].finish
+
+
+async def test_time_that_runs_out_ends_generation(engine: CogVLM2Engine) -> None:
+    with pytest.raises(TimedOut):
+        await answer(engine, seconds=0.05, max_tokens=2000, temperature=2.0)
+    assert (await answer(engine))[-1].finish
+
+
+async def test_a_caller_who_leaves_ends_generation(engine: CogVLM2Engine) -> None:
+    async with contextlib.aclosing(asked(engine, max_tokens=2000, temperature=2.0)) as drafts:
+        await anext(drafts)
+    async with asyncio.timeout(20):
+        assert (await answer(engine))[-1].finish
+
+
+async def test_requests_take_turns(engine: CogVLM2Engine) -> None:
+    alone = [await answer(engine, seed=seed) for seed in range(3)]
+    assert await asyncio.gather(*(answer(engine, seed=seed) for seed in range(3))) == alone
+
+
+def test_a_checkpoint_that_changed_is_not_loaded(directory: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text((directory / checkpoint.MANIFEST).read_text().replace('"sha256": "', '"sha256": "0', 1))
+    with pytest.raises(ConfigurationError) as refused:
+        Model(Loading(directory, manifest))
+    assert refused.value.reason is Reason.CHECKPOINT_CHANGED
+
+
+@given(st.text(max_size=40))
+def test_words_are_said_whole(text: str) -> None:
+    """Characters of several bytes, which are several tokens here, never leave in parts."""
+    said: list[Draft] = []
+    words = _Words(TOKENIZER, {257}, said.append)
+    words.put(torch.tensor([[256, 1, 2]]))  # the prompt
+    for byte in text.encode("utf-8", "surrogatepass"):
+        words.put(torch.tensor([byte]))
+    words.put(torch.tensor([257]))
+    words.finish(3)
+    assert "".join(draft.text for draft in said) == text
+    assert said[-1].finish is FinishReason.STOP
+    assert all("\ufffd" not in draft.text for draft in said) or "\ufffd" in text
+
+
+class _Tokenizer:
+    def decode(self, tokens: list[int], **_: object) -> str:
+        return bytes(tokens).decode("utf-8", "replace")
+
+
+TOKENIZER = _Tokenizer()
+
+
+def cache(tokens: int) -> DynamicCache:
+    kept = DynamicCache()
+    kept.update(torch.zeros(1, 1, tokens, 4), torch.zeros(1, 1, tokens, 4), 0)
+    return kept
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.integers(1, 6), st.booleans())))
+def test_the_cache_is_bounded_and_counts_right(steps: list[tuple[str, str, int, bool]]) -> None:
+    prefixes = PrefixCache(cache_bytes(cache(10)))
+    for scope, digest, tokens, puts in steps:
+        if puts:
+            prefixes.put((scope, digest), cache(tokens))
+            assert prefixes.get((scope, digest)) is not None
+        else:
+            prefixes.get((scope, digest))
+        prefixes.check_integrity()
+
+
+def test_what_was_not_used_for_longest_goes_first_and_copies_are_apart() -> None:
+    prefixes = PrefixCache(cache_bytes(cache(10)))
+    prefixes.put(("s", "1"), cache(4))
+    prefixes.put(("s", "2"), cache(4))
+    taken = prefixes.get(("s", "1"))
+    assert taken is not None
+    taken.update(torch.ones(1, 1, 9, 4), torch.ones(1, 1, 9, 4), 0)
+    prefixes.put(("s", "3"), cache(4))
+    assert prefixes.get(("s", "2")) is None
+    kept = prefixes.get(("s", "1"))
+    assert kept is not None
+    assert kept.get_seq_length() == 4
+    prefixes.put(("s", "4"), cache(11))
+    assert prefixes.get(("s", "4")) is None
+    prefixes.check_integrity()
