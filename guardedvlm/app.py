@@ -157,7 +157,7 @@ def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
     from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
     from guardedvlm.inference.cogvlm2.model import Loading, Model
 
-    engine = CogVLM2Engine(Model(Loading(settings.model, settings.manifest)))
+    engine = CogVLM2Engine(Model(Loading(settings.model, settings.manifest, offload=settings.offload)))
     parts.callback(engine.close)
     return engine
 

@@ -105,6 +105,7 @@ class InferenceSettings(Part):
     engine: InferenceEngine = InferenceEngine.READER
     model: Path | None = None  # checkpoint directory, for the engine that has one
     manifest: Path | None = None  # its pinned digests, when they do not stand beside it
+    offload: bool = False  # the model's visual experts in host memory
     guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
     tls: Tls | None = None  # with client_ca: who may connect
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from guardedvlm.cli.output import out
 from guardedvlm.errors import ConfigurationError, Reason
@@ -43,6 +44,50 @@ def pin(directory: Directory, manifest: Manifest = None) -> None:
     from guardedvlm.cogvlm2 import checkpoint
 
     out.print(f"pinned in {checkpoint.pin(directory, manifest)}", soft_wrap=True)
+
+
+@app.command("plan")
+def plan(
+    directory: Directory,
+    gpu_memory: Annotated[str, typer.Option(help="Memory of the GPU: 24GiB, 80GB.")],
+    tflops: Annotated[float, typer.Option(help="16-bit TFLOPS of the GPU (default: RTX 4090).", min=0.001)] = 165.0,
+    bandwidth: Annotated[float, typer.Option(help="GB/s of its memory.", min=0.001)] = 1008.0,
+    host_bandwidth: Annotated[float, typer.Option(help="GB/s from host memory to it.", min=0.001)] = 25.0,
+) -> None:
+    """Say what lives where, how many tokens of KV cache are left, and what cannot be beaten: arithmetic over the
+    checkpoint's own tensors, nothing is loaded.
+
+    Example:
+
+        guardedvlm model plan /models/cogvlm2 --gpu-memory 24GiB
+    """
+    from guardedvlm.cogvlm2 import plan as planning
+
+    try:
+        memory = planning.parsed_bytes(gpu_memory)
+    except (ValueError, KeyError):
+        raise typer.BadParameter("a size such as 24GiB or 80GB", param_hint="--gpu-memory") from None
+    found = planning.plans(directory, memory, planning.Speeds(tflops, bandwidth, host_bandwidth))
+    table = Table("", *(one.name for one in found), title=f"{memory / GIB:.1f} GiB of GPU memory", title_justify="left")
+    table.add_row("weights on the GPU", *(_gib(one.device_weights) for one in found))
+    table.add_row("weights in host memory", *(_gib(one.host_weights) for one in found))
+    table.add_row("copy buffers", *(_gib(one.buffers) for one in found))
+    table.add_row("activations of a picture, estimated", *(_gib(one.activations) for one in found))
+    left = (f"{one.kv_tokens:,} tokens" if one.kv_tokens > 0 else "does not fit" for one in found)
+    table.add_row("KV cache that is left", *left)
+    fits = [one.kv_tokens > 0 for one in found]
+    prefill = (f"{one.prefill_seconds:.2f} s" if fit else "-" for one, fit in zip(found, fits, strict=True))
+    decode = (f"{one.decode_tokens_per_s:.0f} tokens/s" if fit else "-" for one, fit in zip(found, fits, strict=True))
+    table.add_row("prompt with a picture, at least", *prefill)
+    table.add_row("decoding, at most", *decode)
+    out.print(table)
+
+
+GIB = 2**30
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB"
 
 
 @app.command("init-tiny")

@@ -68,6 +68,7 @@ def serve_inference(
     engine: Annotated[InferenceEngine, typer.Option(help="What answers.")] = InferenceEngine.READER,
     model: Annotated[Path | None, typer.Option(help="Checkpoint directory, for transformers.", file_okay=False)] = None,
     manifest: Annotated[Path | None, typer.Option(help="Its pinned digests, when not beside it.")] = None,
+    offload: Annotated[bool, typer.Option(help="Keep the model's visual experts in host memory.")] = False,
     health_listen: Annotated[str | None, typer.Option(help="HOST:PORT of grpc.health.v1.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate of this server (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
@@ -91,6 +92,7 @@ def serve_inference(
         engine=engine,
         model=model,
         manifest=manifest,
+        offload=offload,
         guard_keys=tuple(guard_key),
         tls=tls,
     )

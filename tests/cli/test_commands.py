@@ -21,6 +21,11 @@ COMMANDS = (
     ["ask"],
     ["redact"],
     ["doctor"],
+    ["model"],
+    ["model", "check"],
+    ["model", "pin"],
+    ["model", "plan"],
+    ["model", "init-tiny"],
     ["policy"],
     ["policy", "show"],
     ["policy", "check"],
@@ -28,7 +33,7 @@ COMMANDS = (
     ["audit", "verify"],
     ["audit", "show"],
 )
-LEAVES = [command for command in COMMANDS if command not in ([], ["policy"], ["audit"])]
+LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"])]
 
 
 def run(*arguments, cwd=None, **environment):

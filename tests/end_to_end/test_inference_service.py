@@ -2,9 +2,9 @@
 
 import io
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import free_port, start_service, stop_service
 
+from guardedvlm.audit.facts import Stage
+from guardedvlm.audit.verify import read_records
 from guardedvlm.backends.remote import RECONNECT_MS, RemoteBackend
 from guardedvlm.cli.init import make_site
 from guardedvlm.cli.pictures import demo_pictures
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, raster_digest
 from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.guard.verify import ClearanceSigner
@@ -32,10 +35,10 @@ QUESTION = "What is the closing balance?"
 class Inference:
     """`guardedvlm serve-inference`, which can be killed and started again."""
 
-    def __init__(self, folder, guard_key):
+    def __init__(self, folder, guard_key, *extra):
         self.target, self.health = f"unix:{folder / 'engine.sock'}", f"127.0.0.1:{free_port()}"
         self._command = [sys.executable, "-m", "guardedvlm", "serve-inference", "--listen", self.target]
-        self._command += ["--health-listen", self.health, "--guard-key", str(guard_key)]
+        self._command += ["--health-listen", self.health, "--guard-key", str(guard_key), *extra]
         self._log = folder / "inference.log"
 
     def start(self):
@@ -68,16 +71,34 @@ def site(tmp_path_factory):
     return make_site(folder / "site", f"localhost:{free_port()}", f"127.0.0.1:{free_port()}")
 
 
-@pytest.fixture(scope="module")
-def inference(site):
+@pytest.fixture
+def folder():
     # A socket's path has at most 108 bytes; pytest's folders can be longer.
-    folder = Path("/tmp") / f"guardedvlm-test-{os.getpid()}"
-    folder.mkdir(mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="guardedvlm-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def inference(site, folder):
     service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY)
     service.start()
     yield service
     service.kill()
-    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cogvlm2(site, folder):
+    made = subprocess.run(
+        [sys.executable, "-m", "guardedvlm", "model", "init-tiny", str(folder / "model")],
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    extra = ("--engine", "transformers", "--model", str(folder / "model"))
+    service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY, *extra)
+    service.start()
+    yield service
+    service.kill()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +123,21 @@ def test_a_guard_answers_through_it_and_refuses_without_it(site, inference, stat
             assert "6,715.36" in client.analyze(statement, QUESTION).answer
     finally:
         stop_service(guard)
+
+
+def test_the_whole_path_runs_on_cogvlm2(site, cogvlm2, statement, tmp_path):
+    """Random weights answer with random bytes: the model was asked, and the screen let none of it out."""
+    guard = start_service(tmp_path, ["--inference", cogvlm2.target], site=site)
+    try:
+        with guard.client("bank") as client, pytest.raises(Refused) as refused:
+            client.analyze(statement, QUESTION)
+    finally:
+        stop_service(guard)
+    assert refused.value.reason is Reason.ANSWER_REFUSED
+    *_, before, last = read_records(site.config.parent / "ledger")
+    assert (before.event, last.event) == (State.GENERATING, State.REFUSED)
+    assert last.facts["timings"][Stage.INFER] > 0
+    assert last.facts["answer_digest"]
 
 
 async def test_pixels_without_a_known_guards_signature_are_refused(inference):

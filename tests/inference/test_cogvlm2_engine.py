@@ -113,6 +113,10 @@ async def test_without_a_cache_the_answer_is_the_same(engine: CogVLM2Engine, dir
     assert len(bare._model.prefixes) == 0
 
 
+async def test_with_the_visual_experts_elsewhere_the_answer_is_the_same(engine, directory: Path) -> None:
+    assert await answer(CogVLM2Engine(Model(Loading(directory, offload=True)))) == await answer(engine)
+
+
 async def test_a_prompt_over_the_context_is_refused_and_the_next_one_served(engine: CogVLM2Engine) -> None:
     with pytest.raises(InvalidInput) as refused:
         await answer(engine, "x" * 8200)

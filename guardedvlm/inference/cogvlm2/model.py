@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor
 from guardedvlm.cogvlm2.checkpoint import check
+from guardedvlm.cogvlm2.offload import Offload
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Draft, FinishReason, Sampling
@@ -42,6 +43,7 @@ class Loading:
     dtype: str = "auto"  # "auto": the checkpoint's own
     device_map: str = "auto"  # "auto": the GPUs there are, else the CPU
     attention: str = "sdpa"
+    offload: bool = False  # what serves the prefill alone waits in host memory (`cogvlm2.offload`)
     prefix_bytes: int = PREFIX_BYTES
 
 
@@ -59,9 +61,11 @@ class Model:
         self._model = CogVLM2ForCausalLM.from_pretrained(
             loading.directory,
             dtype=loading.dtype,
-            device_map=loading.device_map if torch.cuda.is_available() else None,
+            device_map=loading.device_map if torch.cuda.is_available() and not loading.offload else None,
             attn_implementation=loading.attention,
         ).eval()
+        if loading.offload:
+            Offload(self._model, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self._config = self._model.config
         # The published file's limit of prompt and answer together; each call brings its own for the answer.
         self._model.generation_config.max_length = None
