@@ -73,6 +73,8 @@ class Settings(Part):
             raise ValueError("without 'tls' the service listens on the loopback interface or a unix socket only")
         if self.inference != EMBEDDED and self.inference_tls is None and not _is_local(self.inference):
             raise ValueError("an inference service on another machine needs 'inference_tls'")
+        if self.inference == EMBEDDED and self.inference_tls is not None:
+            raise ValueError("'inference_tls' belongs to an inference service, and the engine is embedded")
         if (self.spacy_model is None) != (self.spacy_model_sha256 is None):
             raise ValueError("spacy_model and spacy_model_sha256 belong together: an unpinned model is an unknown one")
         return self
@@ -120,6 +122,8 @@ class InferenceSettings(Part):
     def _model_where_it_is_run(self) -> InferenceSettings:
         if (self.engine is InferenceEngine.TRANSFORMERS) != (self.model is not None):
             raise ValueError("the engine 'transformers' needs a model directory, and no other engine takes one")
+        if self.model is None and (self.manifest is not None or self.offload):
+            raise ValueError("'manifest' and 'offload' belong to a model directory")
         return self
 
 

@@ -12,7 +12,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Capacity, Draft, Evidence, FinishReason, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry
 from guardedvlm.errors import ConfigurationError, Internal, Reason
-from guardedvlm.transport.listen import CHANNEL_OPTIONS
+from guardedvlm.transport.listen import CHANNEL_OPTIONS, RECEIVE_LIMIT
 from guardedvlm.transport.status import error_from_rpc
 from guardedvlm.v1 import inference_pb2 as pb
 from guardedvlm.v1 import inference_pb2_grpc
@@ -121,7 +121,10 @@ def _draft(answer: pb.GenerateTextResponse) -> Draft:
 
 def _capacity(answer: pb.GetCapacityResponse) -> Capacity:
     fit, width, height = _FITS.get(answer.geometry.fit), answer.geometry.width, answer.geometry.height
-    if fit is None or width < 1 or height < 1 or not answer.audience or answer.max_output_tokens < 1:
+    # What is larger could not be sent, and would be made here for nothing.
+    sendable = 0 < width * height * 3 < RECEIVE_LIMIT and width > 0
+    limits = min(answer.max_output_tokens, answer.max_prompt_chars, answer.max_concurrent)
+    if fit is None or not sendable or not answer.audience or limits < 1:
         raise Internal(Reason.INFERENCE_FAILED)
     return Capacity(
         engine=answer.engine,

@@ -8,7 +8,10 @@ A key's id is the start of its public half's SHA-256, so that no file has to nam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,19 +44,38 @@ def key_id(public: Ed25519PublicKey) -> str:
 def load_or_create_signing_key(folder: Path) -> Ed25519PrivateKey:
     """The key in `folder`, or a new one there, mode 0600, with its public half beside it.
 
-    Raises ConfigurationError(SETTINGS_INVALID) for a key that cannot be used, or a folder that cannot be written.
+    Several processes that begin at the same time end up with one key. Raises ConfigurationError(SETTINGS_INVALID) for a
+    key that cannot be used, or a folder that cannot be written.
     """
     path = folder / PRIVATE_KEY
-    private = _read_private(path) if path.exists() else Ed25519PrivateKey.generate()
-    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     try:
         if not path.exists():
-            write_secret(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        if not (folder / PUBLIC_KEY).exists():
-            (folder / PUBLIC_KEY).write_bytes(public)
+            _create_private(path)
+        private = _read_private(path)
+        public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        beside = folder / PUBLIC_KEY
+        if not beside.exists() or beside.read_bytes() != public:
+            fresh = _fresh(beside)
+            fresh.write_bytes(public)
+            fresh.replace(beside)
     except OSError:
         raise _invalid(path, "cannot be written") from None
     return private
+
+
+def _create_private(path: Path) -> None:
+    """Write a new key whole under another name, then link it: of several that try, the first one's stays."""
+    private, fresh = Ed25519PrivateKey.generate(), _fresh(path)
+    write_secret(fresh, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink()
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def load_public_keys(paths: Sequence[Path]) -> dict[str, Ed25519PublicKey]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 
 import grpc
 import grpc.aio
@@ -34,6 +36,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})\Z")
 MAX_PORT = 65_535
+UNIX = "unix:"
+PROBE_SECONDS = 1.0
 
 
 def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
@@ -43,17 +47,35 @@ def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredenti
     Raises ConfigurationError: SETTINGS_INVALID for what is no address, PORT_TAKEN when it cannot be bound.
     """
     _refuse_other_than_address(address)
+    if address.startswith(UNIX):
+        _refuse_taken_socket(address)
+    # Whoever may write to a socket may call: its owner alone.
+    before = os.umask(0o177)
     try:
         bound = (
             server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
         )
     except RuntimeError:
         raise ConfigurationError(Reason.PORT_TAKEN, place=address) from None
+    finally:
+        os.umask(before)
     return int(bound)
 
 
+def _refuse_taken_socket(address: str) -> None:
+    """gRPC takes the path of a socket that somebody serves, and says nothing."""
+    path = address.removeprefix(UNIX).removeprefix("//")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except OSError:
+            return  # nobody is there, or only what a dead server left
+    raise ConfigurationError(Reason.PORT_TAKEN, place=address)
+
+
 def _refuse_other_than_address(address: str) -> None:
-    if address.startswith("unix:") and len(address) > len("unix:"):
+    if address.startswith(UNIX) and len(address) > len(UNIX):
         return
     found = _HOST_PORT.match(address)
     # gRPC binds 127.0.0.1:99999 as port 34463 and says nothing.

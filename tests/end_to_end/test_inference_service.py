@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,18 @@ async def test_pixels_without_a_known_guards_signature_are_refused(inference):
     assert refused.value.reason is Reason.CLEARANCE_INVALID
 
 
+def test_its_socket_is_its_owners_and_taken_by_no_second_one(site, inference):
+    path = Path(inference.target.removeprefix("unix:"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = site.config.parent / "keys" / PUBLIC_KEY
+    command = [sys.executable, "-m", "guardedvlm", "serve-inference", "--guard-key", str(key)]
+    command += ["--listen", inference.target, "--health-listen", f"127.0.0.1:{free_port()}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "PORT_TAKEN" in done.stderr
+    assert path.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -166,6 +179,8 @@ async def test_pixels_without_a_known_guards_signature_are_refused(inference):
         (["--listen", "nowhere"], "listen"),
         (["--listen", "localhost:0", "--engine", "oracle"], "oracle"),
         (["--listen", "localhost:0", "--tls-key", "key.pem"], "belong together"),
+        (["--listen", "localhost:0", "--engine", "transformers"], "model directory"),
+        (["--listen", "localhost:0", "--offload"], "belong to a model"),
     ],
 )
 def test_wrong_settings_are_said_at_once(site, arguments, words):

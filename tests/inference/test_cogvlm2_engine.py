@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn, raster_
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Draft, FinishReason, Sampling
 from guardedvlm.core.region import Fit, Geometry
-from guardedvlm.errors import ConfigurationError, InvalidInput, Reason, TimedOut
+from guardedvlm.errors import ConfigurationError, Internal, InvalidInput, Reason, TimedOut
 from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
 from guardedvlm.inference.cogvlm2.model import Loading, Model, _Words
 from guardedvlm.inference.cogvlm2.prefixes import PrefixCache, cache_bytes
@@ -135,6 +137,65 @@ async def test_a_caller_who_leaves_ends_generation(engine: CogVLM2Engine) -> Non
         await anext(drafts)
     async with asyncio.timeout(20):
         assert (await answer(engine))[-1].finish
+
+
+async def test_a_failure_after_the_caller_left_is_in_no_log(engine, model, monkeypatch, caplog) -> None:
+    def fails(*arguments: object) -> None:
+        say, left = arguments[-1], arguments[-2]
+        say(Draft("piece"))
+        left.wait(20)
+        raise RuntimeError("Kowalczyk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model, "answer", fails)
+        async with contextlib.aclosing(asked(engine)) as drafts:
+            await anext(drafts)
+        async with asyncio.timeout(20):
+            async with engine._turn:
+                gc.collect()
+    assert "Kowalczyk" not in caplog.text
+    assert (await answer(engine))[-1].finish
+
+
+async def test_what_a_library_raises_stays_inside(engine, model, monkeypatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Kowalczyk")
+
+    monkeypatch.setattr(model, "answer", fails)
+    with pytest.raises(Internal) as failed:
+        await answer(engine)
+    assert failed.value.reason is Reason.INFERENCE_FAILED
+    assert "Kowalczyk" not in repr(failed.value)
+
+
+async def test_what_is_kept_is_given_up_when_generation_fails(engine, model, monkeypatch) -> None:
+    await answer(engine)
+
+    def fails(**_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(model._model, "generate", fails)
+    with pytest.raises(Internal):
+        await answer(engine)
+    assert len(model.prefixes) == 0
+    model.prefixes.check_integrity()
+
+
+async def test_a_step_that_hangs_costs_its_caller_the_deadline(engine, model, monkeypatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr("guardedvlm.inference.cogvlm2.engine.STEP_SECONDS", 0.1)
+    monkeypatch.setattr(model, "answer", lambda *_: release.wait(30))
+    try:
+        with pytest.raises(TimedOut):
+            await answer(engine, seconds=0.2)
+        with pytest.raises(TimedOut):
+            await answer(engine, seconds=0.2)
+    finally:
+        release.set()
+
+
+async def test_next_to_no_temperature_is_none(engine: CogVLM2Engine) -> None:
+    assert await answer(engine, temperature=1e-40) == await answer(engine)
 
 
 async def test_requests_take_turns(engine: CogVLM2Engine) -> None:

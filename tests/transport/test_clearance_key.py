@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,23 @@ def test_a_lost_public_half_is_written_again(tmp_path: Path) -> None:
     (tmp_path / PUBLIC_KEY).unlink()
     load_or_create_signing_key(tmp_path)
     assert (tmp_path / PUBLIC_KEY).read_bytes() == before
+
+
+def test_a_public_half_of_another_key_is_replaced(tmp_path: Path) -> None:
+    load_or_create_signing_key(tmp_path)
+    (tmp_path / PRIVATE_KEY).unlink()
+    private = load_or_create_signing_key(tmp_path)
+    assert list(load_public_keys([tmp_path / PUBLIC_KEY])) == [key_id(private.public_key())]
+    (tmp_path / PUBLIC_KEY).write_bytes(b"-----BEGIN")
+    load_or_create_signing_key(tmp_path)
+    assert list(load_public_keys([tmp_path / PUBLIC_KEY])) == [key_id(private.public_key())]
+
+
+def test_guards_that_begin_together_have_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: load_or_create_signing_key(tmp_path).private_bytes_raw(), range(16)))
+    assert len(set(keys)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PRIVATE_KEY, PUBLIC_KEY]
 
 
 def test_several_guards_have_several_ids(tmp_path: Path) -> None:

@@ -7,18 +7,21 @@ next.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from guardedvlm.core.region import Box, Quad, Raster, Size
-from guardedvlm.guard.detect.quads import runs_down, text_height
+from guardedvlm.guard.detect.quads import runs_down, text_height, text_length
 
 LEAST_CONTRAST = 8.0
-"""Steps of 255 by which ink differs from its ground: print below it is found by neither text detector."""
-LEAST_BESIDE = 0.1
-"""Least share of the contrast of cleared words in the same region: noise between two black words has 0.05 (gaps of
-receipts), while what is fainter than that beside them is no part of their line and, were it text, a region of its
-own."""
+"""Steps of 255 in any colour by which ink differs from its ground: print below it is found by neither text detector."""
+NOISE = 5.0
+"""Median deviations of the ground by which ink stands out of its noise."""
+MOST_NOISE = 24.0
+"""Steps of 255 from which on everything is ink, however noisy the ground."""
+LEAST_STROKE = 4
+"""Pixels across the text that a stroke of a letter has: the x-height of capitals of 5 pixels is 3.6."""
 LEAST_HEIGHT = 8.0
 """Pixels of a region's height: capitals of 5 pixels, the smallest that people can read, make regions of 9 pixels and
 more (PP-OCRv4, 60 rendered lines of 5 to 12 pixels)."""
@@ -36,35 +39,50 @@ EVEN = 0.3
 dashes 0.20 to 0.30 (12 receipts). Words at 7 pixels and more vary more, but for a few such as "vwv" (26 strings, four
 typefaces)."""
 HALF = 0.5
-LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601."""
+RULE_RIM = 2
+"""Pixels above and below a ruled line that its blur reaches."""
 
 Bits = npt.NDArray[np.bool_]
 
 
-def shows_writing(raster: Raster, window: Box, rest: Bits, words: Bits, quad: Quad) -> bool:
-    """False where the pixels `rest` of `window` hold nothing that could be read: no ink, a speck, or a ruled line.
+def shows_writing(raster: Raster, window: Box, rest: Bits, quad: Quad) -> bool:
+    """False where the pixels `rest` of `window` hold nothing that could be read: no strokes, a speck, or a ruled line.
 
-    `window` is the part of `raster` around the region `quad`, `words` its pixels under cleared words. Whatever stands
-    out half as much as a line, anywhere in `rest`, counts: a letter beside a dash is writing. So are strokes across the
-    direction of the text ("l", "1").
+    `window` is the part of `raster` around the region `quad`. Strokes stand out of the ground's noise in any colour; a
+    letter on, over or beside a line is writing, however much fainter than the line it is.
     """
     if not rest.any() or _is_speck(quad, Size.of(raster)):
         return False
-    grey = raster[window.y0 : window.y1, window.x0 : window.x1] @ np.array(LUMA)
-    distance = np.abs(grey - np.median(grey[rest]))
+    colours = raster[window.y0 : window.y1, window.x0 : window.x1].astype(np.float32)
+    distance = np.abs(colours - np.median(colours[rest], axis=0)).max(axis=2)
     contrast = np.where(rest, distance, 0.0)
-    if contrast.max() < max(LEAST_CONTRAST, LEAST_BESIDE * distance[words].max(initial=0.0)):
+    if runs_down(quad):
+        contrast, rest = contrast.T, rest.T
+    least = max(LEAST_CONTRAST, min(MOST_NOISE, NOISE * float(np.median(contrast[rest]))))
+    if not _has_strokes(contrast >= least):
         return False
     ink = contrast >= HALF * contrast.max()
-    return not _is_rule(ink.T if runs_down(quad) else ink, text_height(quad))
+    if not _is_rule(ink, text_height(quad)):
+        return True
+    rows = np.flatnonzero(ink.any(axis=1))
+    beside = contrast.copy()
+    beside[max(0, rows[0] - RULE_RIM) : rows[-1] + 1 + RULE_RIM] = 0.0
+    return _has_strokes(beside >= least)
+
+
+def _has_strokes(ink: Bits) -> bool:
+    """True where connected ink reaches over as many rows as a letter's stroke does."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
+    return bool(count > 1 and stats[1:, cv2.CC_STAT_HEIGHT].max() >= LEAST_STROKE)
 
 
 def _is_speck(quad: Quad, size: Size) -> bool:
     """True for a region too low for letters; at the picture's border it may be the rest of higher ones."""
     around = Box.around(quad)
     inside = around.x0 > 0 and around.y0 > 0 and around.x1 < size.width and around.y1 < size.height
-    return inside and text_height(quad) < LEAST_HEIGHT
+    # A narrow, high region is as likely a lone "1" as text that runs down.
+    low = text_length(quad) if runs_down(quad) else text_height(quad)
+    return inside and low < LEAST_HEIGHT
 
 
 def _is_rule(ink: Bits, height: float) -> bool:

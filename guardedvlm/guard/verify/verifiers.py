@@ -20,7 +20,7 @@ from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
 from guardedvlm.guard.detect.clear import clear_text
-from guardedvlm.guard.detect.quads import grown, midline, shape, text_height, touches
+from guardedvlm.guard.detect.quads import grown, midline, runs_down, shape, text_height, touches
 from guardedvlm.guard.redact import RedactedImage
 from guardedvlm.guard.redact.fills import Mask, paint, polygon
 from guardedvlm.guard.verify.ink import shows_writing
@@ -31,9 +31,11 @@ FillMap = npt.NDArray[np.uint8]
 """(H, W) uint8: 1 where a pixel shows nothing but the guard's own fill or label, 0 elsewhere."""
 
 EXPLAINED_SHARE = 0.85
-"""Part of a region that must be explained. Text detectors draw their regions more loosely than the words are: the
-corners and ends that no word covers are up to a tenth of a region; one character of a five-character word is a
-fifth."""
+"""Part of a region that must be explained where ink is left in the rest: rims of letters that reach out of their words'
+boxes are up to a tenth of a region; one character of a five-character word is a fifth."""
+LONGEST_BARE = 0.5
+"""Text heights that may be bare in a row: about one narrow character. Of a long line even two words are less than the
+share above."""
 WORD_GROWTH = 3
 """Pixels by which a cleared word is grown on every side: OCR boxes cut off edges. Not more, and not in proportion to
 the word: a missed line of small print under a headline would be taken for its border. Blank borders need no
@@ -141,9 +143,20 @@ def _is_explained(hidden: Mask, cleared: Mask, quad: Quad, raster: Raster) -> bo
         return False
     inside, here = polygon(quad, window), (slice(window.y0, window.y1), slice(window.x0, window.x1))
     rest = inside & ~(hidden[here] | cleared[here])
-    if np.count_nonzero(rest) <= (1 - EXPLAINED_SHARE) * np.count_nonzero(inside):
+    if not shows_writing(raster, window, rest, quad):
         return True
-    return not shows_writing(raster, window, rest, inside & cleared[here] & ~hidden[here], quad)
+    few = np.count_nonzero(rest) <= (1 - EXPLAINED_SHARE) * np.count_nonzero(inside)
+    return bool(few) and _longest_run(rest, inside, quad) < LONGEST_BARE * text_height(quad)
+
+
+def _longest_run(rest: Mask, inside: Mask, quad: Quad) -> int:
+    """Longest row of columns, along the text, of which at least half is bare: a missed word at the end of a long
+    line."""
+    if runs_down(quad):
+        rest, inside = rest.T, inside.T
+    bare = 2 * np.count_nonzero(rest, axis=0) > np.count_nonzero(inside, axis=0)
+    edges = np.flatnonzero(np.diff(bare.astype(np.int8), prepend=0, append=0))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _share(mask: Mask, quad: Quad) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +22,8 @@ MAX_PROMPT_CHARS = 65_536
 """Above what a policy lets through; the context, which counts tokens, is the model's own limit."""
 MAX_OUTPUT_TOKENS = 2_048
 """`SayRules.max_tokens` at its highest, and upstream's default."""
+STEP_SECONDS = 5.0
+"""Beyond the deadline, for the step under way to end by itself."""
 
 
 class CogVLM2Engine:
@@ -85,9 +88,9 @@ class CogVLM2Engine:
             left,
             say,
         )
-        answering.add_done_callback(lambda _: self._done(said))
+        answering.add_done_callback(lambda done: self._done(done, said))
         try:
-            while (draft := await said.get()) is not None:
+            while (draft := await _next(said, deadline)) is not None:
                 yield draft
             await answering
         except GuardedVLMError:
@@ -97,7 +100,18 @@ class CogVLM2Engine:
         finally:
             left.set()
 
-    def _done(self, said: asyncio.Queue[Draft | None]) -> None:
+    def _done(self, answering: asyncio.Future[None], said: asyncio.Queue[Draft | None]) -> None:
         """The thread is free: the next request may start. Its pieces are in the queue before this."""
         self._turn.release()
+        if not answering.cancelled():
+            answering.exception()  # retrieved: where nobody waits any more, asyncio would log its text
         said.put_nowait(None)
+
+
+async def _next(said: asyncio.Queue[Draft | None], deadline: Deadline) -> Draft | None:
+    """The next piece; a step that hangs costs its caller no more than the deadline."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline.at - time.monotonic()) + STEP_SECONDS):
+            return await said.get()
+    except TimeoutError:
+        raise TimedOut(Reason.DEADLINE_EXCEEDED) from None

@@ -29,6 +29,8 @@ PREFIX_BYTES = 4 * 2**30
 SCHEMA_REQUEST = "{question}\nAnswer with JSON that fits this schema: {schema}"
 IMAGE_POSITIONS = 3
 """Positions that a picture takes: boi, all patches, eoi."""
+LEAST_TEMPERATURE = 1e-3
+"""Below it the logits divided by it overflow, and there is nothing to draw from; the likeliest token is the limit."""
 WARM_UP_TOKENS = 2
 WARM_UP_SECONDS = 600.0
 _REPLACEMENT = "\ufffd"
@@ -107,16 +109,19 @@ class Model:
         stops = StoppingCriteriaList([_Stop(deadline, left)])
         with torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(sampling.seed)
-            cache = self._prefix(inputs, key)
-            self._model.generate(
-                **inputs,
-                past_key_values=cache,
-                max_new_tokens=min(sampling.max_tokens, room),
-                streamer=words,
-                stopping_criteria=stops,
-                pad_token_id=self._config.pad_token_id,
-                **_sampling(sampling),
-            )
+            try:
+                self._model.generate(
+                    **inputs,
+                    past_key_values=self._prefix(inputs, key),
+                    max_new_tokens=min(sampling.max_tokens, room),
+                    streamer=words,
+                    stopping_criteria=stops,
+                    pad_token_id=self._config.pad_token_id,
+                    **_sampling(sampling),
+                )
+            except RuntimeError:  # out of memory is one: what is kept must not make the next request fail too
+                self.prefixes.clear()
+                raise
         if left.is_set():
             return
         if deadline.is_past and not words.ended:
@@ -153,7 +158,7 @@ class Model:
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
-    if sampling.temperature == 0:
+    if sampling.temperature < LEAST_TEMPERATURE:
         return {"do_sample": False, "temperature": None, "top_p": None}
     return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
 

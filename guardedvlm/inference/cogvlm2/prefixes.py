@@ -1,7 +1,8 @@
 """The KV of pictures that were asked about before: a second question about one needs no second pass of its pixels.
 
-Keyed by the clearance's scope and the raster's digest, so that nobody meets what another scope left behind, not even as
-a shorter answer time. Bounded in bytes; what was not used for longest goes first. Used from one thread.
+Keyed by the clearance's scope and the raster's digest: nobody meets what another scope left behind, nor learns from a
+short answer time that it asked about the same picture. Bounded in bytes; what was not used for longest goes first. Used
+from one thread.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ class PrefixCache:
             self._forget(next(iter(self._entries)))
         self._entries[key] = _Entry(copy.deepcopy(cache), size)
         self._bytes += size
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._bytes = 0
 
     def _forget(self, key: Key) -> None:
         entry = self._entries.pop(key, None)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from guardedvlm.core.finding import Kind
+from guardedvlm.core.region import Box
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import hides, kinds_at, line
@@ -52,6 +53,20 @@ def test_a_date_without_a_label_is_a_date_of_birth_and_one_with_a_label_is_not(p
     findings = look(personal_data, lines)
     assert kinds_at(findings, lines[-2].box) == {Kind.DATE_OF_BIRTH}
     assert kinds_at(findings, lines[9].box) == {Kind.DATE}
+
+
+def test_an_unlabelled_date_beside_a_labelled_one_is_hidden_too(personal_data):
+    lines = [*card(), line("01.01.2020    12.05.1980", 60, 700), line(ZONE, 50, 800)]
+    assert kinds_at(look(personal_data, lines), lines[-2].box) == {Kind.DATE_OF_BIRTH}
+    both = [*card()[:8], line("Date of expiry: 01.01.2031   12.05.1980", 400, 460), line(ZONE, 50, 800)]
+    found = look(personal_data, both)
+    assert Kind.DATE_OF_BIRTH in kinds_at(found, Box(400 + 10 * 29, 460, 400 + 10 * 39, 480))
+
+
+@pytest.mark.parametrize("name", ["Page", "Ward", "Street", "Price", "Bank"])
+def test_a_name_that_is_a_word_of_labels_is_hidden(personal_data, name):
+    lines = [*card(values=(name, *VALUES[1:])), line(ZONE, 50, 800)]
+    assert hides(look(personal_data, lines), lines[1].box)
 
 
 @pytest.mark.parametrize(

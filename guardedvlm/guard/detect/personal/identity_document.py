@@ -39,15 +39,24 @@ def identity_document_hits(lines: Sequence[TextLine], hits: Sequence[Hit]) -> It
         return
     for index, line in enumerate(lines):
         own = [hit.span for hit in hits if hit.line == index]
-        dates = [span for span in own if span.kind is Kind.DATE]
-        if not any(span.recognizer.startswith("form/") for span in dates):
-            for span in dates:
+        labelled = [span for span in own if span.kind is Kind.DATE and span.recognizer.startswith("form/")]
+        for span in own:
+            if span.kind is Kind.DATE and not any(span.start < one.end and one.start < span.end for one in labelled):
                 yield Hit(index, Span(span.start, span.end, Kind.DATE_OF_BIRTH, FORM_SCORE, RECOGNIZER))
         taken = [(span.start, span.end) for span in own if span.kind not in VAGUE]
-        if whole_label(line.text) is None:
+        label = whole_label(line.text)
+        if label is None:
             taken += [(label.start, label.end) for label in find_labels(line.text)]
             for start, end in _rest(line.text, taken):
                 yield Hit(index, Span(start, end, Kind.ATTRIBUTE, FORM_SCORE, RECOGNIZER))
+        elif index and label.kind not in NEEDED and _names_a_person(lines[index - 1].text):
+            # "Surname" and below it "Page", "Ward" or "Price": names that are words of labels too.
+            yield Hit(index, Span(0, len(line.text), Kind.PERSON, FORM_SCORE, RECOGNIZER))
+
+
+def _names_a_person(text: str) -> bool:
+    label = whole_label(text)
+    return label is not None and label.kind is Kind.PERSON
 
 
 def is_identity_document(lines: Sequence[TextLine], hits: Sequence[Hit]) -> bool:
