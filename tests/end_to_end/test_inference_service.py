@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import free_port, start_service, stop_service
@@ -29,6 +30,7 @@ from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.guard.verify import ClearanceSigner
 from guardedvlm.inference.server import SERVICE
 from guardedvlm.transport.clearance_key import PUBLIC_KEY, key_id
+from guardedvlm.transport.tls import channel_credentials
 
 QUESTION = "What is the closing balance?"
 
@@ -36,8 +38,8 @@ QUESTION = "What is the closing balance?"
 class Inference:
     """`guardedvlm serve-inference`, which can be killed and started again."""
 
-    def __init__(self, folder, guard_key, *extra):
-        self.target, self.health = f"unix:{folder / 'engine.sock'}", f"127.0.0.1:{free_port()}"
+    def __init__(self, folder, guard_key, *extra, target=""):
+        self.target, self.health = target or f"unix:{folder / 'engine.sock'}", f"127.0.0.1:{free_port()}"
         self._command = [sys.executable, "-m", "guardedvlm", "serve-inference", "--listen", self.target]
         self._command += ["--health-listen", self.health, "--guard-key", str(guard_key), *extra]
         self._log = folder / "inference.log"
@@ -139,6 +141,40 @@ def test_the_whole_path_runs_on_cogvlm2(site, cogvlm2, statement, tmp_path):
     assert (before.event, last.event) == (State.GENERATING, State.REFUSED)
     assert last.facts["timings"][Stage.INFER] > 0
     assert last.facts["answer_digest"]
+
+
+async def test_between_machines_the_two_speak_mutual_tls(tmp_path, statement):
+    site = make_site(tmp_path / "site", f"localhost:{free_port()}", f"127.0.0.1:{free_port()}")
+    server, guard_pair = site.pki.server, site.pki.clients["bank"]
+    extra = (
+        "--tls-certificate",
+        str(server.certificate),
+        "--tls-key",
+        str(server.key),
+        "--client-ca",
+        str(site.pki.ca),
+    )
+    target = f"localhost:{free_port()}"
+    inference = Inference(tmp_path, site.config.parent / "keys" / PUBLIC_KEY, *extra, target=target)
+    inference.start()
+    tls = {"ca": str(site.pki.ca), "certificate": str(guard_pair.certificate), "key": str(guard_pair.key)}
+    site.config.write_text(site.config.read_text().replace("inference: embedded", f"inference: {target}"))
+    with site.config.open("a") as config:
+        config.write(yaml.safe_dump({"inference_tls": tls}))
+    try:
+        guard = start_service(tmp_path, site=site)
+        try:
+            with guard.client("bank") as client:
+                assert "6,715.36" in client.analyze(statement, QUESTION).answer
+        finally:
+            stop_service(guard)
+        for credentials in (None, channel_credentials(site.pki.ca)):  # in clear, and without a certificate
+            backend = RemoteBackend(target, credentials)
+            with pytest.raises(Unavailable):
+                await backend.capacity()
+            await backend.close()
+    finally:
+        inference.kill()
 
 
 async def test_pixels_without_a_known_guards_signature_are_refused(inference):
