@@ -18,6 +18,8 @@ from guardedvlm.errors import ConfigurationError, Reason
 
 logger = logging.get_logger(__name__)
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""Files of an adapter as PEFT saves it."""
 _OWN_FIELDS = set(CogVLM2Config.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
 """Fields of the configuration that `from_pretrained` may be given; `dtype` and the like are the library's own."""
 
@@ -73,6 +75,15 @@ def read_generation_config(directory: Path, config: CogVLM2Config) -> Generation
     if (directory / GENERATION_CONFIG_NAME).is_file():
         return GenerationConfig.from_pretrained(directory)
     return GenerationConfig.from_model_config(config)
+
+
+def require_adapter(directory: Path) -> None:
+    """Hold an adapter's directory to what is loaded: its configuration and its safetensors, never a pickle.
+
+    Raises ConfigurationError(CHECKPOINT_MISSING, CHECKPOINT_CONFIG, CHECKPOINT_CORRUPT, CHECKPOINT_TRUNCATED).
+    """
+    headers.read_json(directory / ADAPTER_CONFIG, Reason.CHECKPOINT_CONFIG)
+    headers.read_header(directory / ADAPTER_WEIGHTS)
 
 
 def require_complete(report: Mapping[str, Any]) -> None:
