@@ -35,6 +35,7 @@ from guardedvlm.guard.verify import ClearanceSigner
 from guardedvlm.inference.clearance import ClearanceChecker
 from guardedvlm.inference.host import EngineHost
 from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
+from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
 from guardedvlm.policy.store import PolicyStore
@@ -49,7 +50,7 @@ from guardedvlm.worker import Worker, harden_process
 START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
 WATCH_SECONDS = 1.0
-"""How often readiness follows the ledger's health."""
+"""How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
@@ -119,12 +120,14 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
     credentials = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
     async with AsyncExitStack() as parts:
         engine = await asyncio.to_thread(_engine, settings, parts)
-        server = InferenceServer(
-            InferenceService(EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience)))
-        )
+        host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
+        server = InferenceServer(InferenceService(host))
         try:
             started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
-            await stop.wait()
+            while not stop.is_set():
+                await server.health.set_ready(INFERENCE, host.healthy)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
         finally:
             await server.stop(settings.drain_seconds)
 

@@ -12,8 +12,11 @@ from guardedvlm.core.clearance import SignedClearance, Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Capacity, Draft, Engine, Sampling
 from guardedvlm.core.region import Raster, Size
-from guardedvlm.errors import InvalidInput, Reason
+from guardedvlm.errors import Internal, InvalidInput, Reason
 from guardedvlm.inference.clearance import Admitted, ClearanceChecker
+
+MOST_FAILURES = 3
+"""Requests in a row that fail inside the engine before it counts as broken: a GPU's context that is lost stays lost."""
 
 
 class EngineHost:
@@ -22,6 +25,12 @@ class EngineHost:
     def __init__(self, engine: Engine, checker: ClearanceChecker) -> None:
         self._engine = engine
         self._checker = checker
+        self._failures = 0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the engine's last requests did not all fail inside it."""
+        return self._failures < MOST_FAILURES
 
     def capacity(self) -> Capacity:
         """What the engine declares."""
@@ -48,8 +57,13 @@ class EngineHost:
         deadline.remaining()
         drafts = self._engine.generate(admitted.image, admitted.prompt, bounded, admitted.scope, deadline)
         async with contextlib.aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
-            async for draft in stream:
-                yield draft
+            try:
+                async for draft in stream:
+                    yield draft
+            except Internal:
+                self._failures += 1
+                raise
+            self._failures = 0
 
     def _within_limits(self, admitted: Admitted, sampling: Sampling) -> Sampling:
         """`sampling` with no more tokens than the engine gives. Raises InvalidInput for what it does not take."""

@@ -11,6 +11,8 @@ from guardedvlm.transport.listen import SERVER_OPTIONS, bind
 from guardedvlm.v1 import inference_pb2
 from guardedvlm.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 
+MAX_CALLS = 64
+"""Calls at the same time; each holds a picture of up to 32 MiB, and the engine takes one after the other."""
 SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
 
@@ -18,7 +20,7 @@ class InferenceServer:
     """A listener of one servicer. Not ready before `start` returned."""
 
     def __init__(self, service: InferenceService) -> None:
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         add_InferenceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]  # generated
         self.health = HealthServer([SERVICE])
 

@@ -21,9 +21,9 @@ from guardedvlm.core.clearance import Clearance, ClearedImage, ClearedPrompt, Si
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Capacity, Draft, Evidence, FinishReason, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry, Raster
-from guardedvlm.errors import ConfigurationError, GuardedVLMError, Internal, Reason, Refused
+from guardedvlm.errors import ConfigurationError, GuardedVLMError, Internal, InvalidInput, Reason, Refused, TimedOut
 from guardedvlm.inference.clearance import ClearanceChecker
-from guardedvlm.inference.host import EngineHost
+from guardedvlm.inference.host import MOST_FAILURES, EngineHost
 from guardedvlm.inference.service import InferenceService
 from guardedvlm.transport.listen import SERVER_OPTIONS, bind
 from guardedvlm.v1 import inference_pb2 as pb
@@ -314,3 +314,29 @@ async def test_pixels_that_are_fewer_than_declared_are_refused(socket) -> None:
 async def test_another_machine_is_not_reached_in_clear_text(target) -> None:
     with pytest.raises(ConfigurationError):
         RemoteBackend(target)
+
+
+async def test_an_engine_that_keeps_failing_is_not_healthy_until_it_answers() -> None:
+    engine = ScriptedEngine((Internal(Reason.INFERENCE_FAILED),))
+    behind = host(engine)
+    backend = LocalBackend(behind)
+    for _ in range(MOST_FAILURES):
+        assert behind.healthy
+        with pytest.raises(Internal):
+            await answer(backend, token())
+    assert not behind.healthy
+    engine.script = (TimedOut(Reason.DEADLINE_EXCEEDED),)
+    with pytest.raises(TimedOut):
+        await answer(backend, token())
+    assert not behind.healthy
+    engine.script = ANSWER
+    await answer(backend, token())
+    assert behind.healthy
+
+
+async def test_callers_who_ask_for_too_much_do_not_make_an_engine_unhealthy() -> None:
+    behind = host(ScriptedEngine((InvalidInput(Reason.PROMPT_TOO_LONG), TimedOut(Reason.DEADLINE_EXCEEDED))))
+    for _ in range(2 * MOST_FAILURES):
+        with pytest.raises(InvalidInput):
+            await answer(LocalBackend(behind), token())
+    assert behind.healthy
