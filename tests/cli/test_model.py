@@ -40,6 +40,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tiny):
     assert model("check", tiny).returncode == 0
 
 
+@pytest.mark.slow
 def test_digests_may_stand_elsewhere_and_a_change_is_found(tiny, tmp_path):
     directory, manifest = tmp_path / "copy", tmp_path / "pinned.json"
     directory.mkdir()
@@ -54,6 +55,7 @@ def test_digests_may_stand_elsewhere_and_a_change_is_found(tiny, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

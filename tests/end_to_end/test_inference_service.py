@@ -1,5 +1,6 @@
 """The engine in a process of its own: `guardedvlm serve-inference` behind `guardedvlm serve --inference unix:...`."""
 
+import contextlib
 import io
 import os
 import stat
@@ -74,34 +75,33 @@ def site(tmp_path_factory):
     return make_site(folder / "site", f"localhost:{free_port()}", f"127.0.0.1:{free_port()}")
 
 
-@pytest.fixture
-def folder():
+@contextlib.contextmanager
+def short_folder():
     # A socket's path has at most 108 bytes; pytest's folders can be longer.
     with tempfile.TemporaryDirectory(prefix="guardedvlm-test-") as name:
         yield Path(name)
 
 
-@pytest.fixture
-def inference(site, folder):
-    service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY)
-    service.start()
-    yield service
-    service.kill()
+@pytest.fixture(scope="module")
+def inference(site):
+    with short_folder() as folder:
+        service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY)
+        service.start()
+        yield service
+        service.kill()
 
 
 @pytest.fixture
-def cogvlm2(site, folder):
-    made = subprocess.run(
-        [sys.executable, "-m", "guardedvlm", "model", "init-tiny", str(folder / "model")],
-        capture_output=True,
-        text=True,
-    )
-    assert made.returncode == 0, made.stderr
-    extra = ("--engine", "transformers", "--model", str(folder / "model"))
-    service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY, *extra)
-    service.start()
-    yield service
-    service.kill()
+def cogvlm2(site):
+    with short_folder() as folder:
+        command = [sys.executable, "-m", "guardedvlm", "model", "init-tiny", str(folder / "model")]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stderr
+        extra = ("--engine", "transformers", "--model", str(folder / "model"))
+        service = Inference(folder, site.config.parent / "keys" / PUBLIC_KEY, *extra)
+        service.start()
+        yield service
+        service.kill()
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,7 @@ def test_the_whole_path_runs_on_cogvlm2(site, cogvlm2, statement, tmp_path):
     assert last.facts["answer_digest"]
 
 
+@pytest.mark.slow
 async def test_between_machines_the_two_speak_mutual_tls(tmp_path, statement):
     site = make_site(tmp_path / "site", f"localhost:{free_port()}", f"127.0.0.1:{free_port()}")
     server, guard_pair = site.pki.server, site.pki.clients["bank"]
