@@ -104,10 +104,8 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         server = GuardServer(service, with_reflection=settings.reflection)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
-            while not stop.is_set():
+            async for _ in _ticks(stop):
                 await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
         finally:
             await server.stop(settings.drain_seconds)
 
@@ -124,12 +122,18 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
         server = InferenceServer(InferenceService(host))
         try:
             started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
-            while not stop.is_set():
+            async for _ in _ticks(stop):
                 await server.health.set_ready(INFERENCE, host.healthy)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
         finally:
             await server.stop(settings.drain_seconds)
+
+
+async def _ticks(stop: asyncio.Event) -> AsyncIterator[None]:
+    """At once and then every WATCH_SECONDS, until `stop` is set."""
+    while not stop.is_set():
+        yield
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
 
 
 async def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:

@@ -65,7 +65,7 @@ def plan(
 
     try:
         memory = planning.parsed_bytes(gpu_memory)
-    except (ValueError, KeyError):
+    except ValueError:
         raise typer.BadParameter("a size such as 24GiB or 80GB", param_hint="--gpu-memory") from None
     found = planning.plans(directory, memory, planning.Speeds(tflops, bandwidth, host_bandwidth))
     table = Table("", *(one.name for one in found), title=f"{memory / GIB:.1f} GiB of GPU memory", title_justify="left")

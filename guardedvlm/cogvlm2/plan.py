@@ -6,13 +6,14 @@ not for a 4-bit checkpoint, which is small enough). The rest of the GPU's memory
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardedvlm.cogvlm2 import headers, layout
 from guardedvlm.cogvlm2.configuration import CogVLM2Config
+from guardedvlm.cogvlm2.offload import BUFFERS
 from guardedvlm.cogvlm2.weights import read_config
 
 CACHE_ITEM_BYTES = 2
@@ -55,6 +56,11 @@ def is_prefill_only(name: str) -> bool:
     return expert or (name.startswith("model.vision.") and name not in MARKERS)
 
 
+def is_read_by_decoding(name: str) -> bool:
+    """Whether decoding a token reads this tensor whole. Of the embedding it reads one row."""
+    return not is_prefill_only(name) and name not in MARKERS and "embed_tokens" not in name
+
+
 def plans(directory: Path, gpu_bytes: int, speeds: Speeds = Speeds()) -> tuple[Plan, ...]:
     """The ways to hold the checkpoint in `directory` on a GPU with `gpu_bytes` of memory.
 
@@ -67,7 +73,7 @@ def plans(directory: Path, gpu_bytes: int, speeds: Speeds = Speeds()) -> tuple[P
     waiting = sum(size for name, size in sizes.items() if is_prefill_only(name))
     ways = [("all on the GPU", 0, 0)]
     if not layout.is_fp4(tensors):
-        ways.append(("visual experts in host memory", waiting, 2 * max(_pieces(sizes).values())))
+        ways.append(("visual experts in host memory", waiting, BUFFERS * max(_pieces(sizes).values())))
     return tuple(_plan(config, sizes, gpu_bytes, speeds, *way) for way in ways)
 
 
@@ -83,8 +89,7 @@ def _plan(
     device = sum(sizes.values()) - host
     activations = activation_bytes(config)
     free = gpu_bytes - device - buffers - activations - RESERVED_BYTES
-    # Of the embedding a token reads one row.
-    read = sum(size for key, size in sizes.items() if not is_prefill_only(key) and "embed_tokens" not in key)
+    read = sum(size for key, size in sizes.items() if is_read_by_decoding(key))
     computing, copying = prefill_flops(config) / (speeds.tflops * 1e12), host / (speeds.host_gb_per_s * 1e9)
     return Plan(
         name=name,
@@ -146,10 +151,13 @@ def _piece(name: str) -> Iterator[str]:
 
 
 def parsed_bytes(text: str) -> int:
-    """ "24GiB", "24 GB", "40000000000" -> bytes. Raises ValueError."""
-    units = {"": 1, "b": 1, "gb": 10**9, "gib": 2**30, "mb": 10**6, "mib": 2**20}
-    number = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
-    value = float(number) * units[text.strip().lower()[len(number) :].strip()]
-    if not math.isfinite(value) or value < 1:
-        raise ValueError(text)
-    return int(value)
+    """Bytes of "24GiB", "80 GB" or "40000000000". Raises ValueError for what is no size."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if size < 1:
+        raise ValueError("no size")
+    return size
+
+
+_UNITS = {"": 1, "b": 1, "mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(b|mb|mib|gb|gib|)")

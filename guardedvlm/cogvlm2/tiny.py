@@ -76,6 +76,22 @@ class Sizes:
         return whole | sizes | fixed | special | {"use_cache": True, "torch_dtype": dtype}
 
 
+PUBLISHED = Sizes(
+    hidden_size=4096,
+    intermediate_size=14336,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    num_multi_query_heads=8,
+    vocab_size=128256,
+    vision_hidden_size=1792,
+    vision_intermediate_size=15360,
+    vision_layers=63,
+    vision_heads=16,
+    image_size=1344,
+)
+"""Sizes of cogvlm2-llama3-chat-19B, for a model of random weights as large as it."""
+
+
 def write(
     directory: Path, sizes: Sizes | None = None, *, dtype: str = "bfloat16", shards: int = 3, seed: int = 0
 ) -> Path:

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor, tiny
-from guardedvlm.cogvlm2.plan import is_prefill_only, prefill_flops
+from guardedvlm.cogvlm2.plan import is_read_by_decoding, prefill_flops
 
 MIDDLE = tiny.Sizes(
     hidden_size=1024,
@@ -41,19 +41,6 @@ MIDDLE = tiny.Sizes(
     vision_layers=12,
     vision_heads=8,
     image_size=448,
-)
-REAL = tiny.Sizes(
-    hidden_size=4096,
-    intermediate_size=14336,
-    num_hidden_layers=32,
-    num_attention_heads=32,
-    num_multi_query_heads=8,
-    vocab_size=128256,
-    vision_hidden_size=1792,
-    vision_intermediate_size=15360,
-    vision_layers=63,
-    vision_heads=16,
-    image_size=1344,
 )
 QUESTION = "What does the page say?"
 
@@ -90,7 +77,7 @@ def rates(model: Any, repeats: int) -> tuple[float, float]:
         2 * rows * width * inner / seconds(lambda: left @ right.T, 3 * repeats, device),
         2 * rows * wide.numel() / seconds(lambda: hidden @ wide.T, 3 * repeats, device),
     )
-    read = [one for name, one in model.named_parameters() if one.ndim == 2 and is_read(name)]
+    read = [one for name, one in model.named_parameters() if one.ndim == 2 and is_read_by_decoding(name)]
     vectors = [torch.randn(1, one.shape[1], **made) for one in read]
     size = sum(one.numel() * one.element_size() for one in read)
 
@@ -99,11 +86,6 @@ def rates(model: Any, repeats: int) -> tuple[float, float]:
             torch.nn.functional.linear(vector, one)
 
     return flops, size / seconds(once, repeats, device)
-
-
-def is_read(name: str) -> bool:
-    """Whether decoding a token reads this tensor whole."""
-    return not is_prefill_only(name) and "embed_tokens" not in name and not name.startswith("model.vision")
 
 
 def measure(model: Any, processor: Any, batch: int, options: argparse.Namespace) -> dict[str, float]:
@@ -161,7 +143,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         is_gpu = device.type == "cuda"
         dtype = "bfloat16" if is_gpu else "float32"
-        directory = tiny.write(Path(folder), REAL if is_gpu else MIDDLE, dtype=dtype)
+        directory = tiny.write(Path(folder), tiny.PUBLISHED if is_gpu else MIDDLE, dtype=dtype)
         model = CogVLM2ForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype)).eval().to(device)
         processor = CogVLM2Processor.from_pretrained(directory)
         parameters = sum(one.numel() for one in model.parameters())
@@ -172,7 +154,9 @@ def main() -> None:
         after = rates(model, options.repeats)
         flops, bandwidth = max(before[0], after[0]), max(before[1], after[1])
         print(f"this machine: {flops / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.2f} GB/s")
-        read = sum(one.numel() * one.element_size() for name, one in model.named_parameters() if is_read(name))
+        read = sum(
+            one.numel() * one.element_size() for name, one in model.named_parameters() if is_read_by_decoding(name)
+        )
         for batch, times in measured.items():
             least = batch * prefill_flops(model.config) / flops
             token = max(read / bandwidth, 2 * batch * read / model.lm_head.weight.element_size() / flops)

@@ -25,20 +25,7 @@ REAL = CogVLM2Config(vision_config={}, eos_token_id=[128001, 128009])
 def real(tmp_path_factory):
     """A directory with the real checkpoint's headers and holes where its weights would be."""
     directory = tmp_path_factory.mktemp("real")
-    sizes = tiny.Sizes(
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_multi_query_heads=8,
-        vocab_size=128256,
-        vision_hidden_size=1792,
-        vision_intermediate_size=15360,
-        vision_layers=63,
-        vision_heads=16,
-        image_size=1344,
-    )
-    (directory / headers.CONFIG).write_text(json.dumps(sizes.config("bfloat16")))
+    (directory / headers.CONFIG).write_text(json.dumps(tiny.PUBLISHED.config("bfloat16")))
     header, at = {}, 0
     for name, shape in layout.expected_shapes(REAL).items():
         size = 2 * math.prod(shape)
