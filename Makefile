@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow check protos bench clean
+.PHONY: install demo test test-slow test-gpu check protos bench clean
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ test: check
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+# On a machine with a GPU; see tests/cogvlm2/test_gpu.py.
+test-gpu: install
+	$(BIN)/python -m pytest -m gpu --timeout 1800
 
 protos: install
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/guardedvlm/v1/*.proto

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +25,7 @@ from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.otel import Telemetry
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.errors import ConfigurationError, Reason
@@ -46,6 +47,8 @@ from guardedvlm.transport.identity import Identities
 from guardedvlm.transport.secret_file import PRIVATE_FOLDER
 from guardedvlm.transport.tls import channel_credentials, server_credentials
 from guardedvlm.worker import Worker, harden_process
+
+T = TypeVar("T")
 
 START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
@@ -88,10 +91,20 @@ async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
-        (signer, backend), _ = await asyncio.gather(_inference(settings, parts), loading)
+        signer, backend = await _both(_inference(settings, parts), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, telemetry, detectors)
         yield Guard(Pipeline(roles, backend, signer, witness), roles, ledger, key, detectors)
+
+
+async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
+    """The first's result when both are done. Raises what one of them raised, but not before the other has ended: what
+    is being started cannot be stopped."""
+    value, other = await asyncio.gather(first, second, return_exceptions=True)
+    for result in (value, other):
+        if isinstance(result, BaseException):
+            raise result
+    return cast(T, value)
 
 
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
@@ -162,9 +175,17 @@ def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
         return _reader(parts)
     # torch and transformers are loaded here and nowhere else in this process's life.
     from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
-    from guardedvlm.inference.cogvlm2.model import Loading, Model
+    from guardedvlm.inference.cogvlm2.model import COMPILE_BACKEND, Loading, Model
 
-    engine = CogVLM2Engine(Model(Loading(settings.model, settings.manifest, offload=settings.offload)))
+    loading = Loading(
+        settings.model,
+        settings.manifest,
+        adapter=settings.adapter,
+        attention=settings.attention or Attention.SDPA,
+        offload=settings.offload,
+        compile_backend=COMPILE_BACKEND if settings.compiled else "",
+    )
+    engine = CogVLM2Engine(Model(loading))
     parts.callback(engine.close)
     return engine
 

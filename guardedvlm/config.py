@@ -19,6 +19,7 @@ from guardedvlm.errors import ConfigurationError, Reason
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
 ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
 """HOST:PORT or unix:PATH."""
+UNIX = "unix:"
 EMBEDDED = "embedded"
 """The engine in a child process of the guard."""
 
@@ -85,6 +86,8 @@ class Settings(Part):
         for name in ("policies", "tenants", "keys", "ledger", "spacy_model"):
             if values[name] is not None:
                 values[name] = folder / values[name]
+        for name in ("listen", "health_listen", "token_listen", "inference"):
+            values[name] = _resolved_socket(values[name], folder)
         for name in ("tls", "inference_tls"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
@@ -99,6 +102,14 @@ class InferenceEngine(StrEnum):
     TRANSFORMERS = "transformers"  # CogVLM2
 
 
+class Attention(StrEnum):
+    """How a model computes attention, by the library's own names."""
+
+    EAGER = "eager"
+    SDPA = "sdpa"
+    FLASH_ATTENTION_2 = "flash_attention_2"  # sdpa where it is not installed
+
+
 class InferenceSettings(Part):
     """Settings of an inference service, from its command line."""
 
@@ -107,7 +118,10 @@ class InferenceSettings(Part):
     engine: InferenceEngine = InferenceEngine.READER
     model: Path | None = None  # checkpoint directory, for the engine that has one
     manifest: Path | None = None  # its pinned digests, when they do not stand beside it
+    adapter: Path | None = None  # directory of a LoRA adapter on top of the model
+    attention: Attention | None = None  # None: the engine's own choice
     offload: bool = False  # the model's visual experts in host memory
+    compiled: bool = False  # decoding as one compiled graph
     guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
     tls: Tls | None = None  # with client_ca: who may connect
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
@@ -122,13 +136,27 @@ class InferenceSettings(Part):
     def _model_where_it_is_run(self) -> InferenceSettings:
         if (self.engine is InferenceEngine.TRANSFORMERS) != (self.model is not None):
             raise ValueError("the engine 'transformers' needs a model directory, and no other engine takes one")
-        if self.model is None and (self.manifest is not None or self.offload):
-            raise ValueError("'manifest' and 'offload' belong to a model directory")
+        of_a_model = {"manifest", "adapter", "attention", "offload", "compiled"}
+        if self.model is None and of_a_model & self.model_fields_set:
+            raise ValueError("'manifest', 'adapter', 'attention', 'offload' and 'compiled' belong to a model directory")
+        return self
+
+    @model_validator(mode="after")
+    def _one_graph_or_streams(self) -> InferenceSettings:
+        if self.compiled and self.offload:
+            raise ValueError("'compiled' records one graph on the GPU, 'offload' copies weights meanwhile: choose one")
         return self
 
 
+def _resolved_socket(address: str | None, folder: Path) -> str | None:
+    """An address with the path of its socket counted from `folder`."""
+    if address is None or not address.startswith(UNIX):
+        return address
+    return UNIX + str(folder / address.removeprefix(UNIX).removeprefix("//"))
+
+
 def _is_local(address: str) -> bool:
-    return address.startswith("unix:") or address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
+    return address.startswith(UNIX) or address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
 
 
 def load_settings(path: Path | None, **overrides: Any) -> Settings:

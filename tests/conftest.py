@@ -15,6 +15,18 @@ sys.addaudithook(loopback_only._audit)
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if not needing:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The labelled data beside the checkout."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guardedvlm.config import Otel, load_settings
+from guardedvlm.config import Otel, inference_settings, load_settings
 from guardedvlm.errors import ConfigurationError, Reason
 
 
@@ -13,7 +13,9 @@ def write(tmp_path, text):
 
 
 def test_paths_count_from_the_file(tmp_path):
-    settings = load_settings(write(tmp_path, "policies: p\ntls: {certificate: c.pem, key: /k.pem}\n"))
+    text = "policies: p\ntls: {certificate: c.pem, key: /k.pem}\nlisten: unix:a/guard.sock\ninference: unix:/e.sock\n"
+    settings = load_settings(write(tmp_path, text))
+    assert (settings.listen, settings.inference) == (f"unix:{tmp_path}/a/guard.sock", "unix:/e.sock")
     assert settings.policies == tmp_path / "p"
     assert settings.tls.certificate == tmp_path / "c.pem"
     assert str(settings.tls.key) == "/k.pem"
@@ -64,3 +66,23 @@ def test_a_settings_file_may_leave_all_to_defaults_but_tls_is_needed_off_the_loo
     assert load_settings(None).listen == "127.0.0.1:8443"
     path = write(tmp_path, "listen: 0.0.0.0:8443\ntls: {certificate: c.pem, key: k.pem}\n")
     assert load_settings(path).tls is not None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"engine": "transformers"},
+        {"model": "m"},
+        {"offload": True},
+        {"adapter": "a"},
+        {"attention": "sdpa"},
+        {"compiled": True},
+        {"engine": "transformers", "model": "m", "compiled": True, "offload": True},
+        {"listen": "0.0.0.0:1"},
+    ],
+)
+def test_an_engine_gets_what_it_takes(values):
+    with pytest.raises(ConfigurationError) as failure:
+        inference_settings(**({"listen": "unix:/e.sock", "guard_keys": ("k",)} | values))
+    assert (failure.value.reason, failure.value.place) == (Reason.SETTINGS_INVALID, "settings")
+    assert failure.value.explanation

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -11,7 +14,7 @@ from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, SignedClearan
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Capacity, Draft, Evidence, FinishReason, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry
-from guardedvlm.errors import ConfigurationError, Internal, Reason
+from guardedvlm.errors import ConfigurationError, Internal, Reason, Unavailable
 from guardedvlm.transport.listen import CHANNEL_OPTIONS, RECEIVE_LIMIT
 from guardedvlm.transport.status import error_from_rpc
 from guardedvlm.v1 import inference_pb2 as pb
@@ -26,6 +29,7 @@ OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS),
 )
+ROOT = 0
 _FITS = {pb.FIT_SQUASH: Fit.SQUASH, pb.FIT_WITHIN: Fit.WITHIN}
 _LOCAL = ("unix:", "127.0.0.1:", "localhost:", "[::1]:")
 
@@ -41,6 +45,7 @@ class RemoteBackend:
         if credentials is None and not target.startswith(_LOCAL):
             explanation = "an inference service on another machine needs TLS"
             raise ConfigurationError(Reason.SETTINGS_INVALID, place="inference", explanation=explanation)
+        self._socket = Path(target.removeprefix("unix:").removeprefix("//")) if target.startswith("unix:") else None
         self._channel = (
             grpc.aio.insecure_channel(target, OPTIONS)
             if credentials is None
@@ -55,8 +60,11 @@ class RemoteBackend:
     async def capacity(self) -> Capacity:
         """What the engine declares, asked anew each time: after a restart it names another audience.
 
-        Raises Unavailable(INFERENCE_UNAVAILABLE), TimedOut, or Internal(INFERENCE_FAILED) for what is no declaration.
+        Raises Unavailable(INFERENCE_UNAVAILABLE), also for a socket of another user's, TimedOut, or
+        Internal(INFERENCE_FAILED) for what is no declaration.
         """
+        if self._socket is not None and not await asyncio.to_thread(_is_ours, self._socket):
+            raise Unavailable(Reason.INFERENCE_UNAVAILABLE)
         try:
             answer = await self._stub.GetCapacity(pb.GetCapacityRequest(), timeout=CAPACITY_SECONDS)
         except grpc.aio.AioRpcError as failure:
@@ -89,6 +97,14 @@ class RemoteBackend:
             call.cancel()
         if not finished:
             raise Internal(Reason.INFERENCE_FAILED)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a socket is this user's or the administrator's: whoever else puts one there would be sent pixels."""
+    try:
+        return path.stat().st_uid in {os.geteuid(), ROOT}
+    except OSError:
+        return False
 
 
 def _request(

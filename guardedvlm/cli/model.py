@@ -19,7 +19,7 @@ Manifest = Annotated[Path | None, typer.Option(help="File of the pinned digests;
 @app.command("check")
 def check(directory: Directory, manifest: Manifest = None) -> None:
     """Verify a checkpoint offline: names, shapes, types, pinned digests, licence, and that nothing in it can carry
-    code.
+    code. Of an adapter's directory (LoRA) the same but for the licence.
 
     Example:
 
@@ -27,6 +27,9 @@ def check(directory: Directory, manifest: Manifest = None) -> None:
     """
     from guardedvlm.cogvlm2 import checkpoint
 
+    if checkpoint.is_adapter(directory):
+        out.print(f"adapter, digest {checkpoint.check_adapter(directory, manifest=manifest)}", soft_wrap=True)
+        return
     found = checkpoint.check(directory, manifest=manifest)
     kind = "4-bit" if found.quantised else found.dtype
     out.print(f"{found.tensors} tensors, {found.parameters:,} parameters, {found.bytes:,} bytes, {kind}")
@@ -35,7 +38,7 @@ def check(directory: Directory, manifest: Manifest = None) -> None:
 
 @app.command("pin")
 def pin(directory: Directory, manifest: Manifest = None) -> None:
-    """Write the digests of a checkpoint that is sound otherwise; `check` and `serve-inference` hold it to them.
+    """Write the digests of a checkpoint or an adapter that is sound; `check` and `serve-inference` hold it to them.
 
     Example:
 

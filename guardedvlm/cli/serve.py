@@ -14,7 +14,7 @@ from guardedvlm.app import serve as run_service
 from guardedvlm.app import serve_inference as run_inference
 from guardedvlm.audit.otel import Otel
 from guardedvlm.cli.output import err
-from guardedvlm.config import InferenceEngine, Settings, inference_settings, load_settings
+from guardedvlm.config import Attention, InferenceEngine, Settings, inference_settings, load_settings
 
 
 def serve(
@@ -68,7 +68,12 @@ def serve_inference(
     engine: Annotated[InferenceEngine, typer.Option(help="What answers.")] = InferenceEngine.READER,
     model: Annotated[Path | None, typer.Option(help="Checkpoint directory, for transformers.", file_okay=False)] = None,
     manifest: Annotated[Path | None, typer.Option(help="Its pinned digests, when not beside it.")] = None,
-    offload: Annotated[bool, typer.Option(help="Keep the model's visual experts in host memory.")] = False,
+    adapter: Annotated[Path | None, typer.Option(help="Directory of a LoRA adapter.", file_okay=False)] = None,
+    attention: Annotated[Attention | None, typer.Option(help="How attention is computed; sdpa if not said.")] = None,
+    offload: Annotated[bool, typer.Option("--offload", help="Keep the model's visual experts in host memory.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Decode as one compiled graph (CUDA graphs on a GPU).")
+    ] = False,
     health_listen: Annotated[str | None, typer.Option(help="HOST:PORT of grpc.health.v1.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate of this server (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
@@ -92,7 +97,10 @@ def serve_inference(
         engine=engine,
         model=model,
         manifest=manifest,
-        offload=offload,
+        adapter=adapter,
+        attention=attention,
+        offload=offload or None,
+        compiled=compiled or None,
         guard_keys=tuple(guard_key),
         tls=tls,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guardedvlm.cogvlm2 import headers, layout
-from guardedvlm.cogvlm2.weights import read_config
+from guardedvlm.cogvlm2.weights import ADAPTER_CONFIG, read_config, require_adapter
 from guardedvlm.errors import ConfigurationError, Reason
 
 MANIFEST = "guardedvlm-manifest.json"
@@ -70,12 +70,31 @@ def check(directory: Path, *, digests: bool = True, manifest: Path | None = None
     )
 
 
-def pin(directory: Path, manifest: Path | None = None) -> Path:
-    """Write the manifest of a checkpoint that is sound otherwise, and return its path.
+def check_adapter(directory: Path, *, manifest: Path | None = None) -> str:
+    """Verify the directory of an adapter: nothing in it can carry code, its tensors are whole, and every file is the
+    pinned one. Returns the SHA-256 of its manifest.
 
-    Raises what `check` raises without digests, and ConfigurationError(OUTPUT_UNWRITABLE).
+    Raises ConfigurationError: CHECKPOINT_MISSING, CHECKPOINT_CODE, CHECKPOINT_CONFIG, CHECKPOINT_CORRUPT,
+    CHECKPOINT_TRUNCATED, CHECKPOINT_UNPINNED, CHECKPOINT_CHANGED.
     """
-    check(directory, digests=False)
+    _require_sound_adapter(directory)
+    return _require_pinned(directory, manifest or directory / MANIFEST)
+
+
+def is_adapter(directory: Path) -> bool:
+    """Whether a directory holds an adapter and no checkpoint of its own."""
+    return (directory / ADAPTER_CONFIG).is_file() and not (directory / headers.CONFIG).exists()
+
+
+def pin(directory: Path, manifest: Path | None = None) -> Path:
+    """Write the manifest of a checkpoint, or an adapter, that is sound otherwise, and return its path.
+
+    Raises what `check` or `check_adapter` raises but for digests, and ConfigurationError(OUTPUT_UNWRITABLE).
+    """
+    if is_adapter(directory):
+        _require_sound_adapter(directory)
+    else:
+        check(directory, digests=False)
     path = manifest or directory / MANIFEST
     content = {"version": MANIFEST_VERSION, "files": {name: _described(directory / name) for name in _files(directory)}}
     try:
@@ -83,6 +102,13 @@ def pin(directory: Path, manifest: Path | None = None) -> Path:
     except OSError:
         raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=path.name) from None
     return path
+
+
+def _require_sound_adapter(directory: Path) -> None:
+    if not directory.is_dir():
+        raise ConfigurationError(Reason.CHECKPOINT_MISSING, place=directory.name)
+    _require_no_code(directory)
+    require_adapter(directory)
 
 
 def _require_no_code(directory: Path) -> None:

@@ -242,7 +242,7 @@ class CogVLM2ForCausalLM(CogVLM2PreTrainedModel, CogVLM2GenerationMixin):
         """Load a checkpoint directory: the published one as it is, one that `save_pretrained` wrote, or the int4 one.
 
         Every tensor of the model comes from the checkpoint and every tensor of the checkpoint goes into the model.
-        `adapter` is the directory of a PEFT adapter (LoRA) that is put on top; it must be safetensors.
+        `adapter` is the directory of a PEFT adapter (LoRA) that is put on top, whole too; it must be safetensors.
         Raises ConfigurationError: CHECKPOINT_* and TENSOR_* (see `checkpoint.check`), before any weight is read.
         """
         wants_report, adapter = options.pop("output_loading_info", False), options.pop("adapter", None)
@@ -255,8 +255,7 @@ class CogVLM2ForCausalLM(CogVLM2PreTrainedModel, CogVLM2GenerationMixin):
             model.generation_config = weights.read_generation_config(Path(pretrained_model_name_or_path), model.config)
         model.model.share_rope()
         if adapter is not None:
-            model.load_adapter(str(adapter), adapter_kwargs={"local_files_only": True})
-            model.eval()
+            weights.put_on(model, Path(adapter))
         return (model, report) if wants_report else model
 
     def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:

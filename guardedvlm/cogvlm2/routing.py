@@ -106,6 +106,11 @@ def remember_offset(cache: Any, positions: torch.Tensor) -> None:
     setattr(cache, OFFSET, positions[:, -1:] + 1 - slots)
 
 
+def copy_offset(source: Any, target: Any) -> None:
+    """Note on a cache what `remember_offset` noted on the one that it was filled from."""
+    setattr(target, OFFSET, getattr(source, OFFSET))
+
+
 def following_positions(cache: object, past: int, tokens: int) -> torch.Tensor:
     """Positions of `tokens` tokens of text after `past` cached ones, shape (batch, tokens)."""
     offset: torch.Tensor = getattr(cache, OFFSET)

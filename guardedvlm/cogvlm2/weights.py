@@ -20,6 +20,8 @@ logger = logging.get_logger(__name__)
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """Files of an adapter as PEFT saves it."""
+ADAPTER_PREFIX = "base_model.model."
+"""What PEFT writes before the names of the model's own modules."""
 _OWN_FIELDS = set(CogVLM2Config.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
 """Fields of the configuration that `from_pretrained` may be given; `dtype` and the like are the library's own."""
 
@@ -84,6 +86,25 @@ def require_adapter(directory: Path) -> None:
     """
     headers.read_json(directory / ADAPTER_CONFIG, Reason.CHECKPOINT_CONFIG)
     headers.read_header(directory / ADAPTER_WEIGHTS)
+
+
+def put_on(model: Any, directory: Path) -> None:
+    """Put an adapter on a model, whole: what the library would leave at random or leave out is an error.
+
+    Raises ConfigurationError(CHECKPOINT_CONFIG, TENSOR_SHAPE, TENSOR_MISSING, TENSOR_UNEXPECTED).
+    """
+    try:
+        model.load_adapter(str(directory), adapter_kwargs={"local_files_only": True})
+    except RuntimeError:  # sizes that do not match
+        raise ConfigurationError(Reason.TENSOR_SHAPE, place=ADAPTER_WEIGHTS) from None
+    except (KeyError, TypeError, ValueError):  # an unknown kind of adapter, or one for modules that are not there
+        raise ConfigurationError(Reason.CHECKPOINT_CONFIG, place=ADAPTER_CONFIG) from None
+    brought = {name.removeprefix(ADAPTER_PREFIX) for name in headers.read_header(directory / ADAPTER_WEIGHTS)}
+    wanted = set(model.get_adapter_state_dict())
+    for names, reason in ((wanted - brought, Reason.TENSOR_MISSING), (brought - wanted, Reason.TENSOR_UNEXPECTED)):
+        if names:
+            raise ConfigurationError(reason, place=ADAPTER_WEIGHTS, explanation=min(names), count=len(names))
+    model.eval()
 
 
 def require_complete(report: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -21,7 +22,16 @@ from guardedvlm.core.clearance import Clearance, ClearedImage, ClearedPrompt, Si
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Capacity, Draft, Evidence, FinishReason, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry, Raster
-from guardedvlm.errors import ConfigurationError, GuardedVLMError, Internal, InvalidInput, Reason, Refused, TimedOut
+from guardedvlm.errors import (
+    ConfigurationError,
+    GuardedVLMError,
+    Internal,
+    InvalidInput,
+    Reason,
+    Refused,
+    TimedOut,
+    Unavailable,
+)
 from guardedvlm.inference.clearance import ClearanceChecker
 from guardedvlm.inference.host import MOST_FAILURES, EngineHost
 from guardedvlm.inference.service import InferenceService
@@ -125,6 +135,21 @@ def token(key: Ed25519PrivateKey = KEY, picture: ClearedImage | None = None, **c
     )
     encoded = replace(plain, **changes).encode()
     return SignedClearance(encoded, key.sign(encoded))
+
+
+async def test_a_socket_of_another_user_gets_no_pixels(socket, monkeypatch):
+    server = await served(InferenceService(host(ScriptedEngine())), socket)
+    backend = RemoteBackend(socket)
+    try:
+        assert (await backend.capacity()).audience == AUDIENCE
+        monkeypatch.setattr("guardedvlm.backends.remote.ROOT", -1)
+        monkeypatch.setattr("os.geteuid", lambda: os.stat(socket.removeprefix("unix:")).st_uid + 1)
+        with pytest.raises(Unavailable) as refused:
+            await backend.capacity()
+        assert refused.value.reason is Reason.INFERENCE_UNAVAILABLE
+    finally:
+        await backend.close()
+        await server.stop(None)
 
 
 async def answer(backend: Backend, signed: SignedClearance, **more) -> list[Draft]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 
 import pytest
 import torch
+from cogvlm2_changes import change_json
+from safetensors.torch import load_file, save_file
 
 from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor, tiny
 from guardedvlm.errors import ConfigurationError, Reason
@@ -71,6 +74,45 @@ def test_an_adapter_must_be_whole_and_no_pickle(directory, adapter, tmp_path):
         with pytest.raises(ConfigurationError) as refused:
             CogVLM2ForCausalLM.from_pretrained(directory, adapter=tmp_path)
         assert refused.value.reason is reason
+
+
+def _without_one(tensors):
+    return dict(sorted(tensors.items())[1:])
+
+
+def _with_another(tensors):
+    name, tensor = min(tensors.items())
+    return tensors | {name.replace("layers.0", "layers.99"): tensor.clone()}
+
+
+def _narrower(tensors):
+    return {name: tensor[:, :-1].contiguous() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_without_one, Reason.TENSOR_MISSING),
+        (_with_another, Reason.TENSOR_UNEXPECTED),
+        (_narrower, Reason.TENSOR_SHAPE),
+    ],
+)
+def test_no_tensor_of_an_adapter_is_left_random_or_left_out(directory, adapter, tmp_path, change, reason):
+    saved = shutil.copytree(adapter[0], tmp_path / "adapter")
+    path = saved / "adapter_model.safetensors"
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+    with pytest.raises(ConfigurationError) as refused:
+        CogVLM2ForCausalLM.from_pretrained(directory, adapter=saved)
+    assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("change", [{"peft_type": "NO_SUCH_KIND"}, {"target_modules": ["no_such_module"]}])
+def test_an_adapter_of_another_kind_or_for_another_model(directory, adapter, tmp_path, change):
+    saved = shutil.copytree(adapter[0], tmp_path / "adapter")
+    change_json(saved / "adapter_config.json", **change)
+    with pytest.raises(ConfigurationError) as refused:
+        CogVLM2ForCausalLM.from_pretrained(directory, adapter=saved)
+    assert refused.value.reason is Reason.CHECKPOINT_CONFIG
 
 
 def _torchao():

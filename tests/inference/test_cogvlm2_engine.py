@@ -119,6 +119,44 @@ async def test_with_the_visual_experts_elsewhere_the_answer_is_the_same(engine, 
     assert await answer(CogVLM2Engine(Model(Loading(directory, offload=True)))) == await answer(engine)
 
 
+async def test_decoded_as_one_graph_the_answers_are_the_same(engine: CogVLM2Engine, directory: Path) -> None:
+    torch._dynamo.reset()
+    compiled = CogVLM2Engine(Model(Loading(directory, compile_backend="eager")))
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for question in ("What is it?", "What is it?", "Is it a longer question about the same picture?"):
+        assert await answer(compiled, question) == await answer(engine, question)
+    assert compiled._model.prefixes.hits == 2
+    # One graph serves prompts of any length; that of the warm-up is the one.
+    assert before == torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+
+
+# peft asks by the name that newer versions of the library call old.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+async def test_an_adapter_changes_answers_and_the_digest(
+    engine: CogVLM2Engine, directory: Path, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    base = CogVLM2ForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    adapted = peft.get_peft_model(base, peft.LoraConfig(r=4, target_modules=["language_expert_dense"]))
+    for name, value in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(value, generator=torch.Generator().manual_seed(1))
+    adapted.save_pretrained(tmp_path)
+    (tmp_path / "README.md").unlink(missing_ok=True)
+    with pytest.raises(ConfigurationError) as refused:
+        Model(Loading(directory, adapter=tmp_path))
+    assert refused.value.reason is Reason.CHECKPOINT_UNPINNED
+    checkpoint.pin(tmp_path)
+    other = CogVLM2Engine(Model(Loading(directory, adapter=tmp_path)))
+    assert other.capacity().model_digest != engine.capacity().model_digest
+    assert await answer(other) != await answer(engine)
+    weights = tmp_path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ConfigurationError) as refused:
+        Model(Loading(directory, adapter=tmp_path))
+    assert refused.value.reason is Reason.CHECKPOINT_CHANGED
+
+
 async def test_a_prompt_over_the_context_is_refused_and_the_next_one_served(engine: CogVLM2Engine) -> None:
     with pytest.raises(InvalidInput) as refused:
         await answer(engine, "x" * 8200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
-from transformers import DynamicCache, StoppingCriteria, StoppingCriteriaList
+from transformers import CompileConfig, DynamicCache, StaticCache, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import disable_progress_bar
 
-from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor
-from guardedvlm.cogvlm2.checkpoint import check
+from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor, routing
+from guardedvlm.cogvlm2.checkpoint import check, check_adapter
 from guardedvlm.cogvlm2.offload import Offload
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
@@ -33,6 +34,8 @@ LEAST_TEMPERATURE = 1e-3
 """Below it the logits divided by it overflow, and there is nothing to draw from; the likeliest token is the limit."""
 WARM_UP_TOKENS = 2
 WARM_UP_SECONDS = 600.0
+COMPILE_BACKEND = "inductor"
+"""torch.compile's own default."""
 _REPLACEMENT = "\ufffd"
 
 
@@ -47,6 +50,8 @@ class Loading:
     attention: str = "sdpa"
     offload: bool = False  # what serves the prefill alone waits in host memory (`cogvlm2.offload`)
     prefix_bytes: int = PREFIX_BYTES
+    adapter: Path | None = None  # LoRA adapter on top; its manifest stands beside it
+    compile_backend: str = ""  # decode as one graph that this backend of torch.compile made; "": as it comes
 
 
 class Model:
@@ -57,7 +62,7 @@ class Model:
 
         Raises ConfigurationError: CHECKPOINT_*, TENSOR_*, TOKENIZER_INVALID.
         """
-        self.digest = check(loading.directory, manifest=loading.manifest).digest
+        self.digest = _digest(loading)
         disable_progress_bar()
         self._processor = CogVLM2Processor.from_pretrained(loading.directory)
         self._model = CogVLM2ForCausalLM.from_pretrained(
@@ -65,6 +70,7 @@ class Model:
             dtype=loading.dtype,
             device_map=loading.device_map if torch.cuda.is_available() and not loading.offload else None,
             attn_implementation=loading.attention,
+            adapter=loading.adapter,
         ).eval()
         if loading.offload:
             Offload(self._model, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -72,6 +78,7 @@ class Model:
         # The published file's limit of prompt and answer together; each call brings its own for the answer.
         self._model.generation_config.max_length = None
         self.prefixes = PrefixCache(loading.prefix_bytes)
+        self._decoding = _Compiled(self._config, loading.compile_backend) if loading.compile_backend else None
         self._warm_up()
 
     @property
@@ -110,9 +117,10 @@ class Model:
         with torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(sampling.seed)
             try:
+                prefix = self._prefix(inputs, key)
                 self._model.generate(
                     **inputs,
-                    past_key_values=self._prefix(inputs, key),
+                    **(self._decoding.options(prefix) if self._decoding else {"past_key_values": prefix}),
                     max_new_tokens=min(sampling.max_tokens, room),
                     streamer=words,
                     stopping_criteria=stops,
@@ -155,6 +163,34 @@ class Model:
         never = threading.Event()
         self.answer(grey, "Ready?", (), "", sampling, ("", ""), Deadline.after(WARM_UP_SECONDS), never, said.put)
         self.prefixes = PrefixCache(self.prefixes.limit_bytes)
+
+
+class _Compiled:
+    """Decoding as one graph, which a GPU replays with one launch. It needs a cache whose tensors never move: one, as
+    long as the context, which each request starts anew."""
+
+    def __init__(self, config: Any, backend: str) -> None:
+        # A picture's tokens share positions: the context holds more tokens than positions.
+        tokens = config.max_position_embeddings + config.vision_config.image_tokens - IMAGE_POSITIONS
+        self._cache = StaticCache(config=config, max_cache_len=tokens)
+        self._config = CompileConfig(backend=backend)
+        self._config._compile_all_devices = True  # the library compiles on a CPU only when told so
+
+    def options(self, prefix: DynamicCache) -> dict[str, Any]:
+        """What `generate` takes to go on from `prefix` in the one cache."""
+        self._cache.reset()
+        for index, layer in enumerate(prefix.layers):
+            self._cache.update(layer.keys, layer.values, index)
+        routing.copy_offset(prefix, self._cache)
+        return {"past_key_values": self._cache, "compile_config": self._config}
+
+
+def _digest(loading: Loading) -> str:
+    """SHA-256 that names the weights that answer: the checkpoint's, or that of checkpoint and adapter together."""
+    base = check(loading.directory, manifest=loading.manifest).digest
+    if loading.adapter is None:
+        return base
+    return hashlib.sha256(f"{base} {check_adapter(loading.adapter)}".encode()).hexdigest()
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
