@@ -7,8 +7,10 @@ A repr never shows content. Rasters are (H, W, 3) uint8 RGB, C-contiguous and re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,12 +79,44 @@ class Secret:
     text: str = field(repr=False)
 
 
+Resolution = tuple[float, float]
+"""Dots an inch, across and down."""
+LEAST_DPI, MOST_DPI = 18.0, 4800.0
+"""What a file says beyond these is a slip: a screen has 72 and up, a microfilm scanner 4,800."""
+
+
+def checked_resolution(dpi: Resolution) -> Resolution | None:
+    """`dpi` where it makes sense, else None."""
+    return dpi if all(math.isfinite(value) and LEAST_DPI <= value <= MOST_DPI for value in dpi) else None
+
+
+class Frame(NamedTuple):
+    """A page's pixels, and its resolution where the document tells it."""
+
+    raster: Raster
+    dpi: Resolution | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DicomHeader:
+    """What of a DICOM header may stand in the redacted file: how the picture was made, and nothing of anybody.
+
+    `codes` and `numbers` are (keyword, value) pairs of a closed list (`guard.decode.kept`). `is_pdf`: the file
+    encapsulates a PDF.
+    """
+
+    codes: tuple[tuple[str, str], ...] = ()
+    numbers: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    is_pdf: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPage:
-    """One page or frame: its position in the document (from 0) and its pixels, upright and opaque."""
+    """One page or frame: its position in the document (from 0), its pixels, upright and opaque, and its resolution."""
 
     index: int
     raster: Raster = field(repr=False)
+    dpi: Resolution | None = None
 
     def __post_init__(self) -> None:
         shape = self.raster.shape
@@ -101,12 +135,14 @@ class DecodedPage:
 class DecodedImage:
     """Every page of a document, at least one, in order, and what its header says about a person.
 
-    Nothing else of the document is kept: no metadata, thumbnail, text chunk, overlay or attachment.
+    Nothing else of the document is kept: no metadata, thumbnail, text chunk, overlay or attachment. `header` is set for
+    DICOM: the few values of it that may go on.
     """
 
     pages: tuple[DecodedPage, ...]
     format: Format
     secrets: tuple[Secret, ...] = ()
+    header: DicomHeader | None = None
 
     def __post_init__(self) -> None:
         if not self.pages or [page.index for page in self.pages] != list(range(len(self.pages))):

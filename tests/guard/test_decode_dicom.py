@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from jpeg_lossless_oracle import encode
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -18,6 +19,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
@@ -26,7 +28,8 @@ from pydicom.uid import (
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.decode import decode
-from guardedvlm.guard.image import Format, RawImage
+from guardedvlm.guard.decode.kept import check_kept
+from guardedvlm.guard.image import DicomHeader, Format, RawImage
 from guardedvlm.policy.model import Limits
 
 LIMITS = Limits()
@@ -271,7 +274,44 @@ def test_jpeg_baseline_gray_and_colour():
     assert np.abs(raster.astype(int) - smooth).mean() < 8
 
 
-@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, "1.2.840.10008.1.2.4.100", "1.2.3.4.5.6"])
+def lossless_jpeg(pixels, photometric, bits, predictor):
+    ds = dataset(pixels, photometric, stored=bits)
+    ds.file_meta.TransferSyntaxUID = JPEGLosslessSV1 if predictor == 1 else JPEGLossless
+    ds.PixelData = encapsulate([encode(pixels, bits, predictor)])
+    ds["PixelData"].is_undefined_length = True
+    return ds
+
+
+@pytest.mark.parametrize("predictor", range(1, 8))
+def test_jpeg_lossless_against_a_slow_encoder(predictor):
+    assert np.array_equal(gray(lossless_jpeg(RAMP8, "MONOCHROME2", 8, predictor)), RAMP8)
+    assert np.array_equal(gray(lossless_jpeg(RAMP12, "MONOCHROME2", 12, predictor)), gray(dataset(RAMP12, stored=12)))
+    assert np.array_equal(rasters(lossless_jpeg(COLOUR, "RGB", 8, predictor))[0], COLOUR)
+
+
+def test_damaged_jpeg_lossless_is_refused():
+    ds = lossless_jpeg(RAMP8, "MONOCHROME2", 8, 1)
+    ds.Rows = ROWS + 1
+    assert refused(ds) is Reason.IMAGE_CORRUPT
+    ds = jpeg(RAMP8, "MONOCHROME2")
+    for syntax in (JPEGLosslessSV1, JPEGLSLossless):
+        ds.file_meta.TransferSyntaxUID = syntax
+        assert refused(ds) is Reason.IMAGE_CORRUPT
+
+
+def test_jpeg_ls():
+    for ds, expected in (
+        (dataset(RAMP8), RAMP8),
+        (dataset(RAMP12, stored=12), gray(dataset(RAMP12, stored=12))),
+    ):
+        ds.compress(JPEGLSLossless)
+        assert np.array_equal(gray(ds), expected)
+    ds = dataset(COLOUR, "RGB")
+    ds.compress(JPEGLSLossless)
+    assert np.array_equal(rasters(ds)[0], COLOUR)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.100", "1.2.3.4.5.6"])
 def test_transfer_syntaxes_without_a_decoder_are_refused(syntax):
     ds = jpeg(RAMP8, "MONOCHROME2")
     ds.file_meta.TransferSyntaxUID = UID(str(syntax))
@@ -355,8 +395,10 @@ def test_documents_without_a_picture():
     ds = dataset(RAMP8)
     del ds.PixelData
     assert refused(ds) is Reason.NO_PIXELS
-    ds.EncapsulatedDocument = b"%PDF-1.4"
+    ds.EncapsulatedDocument = b"no PDF"
     assert refused(ds) is Reason.FORMAT_UNSUPPORTED
+    ds.EncapsulatedDocument = b"%PDF-1.4"
+    assert refused(ds) is Reason.IMAGE_CORRUPT
     assert refused(bytes(128) + b"DICM") is Reason.NO_PIXELS
 
 
@@ -366,3 +408,44 @@ def test_a_picture_in_a_sequence_is_not_the_picture():
     del icon.file_meta, ds.PixelData
     ds.IconImageSequence = [icon]
     assert refused(ds) is Reason.NO_PIXELS
+
+
+def test_an_encapsulated_pdf_is_decoded_as_the_pdf_that_it_is():
+    stream = io.BytesIO()
+    picture = Image.fromarray(COLOUR)
+    picture.save(stream, "PDF", save_all=True, append_images=[Image.new("RGB", (COLUMNS, ROWS), "white")])
+    ds = dataset(RAMP8, PatientName="DOE^JANE")
+    del ds.PixelData
+    ds.EncapsulatedDocument = stream.getvalue() + bytes(len(stream.getvalue()) % 2)
+    image = decoded(written(ds))
+    assert len(image.pages) == 2
+    assert image.header.is_pdf
+    assert "JANE DOE" in {secret.text for secret in image.secrets}
+    ds.PixelData = RAMP8.tobytes()
+    assert refused(ds) is Reason.IMAGE_CORRUPT
+
+
+def test_only_a_closed_list_of_the_header_is_kept():
+    ds = dataset(
+        RAMP8,
+        PatientName="DOE^JANE",
+        Modality="CR",
+        BodyPartExamined="DOE",
+        ViewPosition="PA",
+        PixelSpacing=[0.14301234, 0.143],
+        SliceThickness="9999999",
+    )
+    header = decoded(written(ds)).header
+    assert header.codes == (("Modality", "CR"), ("ViewPosition", "PA"))
+    assert header.numbers == (("PixelSpacing", (0.143, 0.143)),)
+    check_kept(header)
+    for bad in (
+        DicomHeader(codes=(("Modality", "DOE"),)),
+        DicomHeader(codes=(("PatientName", "DOE"),)),
+        DicomHeader(codes=(("Modality", "CR"), ("Modality", "CR"))),
+        DicomHeader(numbers=(("PixelSpacing", (0.14301234, 0.143)),)),
+        DicomHeader(numbers=(("PatientWeight", (70.0,)),)),
+        DicomHeader(numbers=(("PixelSpacing", (float("nan"), 1.0)),)),
+    ):
+        with pytest.raises(InvalidInput):
+            check_kept(bad)

@@ -16,7 +16,7 @@ from guardedvlm.core.finding import Kind
 from guardedvlm.errors import InvalidInput, Reason, TimedOut
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.decode import decode, decode_in_worker, decode_worker_spec, document
-from guardedvlm.guard.decode.isolated import Decoder
+from guardedvlm.guard.decode.isolated import Beside, Decoder
 from guardedvlm.guard.image import Format, RawImage, Secret
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import WorkerPool
@@ -33,13 +33,19 @@ class Decoder:
         answer = content.tobytes().rpartition(b"IEND")[2][4:].decode()
         shape = {"flat": (30, 40), "four": (30, 40, 4), "wide": (8, 30000, 3), "tiny": (3, 40, 3)}
         page = np.zeros(shape.get(answer, (30, 40, 3)), np.uint8)
-        if answer == "none": return WithArrays([], [])
-        if answer == "many": return WithArrays([], [page] * 60)
-        if answer == "kind": return WithArrays([{"kind": "NONSENSE", "text": "x"}], [page])
-        if answer == "long": return WithArrays([Secret(Kind.PERSON, "x" * 2000)], [page])
-        if answer == "secrets": return WithArrays([Secret(Kind.PERSON, "xy")] * 5001, [page])
+        def told(pages, secrets=(), dpi=None, header=None):
+            dpi = [None] * len(pages) if dpi is None else dpi
+            return WithArrays({"secrets": list(secrets), "dpi": dpi, "header": header}, pages)
+        if answer == "none": return told([])
+        if answer == "many": return told([page] * 60)
+        if answer == "kind": return told([page], [{"kind": "NONSENSE", "text": "x"}])
+        if answer == "long": return told([page], [Secret(Kind.PERSON, "x" * 2000)])
+        if answer == "secrets": return told([page], [Secret(Kind.PERSON, "xy")] * 5001)
+        if answer == "dpi": return told([page], dpi=[(1.0, 300.0)])
+        if answer == "dpis": return told([page], dpi=[None, None])
+        if answer == "header": return told([page], header={"codes": [("Modality", "DOE")]})
         if answer == "value": return WithArrays("text", [page])
-        return WithArrays([], [page])
+        return told([page])
 """
 
 
@@ -142,7 +148,7 @@ async def test_refusals_come_through_and_the_worker_stays(shared):
 
 def test_the_role_without_limits_decodes_in_this_process():
     answer = Decoder().decode(np.frombuffer(SMALL, np.uint8), format="PNG", limits=LIMITS.model_dump(mode="json"))
-    assert answer.value == ()
+    assert answer.value == Beside((), (None,), None)
     assert answer.arrays[0].shape == (30, 40, 3)
 
 
@@ -244,6 +250,8 @@ def hijacked(tmp_path_factory):
         ("many", Reason.TOO_MANY_PAGES),
         ("kind", Reason.IMAGE_CORRUPT),
         ("value", Reason.IMAGE_CORRUPT),
+        ("dpi", Reason.IMAGE_CORRUPT),
+        ("dpis", Reason.IMAGE_CORRUPT),
         ("long", Reason.IMAGE_CORRUPT),
         ("secrets", Reason.IMAGE_CORRUPT),
         ("sound", None),

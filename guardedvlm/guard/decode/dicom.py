@@ -5,8 +5,8 @@ Decided here:
   from the detectors that is in the pixels all the same.
 - Overlays (60xx), also those in the unused bits of the samples, icons and curves are dropped, never drawn.
 - BurnedInAnnotation and PatientIdentityRemoved are not read: the sender's word is no evidence.
-- Transfer syntaxes without a decoder that may be shipped (JPEG lossless, JPEG-LS, video) are refused, and so are
-  encapsulated documents.
+- Each transfer syntax has one decoder, under a permissive licence; what has none (12-bit JPEG, video) is refused.
+- An encapsulated PDF is decoded as the PDF that it is; other encapsulated documents are refused.
 """
 
 from __future__ import annotations
@@ -20,13 +20,29 @@ import numpy as np
 import pydicom
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import apply_color_lut, get_decoder
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason
+from guardedvlm.guard.decode import jpeg_lossless
 from guardedvlm.guard.decode.budget import Budget
 from guardedvlm.guard.decode.tones import Samples, gray_to_rgb, stretch
-from guardedvlm.guard.image import AdmittedImage
+from guardedvlm.guard.image import AdmittedImage, Frame
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 BITS_ALLOCATED = frozenset({1, 8, 16, 32, 64})
@@ -34,32 +50,57 @@ GRAY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 PALETTE = "PALETTE COLOR"
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 """Photometric interpretations that come out as RGB (PS3.3, C.7.6.3.1.2)."""
+DECODERS: dict[UID, str] = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
+    JPEGLossless: jpeg_lossless.PLUGIN,
+    JPEGLosslessSV1: jpeg_lossless.PLUGIN,
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
+    HTJ2K: "pylibjpeg",
+    RLELossless: "pylibjpeg",
+}
+"""pydicom's plug-in by compressed transfer syntax. Named, because pydicom would try one after the other: what one
+refuses as damaged another might show, and another one installed beside ours would be asked too."""
+PDF_MARK = b"%PDF-"
 INFLATED = 8
 """Largest deflated data set in multiples of `limits.max_bytes`: 16-bit anatomy deflates 2 to 4 times, a bomb 1,000."""
 CHUNK = 2**20
 
 
 def read_dicom(admitted: AdmittedImage, budget: Budget) -> pydicom.FileDataset:
-    """The parsed data set, with a picture in it that can be decoded within the limits."""
+    """The parsed data set: a picture that can be decoded within the limits, or a PDF, which is not looked into yet."""
     _check_inflated_size(admitted.content, budget)
     dataset = pydicom.dcmread(io.BytesIO(admitted.content), force=False)
     _check_header(dataset, budget)
     return dataset
 
 
-def decode_dicom(dataset: pydicom.FileDataset) -> Iterator[Raster]:
+def decode_dicom(dataset: pydicom.FileDataset) -> Iterator[Frame]:
     """Frames in order. Raises InvalidInput(IMAGE_CORRUPT) unless there are exactly as many as the header announces."""
     announced, found = _frames(dataset), 0
-    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    decoder = get_decoder(syntax)
     # allow_excess_frames: more frames than announced become visible here, and are refused instead of skipped.
-    options = {"correct_unused_bits": dataset.get("BitsAllocated") != 1, "allow_excess_frames": True}
+    options: dict[str, Any] = {"correct_unused_bits": dataset.get("BitsAllocated") != 1, "allow_excess_frames": True}
+    if syntax in DECODERS:
+        options["decoding_plugin"] = DECODERS[syntax]
     for samples, properties in decoder.iter_array(dataset, **options):
         found += 1
         if found > announced:
             break
-        yield _page(samples, str(properties["photometric_interpretation"]), dataset)
+        yield Frame(_page(samples, str(properties["photometric_interpretation"]), dataset))
     if found != announced:
         raise InvalidInput(Reason.IMAGE_CORRUPT)
+
+
+def encapsulated_pdf(dataset: pydicom.FileDataset) -> bytes | None:
+    """The PDF of a data set that encapsulates one, else None."""
+    return bytes(dataset.EncapsulatedDocument) if "EncapsulatedDocument" in dataset else None
 
 
 def _check_inflated_size(content: bytes, budget: Budget) -> None:
@@ -81,9 +122,11 @@ def _check_inflated_size(content: bytes, budget: Budget) -> None:
 
 
 def _check_header(dataset: pydicom.FileDataset, budget: Budget) -> None:
-    if "EncapsulatedDocument" in dataset:
-        raise InvalidInput(Reason.FORMAT_UNSUPPORTED)
     present = [keyword for keyword in PIXEL_KEYWORDS if keyword in dataset]
+    pdf = encapsulated_pdf(dataset)
+    if pdf is not None:
+        _check_pdf(pdf, budget, alone=not present)
+        return
     if not present:
         raise InvalidInput(Reason.NO_PIXELS)
     if len(present) > 1:  # which of them is the picture is not for us to guess
@@ -96,14 +139,24 @@ def _check_header(dataset: pydicom.FileDataset, budget: Budget) -> None:
         raise InvalidInput(Reason.FORMAT_UNSUPPORTED)
 
 
+def _check_pdf(pdf: bytes, budget: Budget, *, alone: bool) -> None:
+    if not pdf.startswith(PDF_MARK):
+        raise InvalidInput(Reason.FORMAT_UNSUPPORTED)
+    if not alone:
+        raise InvalidInput(Reason.IMAGE_CORRUPT)
+    if len(pdf) > budget.limits.max_bytes:  # it may have been deflated
+        raise InvalidInput(Reason.BYTES_TOO_LARGE, limit=budget.limits.max_bytes)
+
+
 def _decodable(dataset: pydicom.FileDataset) -> bool:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax == JPEGExtended12Bit and dataset.BitsStored != 8:
         return False  # Pillow's libjpeg is built for 8 bits
     try:
-        return bool(get_decoder(syntax).is_available)
+        decoder = get_decoder(syntax)
     except NotImplementedError:
         return False
+    return not decoder.UID.is_encapsulated if syntax not in DECODERS else DECODERS[syntax] in decoder.available_plugins
 
 
 def _check_samples(dataset: pydicom.FileDataset) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason
 from guardedvlm.guard.decode.budget import Budget
-from guardedvlm.guard.decode.dicom import decode_dicom, read_dicom
+from guardedvlm.guard.decode.dicom import decode_dicom, encapsulated_pdf, read_dicom
 from guardedvlm.guard.decode.identifiers import header_secrets
+from guardedvlm.guard.decode.kept import kept_header
 from guardedvlm.guard.decode.pdf import decode_pdf
 from guardedvlm.guard.decode.raster import decode_raster, pillow_bounds
-from guardedvlm.guard.image import AdmittedImage, DecodedImage, DecodedPage, Format, Secret
+from guardedvlm.guard.image import AdmittedImage, DecodedImage, DecodedPage, Format, Frame
 from guardedvlm.policy.model import Limits
 
 # These libraries log header values, names among them, at every level below this one.
@@ -42,21 +43,18 @@ def decode(admitted: AdmittedImage, limits: Limits) -> DecodedImage:
 
 
 def _decode(admitted: AdmittedImage, budget: Budget) -> DecodedImage:
-    secrets: tuple[Secret, ...] = ()
     if admitted.format is Format.DICOM:
         dataset = read_dicom(admitted, budget)
-        secrets = header_secrets(dataset)
-        rasters = decode_dicom(dataset)
-    elif admitted.format is Format.PDF:
-        rasters = decode_pdf(admitted, budget)
-    else:
-        rasters = decode_raster(admitted, budget)
-    return DecodedImage(number_pages(rasters), admitted.format, secrets)
+        pdf = encapsulated_pdf(dataset)
+        frames = decode_dicom(dataset) if pdf is None else decode_pdf(pdf, budget)
+        return DecodedImage(number_pages(frames), admitted.format, header_secrets(dataset), kept_header(dataset))
+    frames = decode_pdf(admitted.content, budget) if admitted.format is Format.PDF else decode_raster(admitted, budget)
+    return DecodedImage(number_pages(frames), admitted.format)
 
 
-def number_pages(rasters: Iterator[Raster]) -> tuple[DecodedPage, ...]:
-    """Rasters as read-only pages in order."""
-    return tuple(DecodedPage(index, _frozen(raster)) for index, raster in enumerate(rasters))
+def number_pages(frames: Iterable[Frame]) -> tuple[DecodedPage, ...]:
+    """Frames as read-only pages in order."""
+    return tuple(DecodedPage(index, _frozen(frame.raster), frame.dpi) for index, frame in enumerate(frames))
 
 
 def _frozen(raster: Raster) -> Raster:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import resource
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,17 @@ from guardedvlm.errors import InvalidInput, Reason, TimedOut, Unavailable
 from guardedvlm.guard.decode.budget import Budget
 from guardedvlm.guard.decode.document import decode, number_pages
 from guardedvlm.guard.decode.identifiers import MAX_SECRET_CHARS, MAX_SECRETS
-from guardedvlm.guard.image import AdmittedImage, DecodedImage, Format, Secret
+from guardedvlm.guard.decode.kept import check_kept
+from guardedvlm.guard.image import (
+    AdmittedImage,
+    DecodedImage,
+    DicomHeader,
+    Format,
+    Frame,
+    Resolution,
+    Secret,
+    checked_resolution,
+)
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import Array, WithArrays, WorkerPool, WorkerSpec
 
@@ -31,6 +42,15 @@ BYTES_PER_PIXEL = 40
 file), the finished pages of a document take up to three each."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the worker tells beside the pixels: the header's identifiers, a resolution a page, what is kept."""
+
+    secrets: tuple[Secret, ...]
+    dpi: tuple[Resolution | None, ...]
+    header: DicomHeader | None
+
+
 class Decoder:
     """The role's object in the worker. `cpu_seconds` a document and `written_bytes` a page; 0 = no limit of its own."""
 
@@ -40,11 +60,12 @@ class Decoder:
             resource.setrlimit(resource.RLIMIT_FSIZE, (written_bytes, written_bytes))
 
     def decode(self, content: Array, *, format: str, limits: dict[str, Any]) -> WithArrays:
-        """Decode the bytes of a document; the value is its secrets, the arrays are its pages."""
+        """Decode the bytes of a document; the value is a `Beside`, the arrays are its pages."""
         if self._cpu_seconds:
             self._allow(self._cpu_seconds)
         image = decode(AdmittedImage(content.tobytes(), Format(format)), Limits.model_validate(limits))
-        return WithArrays(image.secrets, [page.raster for page in image.pages])
+        beside = Beside(image.secrets, tuple(page.dpi for page in image.pages), image.header)
+        return WithArrays(beside, [page.raster for page in image.pages])
 
     def _allow(self, seconds: int) -> None:
         """Let the process use `seconds` more; then the kernel ends it, whatever native code it is in."""
@@ -74,9 +95,9 @@ async def decode_in_worker(
     """
     content = np.frombuffer(admitted.content, np.uint8)
     try:
-        secrets, arrays = await pool.call(
+        beside, arrays = await pool.call(
             "decode",
-            tuple[Secret, ...],
+            Beside,
             content,
             deadline=deadline,
             format=admitted.format.value,
@@ -88,12 +109,14 @@ async def decode_in_worker(
         if late.reason is Reason.STAGE_TIMEOUT:
             raise InvalidInput(Reason.IMAGE_TOO_LARGE) from None
         raise
-    _check_answer(secrets, arrays, limits)
-    return DecodedImage(number_pages(iter(arrays)), admitted.format, secrets)
+    _check_answer(beside, arrays, limits)
+    header = beside.header if admitted.format is Format.DICOM else None
+    return DecodedImage(number_pages(map(Frame, arrays, beside.dpi)), admitted.format, beside.secrets, header)
 
 
-def _check_answer(secrets: tuple[Secret, ...], arrays: list[Array], limits: Limits) -> None:
+def _check_answer(beside: Beside, arrays: list[Array], limits: Limits) -> None:
     """A worker that a document took over may send anything. Raises InvalidInput."""
+    secrets = beside.secrets
     budget = Budget(limits)
     budget.announce(len(arrays))
     for array in arrays:
@@ -102,3 +125,7 @@ def _check_answer(secrets: tuple[Secret, ...], arrays: list[Array], limits: Limi
         budget.add(array.shape[1], array.shape[0])
     if len(secrets) > MAX_SECRETS or any(len(secret.text) > MAX_SECRET_CHARS for secret in secrets):
         raise InvalidInput(Reason.IMAGE_CORRUPT)
+    if len(beside.dpi) != len(arrays) or any(dpi and checked_resolution(dpi) is None for dpi in beside.dpi):
+        raise InvalidInput(Reason.IMAGE_CORRUPT)
+    if beside.header is not None:
+        check_kept(beside.header)

@@ -16,7 +16,7 @@ import pypdfium2.raw as pdfium_c
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.decode.budget import Budget
-from guardedvlm.guard.image import AdmittedImage
+from guardedvlm.guard.image import Frame
 from guardedvlm.policy.model import Limits
 
 RESOLUTIONS = (200, 150)
@@ -37,17 +37,17 @@ REFUSALS = {
 """Why a document does not open; anything else is damage."""
 
 
-def decode_pdf(admitted: AdmittedImage, budget: Budget) -> Iterator[Raster]:
+def decode_pdf(content: bytes, budget: Budget) -> Iterator[Frame]:
     """Pages in order. Raises InvalidInput, or PdfiumError on damaged bytes."""
-    if END_MARK not in admitted.content[-END_MARK_WITHIN:]:
+    if END_MARK not in content[-END_MARK_WITHIN:]:
         raise InvalidInput(Reason.IMAGE_CORRUPT)
-    with _opened(admitted.content) as document:
+    with _opened(content) as document:
         budget.announce(len(document))
         document.init_forms()
         sizes = [document.get_page_size(index) for index in range(len(document))]
         scale = _scale(sizes, budget.limits)
         for index in range(len(document)):
-            yield _rendered(document[index], scale)
+            yield Frame(_rendered(document[index], scale), (scale * POINTS_PER_INCH, scale * POINTS_PER_INCH))
 
 
 def _opened(content: bytes) -> pdfium.PdfDocument:

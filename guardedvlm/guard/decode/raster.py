@@ -33,7 +33,7 @@ from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.decode.budget import Budget
 from guardedvlm.guard.decode.frames import count_frames
 from guardedvlm.guard.decode.tones import gray_to_rgb, stretch
-from guardedvlm.guard.image import AdmittedImage, Format
+from guardedvlm.guard.image import AdmittedImage, Format, Frame, Resolution, checked_resolution
 
 PLUGINS = (
     BmpImagePlugin,
@@ -79,7 +79,7 @@ def pillow_bounds(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def decode_raster(admitted: AdmittedImage, budget: Budget) -> Iterator[Raster]:
+def decode_raster(admitted: AdmittedImage, budget: Budget) -> Iterator[Frame]:
     """Frames in order. Raises InvalidInput, or whatever Pillow raises on damaged bytes."""
     counted = count_frames(admitted.content, admitted.format, budget.max_pages)
     if counted is not None:
@@ -94,7 +94,9 @@ def decode_raster(admitted: AdmittedImage, budget: Budget) -> Iterator[Raster]:
                 image.seek(index)
             budget.add(*image.size)
             image.load()
-            yield _opaque(_upright(image))
+            dpi = _resolution(image)
+            upright = _upright(image)
+            yield Frame(_opaque(upright), dpi if upright.size == image.size or dpi is None else dpi[::-1])
 
 
 def _opened(admitted: AdmittedImage) -> ImageFile.ImageFile:
@@ -104,6 +106,15 @@ def _opened(admitted: AdmittedImage) -> ImageFile.ImageFile:
         # A TIFF whose directories are in order holds samples that Pillow does not know.
         unknown = admitted.format is Format.TIFF
         raise InvalidInput(Reason.FORMAT_UNSUPPORTED if unknown else Reason.IMAGE_CORRUPT) from None
+
+
+def _resolution(image: ImageFile.ImageFile) -> Resolution | None:
+    """Dots an inch as the file says; None where it says nothing that makes sense."""
+    try:
+        across, down = (float(value) for value in image.info["dpi"])
+    except Exception:  # absent, or damaged metadata
+        return None
+    return checked_resolution((across, down))
 
 
 def _upright(image: ImageFile.ImageFile) -> Image.Image:

@@ -11,6 +11,7 @@ HEADER = (
     (Kind.OTHER_ID, "44219A"),
     (Kind.DATE_OF_BIRTH, "19600201"),
     (Kind.PERSON, "Li^Wei"),
+    (Kind.MEDICAL_RECORD, "MRN-7312096"),
 )
 
 
@@ -36,12 +37,24 @@ def shown(text: str) -> set[str]:
         ("2/1/60", "2/1/60"),
         ("1 Feb 1960", "1 Feb 1960"),
         ("FEB 1, 1960", "FEB 1, 1960"),
+        ("19600201", "19600201"),
+        ("O1.O2.196O", "O1.O2.196O"),
+        ("0l/02/l960", "0l/02/l960"),
+        ("Mory O'Brien", "Mory"),
+        ("MAKY O'BRLEN", "MAKY"),
+        ("MAKY O'BRLEN", "O'BRLEN"),
+        ("mrn7312O96", "mrn7312O96"),
+        ("MRN 7342096", "MRN 7342096"),
+        ("MRN 731296", "MRN 731296"),
+        ("MRN 73120096", "MRN 73120096"),
     ],
 )
 def test_spellings(text, value):
     assert value in shown(text)
 
 
-@pytest.mark.parametrize("text", ["", "lateral view", "LIVER", "77-120-5", "1961-02-01", "21 Feb 1960"])
+@pytest.mark.parametrize(
+    "text", ["", "lateral view", "LIVER", "77-120-5", "1961-02-01", "21 Feb 1960", "many views", "MRN 7342996"]
+)
 def test_other_text(text):
     assert shown(text) == set()

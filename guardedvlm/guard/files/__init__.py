@@ -1,0 +1,1 @@
+"""The redacted document as a file, made of verified pixels alone."""
