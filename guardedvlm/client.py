@@ -18,6 +18,7 @@ from typing import Self
 import grpc
 
 from guardedvlm.transport.listen import CHANNEL_OPTIONS
+from guardedvlm.transport.reidentification import OpeningKey
 from guardedvlm.transport.status import error_from_rpc
 from guardedvlm.transport.tls import channel_credentials
 from guardedvlm.v1 import guard_pb2 as pb
@@ -80,8 +81,10 @@ class Client:
         max_tokens: int = 0,
         request_id: str = "",
         with_image: bool = False,
+        reidentify: bool = False,
     ) -> pb.Analysis:
-        """Ask `question` about a document. Raises GuardedVLMError."""
+        """Ask `question` about a document. With `reidentify` the answer brings what its labels stand for, sealed
+        (`labels_of` opens it). Raises GuardedVLMError."""
         query = _query(question, history, max_tokens)
         try:
             if len(content) > UPLOAD_ABOVE:
@@ -91,6 +94,7 @@ class Client:
                     content_bytes=len(content),
                     query=query,
                     include_redacted_image=with_image,
+                    include_reidentification=reidentify,
                 )
                 upload: pb.UploadAnalyzeImageResponse = self._stub.UploadAnalyzeImage(
                     _parts(header, content), timeout=self._timeout, metadata=self._metadata
@@ -101,6 +105,7 @@ class Client:
                 document=pb.Document(media_type=media_type, content=content),
                 query=query,
                 include_redacted_image=with_image,
+                include_reidentification=reidentify,
             )
             response: pb.AnalyzeImageResponse = self._stub.AnalyzeImage(
                 request, timeout=self._timeout, metadata=self._metadata
@@ -119,6 +124,7 @@ class Client:
         max_tokens: int = 0,
         request_id: str = "",
         with_image: bool = False,
+        reidentify: bool = False,
     ) -> Iterator[pb.StreamAnalyzeImageResponse]:
         """Ask `question` about a document; yields events as they are released. Raises GuardedVLMError."""
         request = pb.StreamAnalyzeImageRequest(
@@ -126,16 +132,21 @@ class Client:
             document=pb.Document(media_type=media_type, content=content),
             query=_query(question, history, max_tokens),
             include_redacted_image=with_image,
+            include_reidentification=reidentify,
         )
         try:
             yield from self._stub.StreamAnalyzeImage(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from None
 
-    def redact(self, content: bytes, *, media_type: str = "", request_id: str = "") -> pb.RedactImageResponse:
-        """The redacted, verified picture. Raises GuardedVLMError."""
+    def redact(
+        self, content: bytes, *, media_type: str = "", request_id: str = "", reidentify: bool = False
+    ) -> pb.RedactImageResponse:
+        """The redacted, verified picture; `reidentify` as in `analyze`. Raises GuardedVLMError."""
         request = pb.RedactImageRequest(
-            request_id=request_id, document=pb.Document(media_type=media_type, content=content)
+            request_id=request_id,
+            document=pb.Document(media_type=media_type, content=content),
+            include_reidentification=reidentify,
         )
         try:
             found: pb.RedactImageResponse = self._stub.RedactImage(
@@ -154,6 +165,15 @@ class Client:
             return found
         except grpc.RpcError as error:
             raise error_from_rpc(error) from None
+
+
+def labels_of(response: pb.Analysis | pb.RedactImageResponse, key: Path) -> dict[str, tuple[str, ...]]:
+    """What the labels of a response stand for, opened here with the private key in the file `key`.
+
+    Label -> what was read there, the longest spelling first. Raises ConfigurationError for a key that cannot be used,
+    InvalidInput(SEAL_UNOPENED) for a response that was sealed for another key, or brings nothing.
+    """
+    return OpeningKey.load(key).open(response.reidentification.sealed, response.audit_id)
 
 
 def _query(question: str, history: Sequence[tuple[str, str]], max_tokens: int) -> pb.Query:

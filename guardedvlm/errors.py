@@ -60,6 +60,7 @@ class Reason(StrEnum):
     # the policy
     POLICY_MISSING = "POLICY_MISSING"
     POLICY_INVALID = "POLICY_INVALID"
+    POLICY_EXPIRED = "POLICY_EXPIRED"
     POLICY_FORBIDS = "POLICY_FORBIDS"
     # the guard
     RESIDUAL_FOUND = "RESIDUAL_FOUND"
@@ -105,6 +106,7 @@ class Reason(StrEnum):
     PORT_TAKEN = "PORT_TAKEN"
     OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
     INPUT_UNREADABLE = "INPUT_UNREADABLE"
+    SEAL_UNOPENED = "SEAL_UNOPENED"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     INTERNAL = "INTERNAL"
@@ -135,6 +137,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.TENANT_UNKNOWN: "the caller's tenant is not configured",
     Reason.POLICY_MISSING: "the tenant has no policy, so nothing can be cleared",
     Reason.POLICY_INVALID: "the policy is invalid",
+    Reason.POLICY_EXPIRED: "the determination that the policy stands on has expired, so nothing can be cleared",
     Reason.POLICY_FORBIDS: "the policy does not allow this call",
     Reason.RESIDUAL_FOUND: "verification found something on the redacted picture that may be personal",
     Reason.ANSWER_REFUSED: "the answer broke the policy and was withheld",
@@ -175,6 +178,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",
     Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
     Reason.INPUT_UNREADABLE: "an input file cannot be read",
+    Reason.SEAL_UNOPENED: "this key does not open it: it was sealed for another one, or changed since",
     Reason.MESSAGE_TOO_LARGE: "the message is larger than the receive limit of 32 MiB; use the streamed upload",
     Reason.QUOTA_EXCEEDED: "a limit of the tenant is reached",
     Reason.INTERNAL: "an internal error; the request was refused",

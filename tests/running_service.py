@@ -15,6 +15,8 @@ from guardedvlm.cli.init import make_site
 from guardedvlm.client import Client
 from guardedvlm.rpc.server import SERVICE
 
+TESTS = Path(__file__).parent
+
 
 @dataclass
 class Service:
@@ -63,7 +65,8 @@ def start_service(folder, extra=(), site=None, **environment):
     marker, log = folder / "outside", folder / "serve.log"
     env = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent / "loopback_only"),
+        # This checkout's code, wherever the environment was installed from.
+        "PYTHONPATH": os.pathsep.join(map(str, (TESTS / "loopback_only", TESTS.parent))),
         "LOOPBACK_ONLY_MARKER": str(marker),
         "TMPDIR": str(scratch),
         **environment,

@@ -123,6 +123,7 @@ REQUEST: tuple[Attribute, ...] = (
     Attribute("guardedvlm.prompt.chars", _is_number, _fact("prompt_chars")),
     Attribute("guardedvlm.answer.digest", _DIGEST, _fact("answer_digest")),
     Attribute("guardedvlm.answer.chars", _is_number, _fact("answer_chars")),
+    Attribute("guardedvlm.sealed_labels", _is_number, _fact("sealed_labels")),
     *(Attribute(f"guardedvlm.regions.{kind}", _is_number, _part("regions", kind)) for kind in Kind),
     *(Attribute(f"guardedvlm.area_permille.{kind}", _is_number, _part("area_permille", kind)) for kind in Kind),
     *(Attribute(f"guardedvlm.actions.{action}", _is_number, _part("actions", action)) for action in Action),

@@ -193,6 +193,7 @@ class Facts(TypedDict, total=False):
     input_tokens: Count
     output_tokens: Count
     finish: FinishReason
+    sealed_labels: Count  # labels whose strings left with the answer, sealed for the tenant's key
     # how long it took
     timings: dict[Stage, Milliseconds]
     # the ledger itself

@@ -19,7 +19,7 @@ import sys
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import ask, audit, demo, doctor, init, model, policy, redact, serve
+from guardedvlm.cli import ask, audit, demo, doctor, init, model, policy, redact, reidentify, serve
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -42,10 +42,12 @@ app.command("serve")(serve.serve)
 app.command("serve-inference")(serve.serve_inference)
 app.command("ask")(ask.ask)
 app.command("redact")(redact.redact)
+app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(audit.app, name="audit")
+app.add_typer(reidentify.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

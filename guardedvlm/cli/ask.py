@@ -34,6 +34,11 @@ def ask(
         Path | None, typer.Option("--redacted", help="Also write the redacted picture (PNG) here.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
+    reidentify: Annotated[
+        bool,
+        typer.Option("--reidentify", help="With --server and --json: bring what the labels stand for, sealed."),
+    ] = False,
+    seal_for: options.SealFor = None,
     server: options.Server = None,
     token_file: options.TokenFile = None,
     ca: options.Authority = None,
@@ -50,22 +55,42 @@ def ask(
 
         guardedvlm ask scan.dcm "Which findings are listed?" --server guard.example:8443 --token-file token --ca ca.pem
     """
+    _check_wishes(as_json, server, reidentify, seal_for)
     if server:
         token = token_file.read_text().strip() if token_file else ""
         with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
-            analysis = client.analyze(image.read_bytes(), question, with_image=redacted is not None)
+            analysis = client.analyze(
+                image.read_bytes(), question, with_image=redacted is not None, reidentify=reidentify
+            )
     else:
-        analysis = asyncio.run(_ask_here(image, question, policy, redacted is not None, config, ledger))
+        analysis = asyncio.run(_ask_here(image, question, policy, redacted is not None, seal_for, config, ledger))
     if redacted is not None:
         write_file(redacted, analysis.redaction.pages[0].content)
     _show(analysis, as_json)
 
 
+def _check_wishes(as_json: bool, server: str | None, reidentify: bool, seal_for: Path | None) -> None:
+    """The key is the tenant's where a service is asked, and one's own where none is."""
+    if (reidentify or seal_for) and not as_json:
+        raise typer.BadParameter("what the labels stand for is a part of the response; add --json")
+    if reidentify and not server:
+        raise typer.BadParameter("--reidentify needs --server; without one, name a key with --reidentify-key")
+    if seal_for and server:
+        raise typer.BadParameter("--server seals for the key of its tenants file; use --reidentify")
+
+
 async def _ask_here(
-    image: Path, question: str, policy_name: str, want_image: bool, config: Path | None, ledger: Path | None
+    image: Path,
+    question: str,
+    policy_name: str,
+    want_image: bool,
+    seal_for: Path | None,
+    config: Path | None,
+    ledger: Path | None,
 ) -> pb.Analysis:
     policy = find_policy(policy_name)
-    request = local_request(read_document(image, policy), policy, Method.ANALYZE_IMAGE, want_image=want_image)
+    raw = read_document(image, policy)
+    request = local_request(raw, policy, Method.ANALYZE_IMAGE, want_image=want_image, seal_for=seal_for)
     settings = local_settings(config, ledger)
     with err.status("loading the detectors"):
         guard = local_pipeline(settings)

@@ -21,6 +21,7 @@ from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.load import load_policy
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore
+from guardedvlm.transport.reidentification import read_public
 
 
 def state_folder() -> Path:
@@ -61,11 +62,22 @@ def read_document(path: Path, policy: Policy) -> RawImage:
         raise InvalidInput(Reason.INPUT_UNREADABLE) from None
 
 
-def local_request(raw: RawImage, policy: Policy, method: Method, *, want_image: bool) -> GuardRequest:
-    """A request of the person at this terminal."""
+def local_request(
+    raw: RawImage, policy: Policy, method: Method, *, want_image: bool, seal_for: Path | None = None
+) -> GuardRequest:
+    """A request of the person at this terminal, who holds the document and may have its labels undone if the policy
+    allows. `seal_for` is the file of a public key. Raises ConfigurationError(SETTINGS_INVALID)."""
     name = re.sub(r"[^a-z0-9-]", "-", getpass.getuser().lower())
-    caller = Caller("local", name, frozenset({Role.CALLER}))
-    return GuardRequest(caller, policy, raw, Deadline.after(policy.limits.max_seconds), method, want_image=want_image)
+    return GuardRequest(
+        Caller("local", name, frozenset({Role.CALLER, Role.REIDENTIFY})),
+        policy,
+        raw,
+        Deadline.after(policy.limits.max_seconds),
+        method,
+        want_image=want_image,
+        want_strings=seal_for is not None,
+        sealing_key=read_public(seal_for) if seal_for else None,
+    )
 
 
 @asynccontextmanager

@@ -17,6 +17,15 @@ LedgerFolder = Annotated[
     Path | None,
     typer.Option("--ledger", help="Folder of the audit ledger (default: the settings', or the user's state folder)."),
 ]
+SealFor = Annotated[
+    Path | None,
+    typer.Option(
+        "--reidentify-key",
+        help="Public key (reidentify.pub): bring what the labels stand for, sealed for it, if the policy allows.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 Server = Annotated[
     str | None,
     typer.Option("--server", help="Ask a running service at HOST:PORT or unix:PATH instead of this process."),

@@ -43,7 +43,10 @@ def show(
         kinds.add_row(kind.value, note)
     out.print(kinds)
     rest = json.loads(policy.canonical())
-    for part in ("text", "ask", "say", "limits", "audit"):
+    out.print(f"[bold]rules[/] {', '.join(rest['rules']) or 'none claimed'}")
+    for part in ("expert", "gdpr", "text", "ask", "say", "limits", "audit"):
+        if rest[part] is None:
+            continue
         out.print(f"[bold]{part}[/]")
         for key, value in rest[part].items():
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value

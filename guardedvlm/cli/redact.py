@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import secrets
@@ -43,10 +44,13 @@ def redact(
     policy: options.PolicyName = "healthcare",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Pictures in work at the same time.")] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
+    seal_for: options.SealFor = None,
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
 ) -> None:
     """Redact pictures: NAME.redacted.png and NAME.findings.json for each, or nothing where the guard refuses.
+
+    With --reidentify-key, findings.json brings what the labels stand for, sealed: see `guardedvlm reidentify`.
 
     Examples:
 
@@ -58,13 +62,13 @@ def redact(
     work = list(_jobs(paths))
     _prepare(output, work, overwrite)
     settings = local_settings(config, ledger)
-    failures = asyncio.run(_redact_all(work, found, output, jobs, settings))
+    failures = asyncio.run(_redact_all(work, found, output, jobs, settings, seal_for))
     if failures:
         raise typer.Exit(max(exit_code(error) for error in failures))
 
 
 async def _redact_all(
-    work: Sequence[Job], policy: Policy, output: Path, jobs: int, settings: Any
+    work: Sequence[Job], policy: Policy, output: Path, jobs: int, settings: Any, seal_for: Path | None
 ) -> list[GuardedVLMError]:
     bar = Progress(
         TextColumn("{task.description}"),
@@ -85,7 +89,7 @@ async def _redact_all(
             async def one(job: Job) -> None:
                 async with gate:
                     try:
-                        redaction = await _redact(pipeline, job, policy)
+                        redaction = await _redact(pipeline, job, policy, seal_for)
                         _write(output, job, redaction)
                         totals.update(redaction.pages[0].counts())
                     except GuardedVLMError as error:
@@ -98,9 +102,9 @@ async def _redact_all(
     return failures
 
 
-async def _redact(pipeline: Pipeline, job: Job, policy: Policy) -> Redaction:
+async def _redact(pipeline: Pipeline, job: Job, policy: Policy, seal_for: Path | None) -> Redaction:
     raw = read_document(job.path, policy)
-    return await pipeline.redact(local_request(raw, policy, Method.REDACT_IMAGE, want_image=True))
+    return await pipeline.redact(local_request(raw, policy, Method.REDACT_IMAGE, want_image=True, seal_for=seal_for))
 
 
 def _write(output: Path, job: Job, redaction: Redaction) -> None:
@@ -110,8 +114,9 @@ def _write(output: Path, job: Job, redaction: Redaction) -> None:
 
 
 def findings(redaction: Redaction) -> dict[str, Any]:
-    """What findings.json holds: boxes in pixels of the source, times in milliseconds; no text."""
-    page = redaction.pages[0]
+    """What findings.json holds: boxes in pixels of the source, times in milliseconds; no text but a sealed one."""
+    page, sealed = redaction.pages[0], redaction.sealed
+    told = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.box).decode("ascii")} if sealed else None
     return {
         "width": page.size.width,
         "height": page.size.height,
@@ -135,6 +140,7 @@ def findings(redaction: Redaction) -> dict[str, Any]:
         "policy_digest": redaction.policy_digest,
         "audit_id": redaction.audit_id,
         "timings_ms": dict(redaction.times),
+        **({"reidentification": told} if told else {}),
     }
 
 

@@ -10,6 +10,7 @@ class Role(StrEnum):
     """What a caller may do."""
 
     CALLER = "caller"  # analyse and redact
+    REIDENTIFY = "reidentify"  # have labels undone, where the policy allows it; beside CALLER
     REVIEWER = "reviewer"  # read policies and evidence
     POLICY_ADMIN = "policy-admin"  # change policies
 

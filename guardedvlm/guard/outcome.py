@@ -13,6 +13,7 @@ from guardedvlm.audit.facts import Stage
 from guardedvlm.core.finding import Kind, Region
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster, Size
+from guardedvlm.transport.reidentification import Sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Redaction:
     policy_digest: str
     audit_id: str
     times: Mapping[Stage, int]
+    sealed: Sealed | None = None  # what the labels stand for, where it was asked for and allowed
+
+    def sealed_labels(self) -> dict[str, int]:
+        """The fact that a record tells of it: how many labels may be undone; nothing where nobody asked."""
+        return {} if self.sealed is None else {"sealed_labels": self.sealed.labels}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,26 +48,28 @@ class Pipeline:
         """The redacted page, verified at its own size. No model is asked. Raises GuardedVLMError."""
         async with running(request, self._roles, self._witness) as run:
             await run.admit()
+            run.check_wishes_allowed()
             page = await run.decode()
             found = await run.find(page)
             cleared = await run.clear(page, found, None)
             await run.record_cleared(page, cleared)
-            redaction = run.redaction(page, cleared, await run.picture(page, found, cleared))
+            redaction = run.redaction(page, found, cleared, await run.picture(page, found, cleared))
             await run.advance(State.RELEASE_OPEN)
-            await run.advance(State.RELEASED, timings=run.take_time())
+            await run.advance(State.RELEASED, timings=run.take_time(), **redaction.sealed_labels())
             return redaction
 
     async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:
         """Answer a question about the page, piece by piece as the policy releases it. Raises GuardedVLMError."""
         async with running(request, self._roles, self._witness) as run:
             await run.admit()
+            run.check_wishes_allowed()
             await self._screened(run, question, {}, None)  # refuses a forbidden question before the picture is touched
             page = await run.decode()
             capacity = await self._backend.capacity()
             found = await run.find(page)
             cleared = await run.clear(page, found, capacity.geometry)
             await run.record_cleared(page, cleared)
-            redaction = run.redaction(page, cleared, await run.picture(page, found, cleared))
+            redaction = run.redaction(page, found, cleared, await run.picture(page, found, cleared))
             deny = hidden_strings(run, found, cleared)
             try:
                 labels = found.labels.by_secret()

@@ -89,6 +89,7 @@ class AnswerRelease:
         await self._run.advance(
             State.RELEASED,
             **self._facts(),
+            **self._redaction.sealed_labels(),
             input_tokens=last.input_tokens,
             output_tokens=last.output_tokens,
             finish=last.finish,

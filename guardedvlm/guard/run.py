@@ -32,9 +32,11 @@ from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.image import DecodedImage, DecodedPage, RawImage, Secret
 from guardedvlm.guard.outcome import PageOutcome, Redaction, encode_png
 from guardedvlm.guard.redact import Labels, redact
+from guardedvlm.guard.reidentify import check_reidentification_allowed, sealed_strings
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.verify import Cleared, verify
 from guardedvlm.policy.model import Policy
+from guardedvlm.transport.reidentification import Sealed, SealingKey
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -54,6 +56,8 @@ class GuardRequest:
     name: str = field(default="", repr=False)
     parent: TraceParent | None = None
     want_image: bool = False
+    want_strings: bool = False  # what the labels stand for, sealed for `sealing_key`
+    sealing_key: SealingKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,21 @@ class Run:
         self.secrets = decoded.secrets
         return only_page(decoded)
 
-    def check_picture_allowed(self) -> None:
-        """Raise Refused(POLICY_FORBIDS) when a picture is asked for that the policy does not give out."""
-        if self.request.want_image and not self.policy.say.redacted_image:
+    def check_wishes_allowed(self) -> None:
+        """Raise Refused(POLICY_FORBIDS) when a picture or strings are asked for that the policy does not give out, and
+        NotPermitted(ROLE_MISSING) when the strings are asked for by a caller who may not have them."""
+        request = self.request
+        if request.want_image and not self.policy.say.redacted_image:
             raise Refused(Reason.POLICY_FORBIDS)
+        if request.want_strings:
+            check_reidentification_allowed(request.caller, self.policy, request.sealing_key)
+
+    def sealed(self, labels: Labels) -> Sealed | None:
+        """What the labels stand for, sealed; None when it was not asked for."""
+        request = self.request
+        if not request.want_strings or request.sealing_key is None:
+            return None
+        return sealed_strings(labels, self.policy, request.sealing_key, self.log.request)
 
     async def spans(self, text: str) -> tuple[Span, ...]:
         """Personal spans of a question or an answer."""
@@ -198,7 +213,7 @@ class Run:
             cleared = await self.clear(page, found, None)
         return await asyncio.to_thread(encode_png, cleared.image.raster)
 
-    def redaction(self, page: DecodedPage, cleared: Cleared, png: bytes) -> Redaction:
+    def redaction(self, page: DecodedPage, found: Found, cleared: Cleared, png: bytes) -> Redaction:
         """What the caller gets to know of the redaction."""
         outcome = PageOutcome(
             index=page.index,
@@ -209,7 +224,8 @@ class Run:
             verified=cleared.image.size,
             png=png,
         )
-        return Redaction((outcome,), self.policy.digest(), self.log.request, dict(self.times))
+        sealed = self.sealed(found.labels)
+        return Redaction((outcome,), self.policy.digest(), self.log.request, dict(self.times), sealed)
 
     def take_time(self) -> dict[Stage, int]:
         """Milliseconds by stage with the total so far."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -20,6 +21,9 @@ LISTED_CHOICES = 9
 
 _SENTENCES: Mapping[str, str] = {
     "bool_type": "must be true or false",
+    "date_from_datetime_parsing": "must be a date, YYYY-MM-DD",
+    "date_parsing": "must be a date, YYYY-MM-DD",
+    "date_type": "must be a date, YYYY-MM-DD",
     "dict_type": "must be a mapping (key: value)",
     "float_type": "must be a number",
     "frozen_set_type": "must be a list",
@@ -88,7 +92,10 @@ def _step(annotation: Any, part: str | int) -> Any:
 
 
 def _bare(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    """The type without what is annotated, and without the None of an optional one."""
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        annotation = get_args(annotation)[0]
+    return annotation
 
 
 def _is_key(error: ErrorDetails) -> bool:

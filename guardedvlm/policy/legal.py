@@ -1,7 +1,8 @@
 """What a policy must do to claim that it follows a rule: identifiers to hide, and how long evidence is kept.
 
 A policy that lists a rule under `rules` and does not do what it asks is refused, so that the claim in the file, in
-GetPolicy and in the audit is never only a comment. This is the technical part of each rule and no legal advice.
+GetPolicy and in the audit is never only a comment. This is the technical part of each rule, as far as a file can be
+checked for it, and no legal advice. What must not stand together in a policy is in `policy.prohibited`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ class Rule(StrEnum):
 
     HIPAA_SAFE_HARBOR = "hipaa_safe_harbor"
     """45 CFR 164.514(b)(2)(i)."""
+    HIPAA_EXPERT = "hipaa_expert"
+    """45 CFR 164.514(b)(1): what is hidden is what a documented determination by an expert says."""
     PCI_DSS = "pci_dss"
-    """PCI DSS 4.0.1, requirements 3.4.1 and 10.5.1."""
+    """PCI DSS 4.0.1, requirements 3.4.1, 3.5.1 and 10.5.1."""
+    GDPR = "gdpr"
+    """Regulation (EU) 2016/679, the articles that a file can be checked for: 4(5), 5(1)(c) and (e), 9, 25(2), 35(3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,31 @@ ACCOUNT_DATA: tuple[Identifier, ...] = (
 )
 """PCI DSS 4.0.1, requirement 3."""
 
+DIRECT_IDENTIFIERS: tuple[Identifier, ...] = (
+    # Dates, amounts and organisations may be what the purpose needs; who it is about never is, for a language model.
+    _identifier("Art. 4(1) and 25(2)", "names", Kind.PERSON, Kind.SIGNATURE),
+    _identifier(
+        "Art. 4(1) and 25(2)",
+        "identification numbers",
+        *(Kind.SSN, Kind.MEDICAL_RECORD, Kind.HEALTH_PLAN, Kind.ACCOUNT, Kind.IBAN, Kind.PAYMENT_CARD),
+        *(Kind.LICENSE, Kind.DOCUMENT_NUMBER, Kind.MRZ, Kind.VEHICLE, Kind.DEVICE, Kind.OTHER_ID, Kind.CODE),
+    ),
+    _identifier("Art. 4(1) and 25(2)", "location data", Kind.ADDRESS),
+    _identifier("Art. 4(1) and 25(2)", "online identifiers", Kind.EMAIL, Kind.PHONE, Kind.IP_ADDRESS, Kind.URL),
+    _identifier("Art. 4(1) and 25(2)", "physical and social identity", Kind.FACE, Kind.ATTRIBUTE, Kind.DATE_OF_BIRTH),
+)
+"""Article 4(1) names what identifies; 25(2) wants only what the purpose needs, by default."""
+
 IDENTIFIERS: Mapping[Rule, tuple[Identifier, ...]] = {
     Rule.HIPAA_SAFE_HARBOR: SAFE_HARBOR,
     Rule.PCI_DSS: ACCOUNT_DATA,
+    Rule.GDPR: DIRECT_IDENTIFIERS,
 }
+"""What a rule asks to hide. hipaa_expert is not here: 164.514(b)(1) leaves it to the expert."""
 
 RETENTION_DAYS: Mapping[Rule, int] = {
     Rule.HIPAA_SAFE_HARBOR: 2_192,  # six years, 45 CFR 164.316(b)(2)(i)
+    Rule.HIPAA_EXPERT: 2_192,  # the same
     Rule.PCI_DSS: 366,  # twelve months, PCI DSS 4.0.1, 10.5.1
 }
-"""Days that the evidence of a rule is kept at least."""
+"""Days that the evidence of a rule is kept at least; the GDPR asks for no least time."""

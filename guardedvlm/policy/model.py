@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from enum import StrEnum
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,53 +17,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from guardedvlm.core.finding import RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
 from guardedvlm.policy.document import Contradiction, Contradictions
 from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
+from guardedvlm.policy.prohibited import Ground, broken
+from guardedvlm.policy.vocabulary import Clear, DateLabels, Mode, PersonalText, Release, Topic
 
-
-class Mode(StrEnum):
-    """When text stays visible. No mode shows what could not be read."""
-
-    STRICT = "strict"
-    """Only text that was read with confidence and that `text.clear` names."""
-    BALANCED = "balanced"
-    """Text that was read with confidence and in which nothing personal was found."""
-
-
-class Clear(StrEnum):
-    """Classes of text that a strict policy lets stay visible."""
-
-    LABELS = "labels"  # form and table labels: "Total", "Date of birth", "Findings"
-    COMMON_WORDS = "common_words"  # words of the language that are no names
-    NUMBERS = "numbers"  # numbers of up to four digits that are part of nothing else
-    AMOUNTS = "amounts"  # money and quantities with a unit
-    DATES = "dates"
-
-
-class PersonalText(StrEnum):
-    """What happens to a personal span of a question or an answer."""
-
-    LABEL = "label"  # PERSON-A
-    MASK = "mask"  # [PERSON]
-    REFUSE = "refuse"
-
-
-class Topic(StrEnum):
-    """Questions and statements about people that a policy can forbid."""
-
-    IDENTIFY_PERSON = "identify_person"
-    DESCRIBE_FACE = "describe_face"
-    ETHNICITY = "ethnicity"
-    RELIGION = "religion"
-    HEALTH = "health"
-    SEXUAL_ORIENTATION = "sexual_orientation"
-    AGE = "age"
-    REVEAL_HIDDEN = "reveal_hidden"
-
-
-class Release(StrEnum):
-    """How a streamed answer leaves."""
-
-    WHOLE = "whole"
-    SENTENCE = "sentence"
+__all__ = [
+    "AuditRules",
+    "Clear",
+    "DateLabels",
+    "Limits",
+    "Mode",
+    "PersonalText",
+    "Policy",
+    "Release",
+    "Topic",
+]
 
 
 class Section(BaseModel):
@@ -79,6 +46,7 @@ class TextRules(Section):
     languages: Annotated[tuple[Literal["en", "de", "fr", "es"], ...], Field(min_length=1)] = ("en",)
     min_confidence: Annotated[float, Field(ge=0.5, le=1.0)] = 0.75
     clear: frozenset[Clear] = frozenset({Clear.LABELS, Clear.COMMON_WORDS})
+    date_labels: DateLabels = DateLabels.RANDOM
 
 
 class AskRules(Section):
@@ -98,6 +66,9 @@ class SayRules(Section):
     release: Release = Release.SENTENCE
     boxes: bool = True  # whether a caller gets the boxes of hidden regions
     redacted_image: bool = True  # whether a caller gets the redacted picture
+    # Kinds whose labels a caller with the role `reidentify` may have undone: the strings that they stand for leave
+    # sealed for the key that the tenants file names. Empty: nobody may.
+    reidentify: frozenset[Kind] = frozenset()
 
 
 class Limits(Section):
@@ -118,6 +89,23 @@ class AuditRules(Section):
     retention_days: Annotated[int, Field(ge=180, le=36_500)] = 2_192  # six years, 45 CFR 164.316(b)(2)(i)
 
 
+class ExpertDetermination(Section):
+    """The document that `hipaa_expert` stands on: who says that the risk is very small, of what, and until when."""
+
+    determination: Annotated[str, Field(min_length=1, max_length=200)]  # where the signed document is found
+    policy_version: Annotated[str, Field(min_length=1, max_length=32)]  # the version of this policy that was examined
+    determined: date
+    expires: date
+
+
+class GdprRecord(Section):
+    """What the controller decided, where the regulation leaves the decision to it."""
+
+    # Topic of Article 9(1) that may be spoken of -> the letter of Article 9(2) that allows it.
+    special_categories: dict[Topic, Ground] = Field(default_factory=dict)
+    impact_assessment: Annotated[str | None, Field(min_length=1, max_length=200)] = None  # where the document is found
+
+
 class Policy(Section):
     """One tenant's policy."""
 
@@ -127,6 +115,8 @@ class Policy(Section):
     rules: frozenset[Rule] = frozenset()  # what the policy claims to follow; checked (policy.legal)
     hide: dict[Kind, Literal[Action.FILL, Action.LABEL]]
     keep: frozenset[Kind] = frozenset()
+    expert: ExpertDetermination | None = None  # with the rule hipaa_expert, and only with it
+    gdpr: GdprRecord | None = None  # with the rule gdpr, and only with it
     text: TextRules = TextRules()
     ask: AskRules = AskRules()
     say: SayRules = SayRules()
@@ -166,18 +156,30 @@ class Policy(Section):
         for clear, kind in ((Clear.DATES, Kind.DATE), (Clear.AMOUNTS, Kind.AMOUNT)):
             if clear in self.text.clear and kind in self.hide:
                 yield Contradiction(("text", "clear"), f"text.clear names {clear}, but {kind} is hidden")
+        if self.text.date_labels is DateLabels.INTERVAL and self.hide.get(Kind.DATE) is not Action.LABEL:
+            yield Contradiction(("text", "date_labels"), "text.date_labels is interval, but hide.DATE is not label")
+        unlabelled = sorted(kind for kind in self.say.reidentify if self.hide.get(kind) is not Action.LABEL)
+        if unlabelled:
+            explanation = f"say.reidentify names what has no label under 'hide': {', '.join(unlabelled)}"
+            yield Contradiction(("say", "reidentify"), explanation)
 
     def _illegal(self) -> Iterator[Contradiction]:
         """What the claimed rules ask for and the policy does not do."""
         for rule in sorted(self.rules):
-            for identifier in IDENTIFIERS[rule]:
+            for identifier in IDENTIFIERS.get(rule, ()):
                 kept = sorted(identifier.kinds & self.keep)
                 if kept:
                     asked = f"{rule} ({identifier.paragraph}, {identifier.name})"
                     yield Contradiction(("keep",), f"{asked} asks to hide: {', '.join(kept)}")
-            if self.audit.retention_days < RETENTION_DAYS[rule]:
+            if self.audit.retention_days < RETENTION_DAYS.get(rule, 0):
                 asked = f"{rule} asks for at least {RETENTION_DAYS[rule]} days of evidence"
                 yield Contradiction(("audit", "retention_days"), f"{asked}, not {self.audit.retention_days}")
+        for where, explanation in broken(self, datetime.now(UTC).date()):
+            yield Contradiction(where, explanation)
+
+    def in_force(self, day: date) -> bool:
+        """Whether the policy may be used on `day`: an expert's determination that it stands on has not expired."""
+        return self.expert is None or self.expert.determined <= day < self.expert.expires
 
     def action(self, kind: Kind) -> Action:
         """What happens to a finding of `kind`; kinds that the guard gives itself are filled."""

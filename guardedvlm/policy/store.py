@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -52,10 +53,16 @@ class PolicyStore:
         return frozenset(self._policies)
 
     def policy_for(self, name: str) -> Policy:
-        """The policy `name`. Raises Refused(POLICY_MISSING): without a policy nothing can be cleared."""
+        """The policy `name`.
+
+        Raises Refused: POLICY_MISSING where there is none, since without a policy nothing can be cleared, and
+        POLICY_EXPIRED where what it stands on has expired since it was loaded.
+        """
         policy = self._policies.get(name)
         if policy is None:
             raise Refused(Reason.POLICY_MISSING)
+        if not policy.in_force(datetime.now(UTC).date()):
+            raise Refused(Reason.POLICY_EXPIRED)
         return policy
 
     def reload(self) -> Reload:

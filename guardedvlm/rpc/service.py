@@ -30,6 +30,7 @@ from guardedvlm.rpc import translate
 from guardedvlm.rpc.replay import Replays
 from guardedvlm.transport.identity import Identities, bearer_token
 from guardedvlm.transport.listen import RECEIVE_LIMIT
+from guardedvlm.transport.reidentification import SealingKey
 from guardedvlm.transport.status import abort
 from guardedvlm.transport.tls import peer_sans
 from guardedvlm.v1 import guard_pb2 as pb
@@ -55,6 +56,7 @@ class Call:
     policy: Policy
     deadline: Deadline
     traceparent: str | None
+    sealing_key: SealingKey | None
 
 
 class GuardService(GuardServiceServicer):
@@ -101,7 +103,9 @@ class GuardService(GuardServiceServicer):
                 guard_request = _guard_request(call, Method.REDACT_IMAGE, request, want_image=True)
                 found = await self._pipeline.redact(guard_request)
                 return pb.RedactImageResponse(
-                    redaction=translate.redaction(found, call.policy), audit_id=found.audit_id
+                    redaction=translate.redaction(found, call.policy),
+                    audit_id=found.audit_id,
+                    reidentification=translate.reidentification(found.sealed),
                 )
 
             return await self._once(call, request, make)
@@ -126,7 +130,8 @@ class GuardService(GuardServiceServicer):
             left = context.time_remaining()
             deadline = Deadline.after(policy.limits.max_seconds)
             traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
-            yield Call(caller, policy, deadline if left is None else deadline.sooner(left), traceparent)
+            deadline = deadline if left is None else deadline.sooner(left)
+            yield Call(caller, policy, deadline, traceparent, self._identities.sealing_key(caller.tenant))
         except Exception as failure:
             if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
                 _log_defect(failure)
@@ -187,6 +192,8 @@ def _guard_request(call: Call, method: Method, request: Identified, *, want_imag
         name=request.request_id,
         parent=parse_traceparent(call.traceparent),
         want_image=want_image,
+        want_strings=request.include_reidentification,
+        sealing_key=call.sealing_key,
     )
 
 
@@ -237,4 +244,5 @@ async def _assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy:
         document=pb.Document(media_type=header.media_type, content=bytes(content)),
         query=header.query,
         include_redacted_image=header.include_redacted_image,
+        include_reidentification=header.include_reidentification,
     )

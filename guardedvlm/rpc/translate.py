@@ -16,6 +16,7 @@ from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.outcome import Answer, PageOutcome, Redaction
 from guardedvlm.guard.pipeline import Event, Question
 from guardedvlm.policy.model import Policy
+from guardedvlm.transport.reidentification import Sealed
 from guardedvlm.v1 import guard_pb2 as pb
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{0,64}\Z")
@@ -67,7 +68,13 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
         model=answer.model,
         audit_id=answer.redaction.audit_id,
         stage_times=_times(answer.times),
+        reidentification=reidentification(answer.redaction.sealed),
     )
+
+
+def reidentification(sealed: Sealed | None) -> pb.Reidentification | None:
+    """The message for what the labels stand for; None where it was not asked for."""
+    return pb.Reidentification(key_id=sealed.key_id, sealed=sealed.box) if sealed else None
 
 
 def event(released: Event, policy: Policy) -> pb.StreamAnalyzeImageResponse:

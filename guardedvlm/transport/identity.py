@@ -1,16 +1,17 @@
 """Who calls: the tenants file, and from a client certificate or a bearer token to a Caller.
 
     tenants:
-      clinic: {policy: healthcare}
+      clinic: {policy: healthcare, reidentify_key: "x25519:<base64>"}
     callers:
       - name: radiology-gateway
         tenant: clinic
-        roles: [caller]
+        roles: [caller, reidentify]
         san: ["spiffe://hospital.example/radiology-gateway"]
         token_hmac: "hmac-sha256:<64 hex digits>"
 
 The file holds no secret: a token stands in it as HMAC-SHA256 under a key of the server's, which lies elsewhere, so
-whoever reads the file can neither call nor test guesses. No field of a request names a tenant; this is the only source.
+whoever reads the file can neither call nor test guesses; a `reidentify_key` is a public one, whose private half lies
+with whoever may know the people. No field of a request names a tenant; this is the only source.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import NotIdentified, Reason
 from guardedvlm.policy.document import Contradiction, Contradictions, Document, examine, read_text, require
 from guardedvlm.policy.yaml_tree import Where
+from guardedvlm.transport.reidentification import SealingKey
 from guardedvlm.transport.secret_file import KEY_BYTES, read_key
 
 FILE_NAME = "tenants.yaml"
@@ -51,6 +53,15 @@ def _checked_san(san: str) -> str:
     return san
 
 
+def _checked_key(key: str) -> str:
+    try:
+        SealingKey.parse(key)
+    except ValueError:
+        explanation = "reidentify_key must be the line that `guardedvlm keys reidentify-init` prints"
+        raise Contradictions([Contradiction((), explanation)]) from None
+    return key
+
+
 class _Part(BaseModel):
     """Closed and frozen; its errors never show values."""
 
@@ -59,6 +70,7 @@ class _Part(BaseModel):
 
 class _Tenant(_Part):
     policy: Name
+    reidentify_key: Annotated[str, AfterValidator(_checked_key)] | None = None
 
 
 class _Caller(_Part):
@@ -91,6 +103,18 @@ class TenantsFile(_Part):
                 yield Contradiction((*where, "tenant"), explanation, Reason.TENANT_UNKNOWN)
             if caller.token_hmac is None and not caller.san:
                 yield Contradiction(where, "a caller needs 'token_hmac', 'san' or both")
+            yield from self._idle_role(where, caller)
+
+    def _idle_role(self, where: Where, caller: _Caller) -> Iterator[Contradiction]:
+        """The role to have labels undone, where it could not be used."""
+        if Role.REIDENTIFY not in caller.roles:
+            return
+        if Role.CALLER not in caller.roles:
+            yield Contradiction((*where, "roles"), "the role reidentify needs the role caller beside it")
+        tenant = self.tenants.get(caller.tenant)
+        if tenant is not None and tenant.reidentify_key is None:
+            explanation = f"the role reidentify needs 'reidentify_key' under tenants.{caller.tenant}"
+            yield Contradiction((*where, "roles"), explanation)
 
     def _shared(self) -> Iterator[Contradiction]:
         owners: dict[tuple[str, str], str] = {}
@@ -155,10 +179,15 @@ class Identities:
 
     def policy_name(self, tenant: str) -> str:
         """The name of the tenant's policy. Raises NotIdentified(TENANT_UNKNOWN)."""
-        entry = self._document.value.tenants.get(tenant)
-        if entry is None:
-            raise NotIdentified(Reason.TENANT_UNKNOWN)
-        return entry.policy
+        return self._tenant(tenant).policy
+
+    def sealing_key(self, tenant: str) -> SealingKey | None:
+        """The key for which the tenant's maps from labels back are sealed; None where it names none.
+
+        Raises NotIdentified(TENANT_UNKNOWN).
+        """
+        key = self._tenant(tenant).reidentify_key
+        return SealingKey.parse(key) if key else None
 
     @property
     def tenants(self) -> frozenset[str]:
@@ -171,6 +200,12 @@ class Identities:
             if entry.policy not in names:
                 explanation = f"there is no policy {entry.policy!r}"
                 raise self._document.error(("tenants", tenant, "policy"), explanation, Reason.POLICY_MISSING)
+
+    def _tenant(self, name: str) -> _Tenant:
+        entry = self._document.value.tenants.get(name)
+        if entry is None:
+            raise NotIdentified(Reason.TENANT_UNKNOWN)
+        return entry
 
     def _bearer(self, token: str) -> Caller:
         if not 0 < len(token) <= MAX_TOKEN_CHARS:

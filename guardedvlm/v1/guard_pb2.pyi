@@ -56,16 +56,18 @@ class Query(_message.Message):
     def __init__(self, question: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., answer_schema: _Optional[str] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class AnalyzeImageRequest(_message.Message):
-    __slots__ = ("request_id", "document", "query", "include_redacted_image")
+    __slots__ = ("request_id", "document", "query", "include_redacted_image", "include_reidentification")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_REDACTED_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     document: Document
     query: Query
     include_redacted_image: bool
-    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ...) -> None: ...
+    include_reidentification: bool
+    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
 
 class AnalyzeImageResponse(_message.Message):
     __slots__ = ("analysis",)
@@ -74,16 +76,18 @@ class AnalyzeImageResponse(_message.Message):
     def __init__(self, analysis: _Optional[_Union[Analysis, _Mapping]] = ...) -> None: ...
 
 class StreamAnalyzeImageRequest(_message.Message):
-    __slots__ = ("request_id", "document", "query", "include_redacted_image")
+    __slots__ = ("request_id", "document", "query", "include_redacted_image", "include_reidentification")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_REDACTED_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     document: Document
     query: Query
     include_redacted_image: bool
-    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ...) -> None: ...
+    include_reidentification: bool
+    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
 
 class StreamAnalyzeImageResponse(_message.Message):
     __slots__ = ("redaction", "text", "done")
@@ -104,18 +108,20 @@ class UploadAnalyzeImageRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[UploadHeader, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class UploadHeader(_message.Message):
-    __slots__ = ("request_id", "media_type", "content_bytes", "query", "include_redacted_image")
+    __slots__ = ("request_id", "media_type", "content_bytes", "query", "include_redacted_image", "include_reidentification")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_REDACTED_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     media_type: str
     content_bytes: int
     query: Query
     include_redacted_image: bool
-    def __init__(self, request_id: _Optional[str] = ..., media_type: _Optional[str] = ..., content_bytes: _Optional[int] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ...) -> None: ...
+    include_reidentification: bool
+    def __init__(self, request_id: _Optional[str] = ..., media_type: _Optional[str] = ..., content_bytes: _Optional[int] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
 
 class UploadAnalyzeImageResponse(_message.Message):
     __slots__ = ("analysis",)
@@ -124,20 +130,24 @@ class UploadAnalyzeImageResponse(_message.Message):
     def __init__(self, analysis: _Optional[_Union[Analysis, _Mapping]] = ...) -> None: ...
 
 class RedactImageRequest(_message.Message):
-    __slots__ = ("request_id", "document")
+    __slots__ = ("request_id", "document", "include_reidentification")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     document: Document
-    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ...) -> None: ...
+    include_reidentification: bool
+    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
 
 class RedactImageResponse(_message.Message):
-    __slots__ = ("redaction", "audit_id")
+    __slots__ = ("redaction", "audit_id", "reidentification")
     REDACTION_FIELD_NUMBER: _ClassVar[int]
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     redaction: Redaction
     audit_id: str
-    def __init__(self, redaction: _Optional[_Union[Redaction, _Mapping]] = ..., audit_id: _Optional[str] = ...) -> None: ...
+    reidentification: Reidentification
+    def __init__(self, redaction: _Optional[_Union[Redaction, _Mapping]] = ..., audit_id: _Optional[str] = ..., reidentification: _Optional[_Union[Reidentification, _Mapping]] = ...) -> None: ...
 
 class GetPolicyRequest(_message.Message):
     __slots__ = ()
@@ -156,7 +166,7 @@ class GetPolicyResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., policy_json: _Optional[str] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("answer", "finish_reason", "redaction", "evidence", "screening", "usage", "model", "audit_id", "stage_times")
+    __slots__ = ("answer", "finish_reason", "redaction", "evidence", "screening", "usage", "model", "audit_id", "stage_times", "reidentification")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     REDACTION_FIELD_NUMBER: _ClassVar[int]
@@ -166,6 +176,7 @@ class Analysis(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     answer: str
     finish_reason: FinishReason
     redaction: Redaction
@@ -175,7 +186,16 @@ class Analysis(_message.Message):
     model: str
     audit_id: str
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
-    def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., model: _Optional[str] = ..., audit_id: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+    reidentification: Reidentification
+    def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., model: _Optional[str] = ..., audit_id: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., reidentification: _Optional[_Union[Reidentification, _Mapping]] = ...) -> None: ...
+
+class Reidentification(_message.Message):
+    __slots__ = ("key_id", "sealed")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    sealed: bytes
+    def __init__(self, key_id: _Optional[str] = ..., sealed: _Optional[bytes] = ...) -> None: ...
 
 class Redaction(_message.Message):
     __slots__ = ("pages", "policy_digest", "stage_times")

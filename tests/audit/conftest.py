@@ -93,6 +93,7 @@ def life() -> dict[State, Facts]:
             input_tokens=100,
             output_tokens=7,
             finish=FinishReason.STOP,
+            sealed_labels=3,
             timings={
                 Stage.REDACT: 30,
                 Stage.VERIFY: 500,

@@ -20,6 +20,9 @@ COMMANDS = (
     ["serve-inference"],
     ["ask"],
     ["redact"],
+    ["reidentify"],
+    ["keys"],
+    ["keys", "reidentify-init"],
     ["doctor"],
     ["model"],
     ["model", "check"],
@@ -33,7 +36,7 @@ COMMANDS = (
     ["audit", "verify"],
     ["audit", "show"],
 )
-LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"])]
+LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"], ["keys"])]
 
 
 def run(*arguments, cwd=None, **environment):

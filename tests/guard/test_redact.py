@@ -19,7 +19,7 @@ from guardedvlm.core.region import Box, Fit, Geometry, Quad, Raster, Size
 from guardedvlm.core.word import Word
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.detect.quads import box_quad, shape, touches
-from guardedvlm.guard.redact import Labels, RedactedImage, redact, widen
+from guardedvlm.guard.redact import LABEL_SIZES, Labels, RedactedImage, redact, widen
 from guardedvlm.guard.redact.fills import fill_of, shrink_mask
 from guardedvlm.policy.model import Policy
 
@@ -345,6 +345,36 @@ def test_a_label_is_drawn_where_it_can_be_read(height: int, drawn: bool) -> None
         plate = redacted.raster[label.box.y0 : label.box.y1, label.box.x0 : label.box.x1]
         assert (plate[[0, -1]] == 255).all()
         assert (plate == 0).any()
+
+
+@settings(max_examples=60)
+@given(st.integers(4, 60), st.integers(20, 400), st.sampled_from([None, Geometry(Fit.SQUASH, 300, 100)]))
+def test_no_label_is_smaller_than_a_reader_needs(height: int, width: int, geometry: Geometry | None) -> None:
+    """14 pixels of the raster that is sent, or none at all: a label that is misread names another person."""
+    findings = [found(Box(50, 80, 50 + width, 80 + height), secret="Ann")]
+    redacted = done(white(600, 200), findings, LABELLING, geometry)
+    assert min(LABEL_SIZES) == 14
+    for label in redacted.labels:
+        assert label.box.height >= 14
+        inside = redacted.hidden[label.box.y0 : label.box.y1, label.box.x0 : label.box.x1]
+        assert inside.shape == (label.box.height, label.box.width)
+        assert inside.all()
+    if not redacted.labels:
+        plain = done(white(600, 200), findings, FILLING, geometry)
+        assert np.array_equal(redacted.raster, plain.raster)
+
+
+@pytest.mark.parametrize("rules", [FILLING, LABELLING], ids=["fill", "label"])
+@pytest.mark.parametrize(("short", "long"), [("Jo", "Joann"), ("Rosamund", "Rosamunde-M")])
+def test_secrets_of_one_step_of_length_become_the_same_picture(short: str, long: str, rules: Policy) -> None:
+    """Bit for bit: neither fill nor label tells which of two names it was (at 10 pixels a letter, 20 a line)."""
+    rasters = []
+    for name in (short, long):
+        page = white(600, 100)
+        page[40:60, 50 : 50 + 10 * len(name)] = 7
+        item = found(Box(50, 40, 50 + 10 * len(name), 60), secret=name)
+        rasters.append(done(page, [item], rules).raster)
+    assert np.array_equal(*rasters)
 
 
 def test_a_label_stays_inside_its_fill_when_the_page_is_turned() -> None:

@@ -116,6 +116,42 @@ def test_policies_of_tenants(identities: Identities) -> None:
     assert missing.value.for_operator() == "POLICY_MISSING: tenants.yaml:3: there is no policy 'finance'"
 
 
+PUBLIC = "x25519:hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="  # RFC 7748, section 6.1: Alice's
+KEYED = FILE.replace("{policy: healthcare}", f'{{policy: healthcare, reidentify_key: "{PUBLIC}"}}').replace(
+    "roles: [caller]", "roles: [caller, reidentify]"
+)
+
+
+def test_the_key_that_a_tenant_seals_for() -> None:
+    keyed = Identities.parse(KEYED, KEY)
+    assert str(keyed.sealing_key("clinic")) == PUBLIC
+    assert keyed.sealing_key("bank") is None
+    assert keyed.caller((), GATEWAY_TOKEN).roles == {Role.CALLER, Role.REIDENTIFY}
+    with pytest.raises(NotIdentified):
+        keyed.sealing_key("insurance")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "explanation"),
+    [
+        (PUBLIC, PUBLIC[:-4], "reidentify_key must be the line that `guardedvlm keys reidentify-init` prints"),
+        (f', reidentify_key: "{PUBLIC}"', "", "the role reidentify needs 'reidentify_key' under tenants.clinic"),
+        ("[caller, reidentify]", "[reidentify]", "the role reidentify needs the role caller beside it"),
+        (
+            "[caller, reidentify]",
+            "[caller, reidentity]",
+            "callers[0].roles[1]: 'reidentity' is not known; did you mean",
+        ),
+    ],
+)
+def test_a_role_that_could_not_be_used_is_refused(old: str, new: str, explanation: str) -> None:
+    assert old in KEYED
+    with pytest.raises(ConfigurationError) as caught:
+        Identities.parse(KEYED.replace(old, new), KEY)
+    assert caught.value.reason is Reason.SETTINGS_INVALID
+    assert explanation in caught.value.explanation
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason", "place", "explanation"),
     [

@@ -14,7 +14,7 @@ from guardedvlm.policy.model import PersonalText, Policy
 Spans = Callable[[str], Awaitable[tuple[Span, ...]]]
 """The personal-data recognisers of the pipeline: spans of a text, or an error."""
 
-LABEL = re.compile(rf"\b(?:{'|'.join(Kind)})-[A-Z]{{1,2}}\b|\[(?:{'|'.join(Kind)}|HIDDEN)\]")
+LABEL = re.compile(rf"\b(?:{'|'.join(Kind)})-[A-Z]{{1,2}}\b(?:\+\d{{1,3}}d\b)?|\[(?:{'|'.join(Kind)}|HIDDEN)\]")
 """What the guard itself writes in the place of a value: it tells nothing and passes untouched."""
 _NUMBER_PIECES = re.compile(r"(?<=\d)(?![.,]\d{1,3}(?!\d))[^\w]{1,4}(?=\d)")
 """What stands between the pieces of a number; not the marks of "1,234.50", or a column of amounts became a card."""

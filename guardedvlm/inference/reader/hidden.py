@@ -21,9 +21,10 @@ REACH = 12.0
 PSEUDONYM = re.compile(
     r"(?<![A-Z])(?:"
     + "|".join(sorted(kind.value.replace("_", "[_ ]?") for kind in Kind))
-    + r")\s?[-–]\s?[A-Z]{1,3}(?![A-Za-z])"
+    + r")\s?[-–]\s?[A-Z]{1,3}(?![A-Za-z])(?:\s?\+\s?\d{1,3}\s?d\b)?"
 )
-"""A label that the guard draws in place of a value: kind and letters. OCR may lose the underscore."""
+"""A label that the guard draws in place of a value: kind, letters, of a date perhaps days. OCR may lose the
+underscore."""
 
 
 def pseudonym(text: str) -> str | None:
