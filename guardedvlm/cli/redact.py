@@ -22,10 +22,12 @@ from guardedvlm.cli import options
 from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
 from guardedvlm.cli.output import complain, counted, err, exit_code, out
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
+from guardedvlm.guard.image import Format
 from guardedvlm.guard.outcome import Redaction
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.policy.model import Policy
 
+ENDINGS = {Format.PNG: ".png", Format.DICOM: ".dcm"}
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".dicom", ".pdf"})
 """What is taken from a folder; a file that is named is taken whatever its name."""
 
@@ -49,6 +51,9 @@ def redact(
     ledger: options.LedgerFolder = None,
 ) -> None:
     """Redact pictures: NAME.redacted.png and NAME.findings.json for each, or nothing where the guard refuses.
+
+    A DICOM file becomes NAME.redacted.dcm: a new file after the Basic Profile, with nothing of the old header that
+    tells who it is.
 
     With --reidentify-key, findings.json brings what the labels stand for, sealed: see `guardedvlm reidentify`.
 
@@ -109,7 +114,8 @@ async def _redact(pipeline: Pipeline, job: Job, policy: Policy, seal_for: Path |
 
 def _write(output: Path, job: Job, redaction: Redaction) -> None:
     page = redaction.pages[0]
-    write_file(output / f"{job.stem}.redacted.png", page.png)
+    if page.file is not None:
+        write_file(output / f"{job.stem}.redacted{ENDINGS[page.file.format]}", page.file.content)
     write_file(output / f"{job.stem}.findings.json", (json.dumps(findings(redaction), indent=1) + "\n").encode())
 
 
@@ -178,7 +184,8 @@ def _prepare(output: Path, work: Sequence[Job], overwrite: bool) -> None:
         raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output)) from None
     if not os.access(output, os.W_OK | os.X_OK):
         raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output))
-    taken = sum((output / f"{job.stem}.redacted.png").exists() for job in work)
+    results = (output / f"{job.stem}.redacted{ending}" for job in work for ending in ENDINGS.values())
+    taken = sum(result.exists() for result in results)
     if taken and not overwrite:
         explanation = f"{taken} of the results are there already; give --overwrite to replace them"
         raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output), explanation=explanation)

@@ -13,12 +13,26 @@ from guardedvlm.audit.facts import Stage
 from guardedvlm.core.finding import Kind, Region
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster, Size
+from guardedvlm.guard.image import DicomHeader, Format
 from guardedvlm.transport.reidentification import Sealed
 
 
 @dataclass(frozen=True, slots=True)
+class RedactedFile:
+    """A redacted page as a file."""
+
+    format: Format
+    content: bytes = field(repr=False)
+
+    @property
+    def media_type(self) -> str:
+        """Its registered media type."""
+        return "application/dicom" if self.format is Format.DICOM else "image/png"
+
+
+@dataclass(frozen=True, slots=True)
 class PageOutcome:
-    """One redacted page. `png` is empty unless it was asked for; it was verified at its own geometry."""
+    """One redacted page. `file` is None unless it was asked for; its pixels were verified at their own geometry."""
 
     index: int
     size: Size  # of the source page
@@ -26,7 +40,7 @@ class PageOutcome:
     passes: int
     residuals: Mapping[Kind, int]
     verified: Size
-    png: bytes = field(default=b"", repr=False)
+    file: RedactedFile | None = None
 
     def counts(self) -> Counter[Kind]:
         """Number of hidden regions by kind."""
@@ -63,8 +77,18 @@ class Answer:
     times: Mapping[Stage, int]
 
 
-def encode_png(raster: Raster) -> bytes:
-    """PNG of an (H, W, 3) raster, without metadata."""
+def redacted_file(raster: Raster, header: DicomHeader | None) -> RedactedFile:
+    """A verified (H, W, 3) raster as the file that its source was: DICOM where there is a `header` of one, else PNG."""
+    # A PDF that a DICOM file encapsulates is no picture of that file.
+    if header is not None and not header.is_pdf:
+        from guardedvlm.guard.files.dicom import redacted_dicom  # half a second that no other document needs
+
+        return RedactedFile(Format.DICOM, redacted_dicom([raster], header))
+    return RedactedFile(Format.PNG, _png(raster))
+
+
+def _png(raster: Raster) -> bytes:
+    """PNG without metadata."""
     buffer = io.BytesIO()
     # Level 1: a 4 MP page in 0.2 s instead of 1.5 s, for a file that is a tenth larger.
     Image.fromarray(raster, "RGB").save(buffer, "PNG", compress_level=1)

@@ -29,8 +29,8 @@ from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason, Refused, Unavailable
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.detect.clear import clear_text
-from guardedvlm.guard.image import DecodedImage, DecodedPage, RawImage, Secret
-from guardedvlm.guard.outcome import PageOutcome, Redaction, encode_png
+from guardedvlm.guard.image import DecodedImage, DecodedPage, DicomHeader, RawImage, Secret
+from guardedvlm.guard.outcome import PageOutcome, RedactedFile, Redaction, redacted_file
 from guardedvlm.guard.redact import Labels, redact
 from guardedvlm.guard.reidentify import check_reidentification_allowed, sealed_strings
 from guardedvlm.guard.roles import Roles
@@ -87,6 +87,7 @@ class Run:
         self.log = log
         self.times: dict[Stage, int] = {}
         self.secrets: tuple[Secret, ...] = ()
+        self.header: DicomHeader | None = None
         self.refusal: dict[str, object] = {}
         """Facts that the closing record tells should the request be refused now."""
         self._roles = roles
@@ -135,7 +136,7 @@ class Run:
             width=decoded.pages[0].size.width,
             height=decoded.pages[0].size.height,
         )
-        self.secrets = decoded.secrets
+        self.secrets, self.header = decoded.secrets, decoded.header
         return only_page(decoded)
 
     def check_wishes_allowed(self) -> None:
@@ -205,15 +206,16 @@ class Run:
             image_digest=self._witness.key.digest(Purpose.IMAGE, cleared.image.digest),
         )
 
-    async def picture(self, page: DecodedPage, found: Found, cleared: Cleared) -> bytes:
-        """PNG of the redacted page at its own size, verified at that size; b"" when it was not asked for."""
+    async def picture(self, page: DecodedPage, found: Found, cleared: Cleared) -> RedactedFile | None:
+        """The redacted page at its own size, verified at that size: DICOM of a DICOM, else PNG. None when it was not
+        asked for."""
         if not self.request.want_image:
-            return b""
+            return None
         if cleared.image.size != page.size:
             cleared = await self.clear(page, found, None)
-        return await asyncio.to_thread(encode_png, cleared.image.raster)
+        return await asyncio.to_thread(redacted_file, cleared.image.raster, self.header)
 
-    def redaction(self, page: DecodedPage, found: Found, cleared: Cleared, png: bytes) -> Redaction:
+    def redaction(self, page: DecodedPage, found: Found, cleared: Cleared, file: RedactedFile | None) -> Redaction:
         """What the caller gets to know of the redaction."""
         outcome = PageOutcome(
             index=page.index,
@@ -222,7 +224,7 @@ class Run:
             passes=cleared.report.passes,
             residuals=dict(cleared.report.residuals),
             verified=cleared.image.size,
-            png=png,
+            file=file,
         )
         sealed = self.sealed(found.labels)
         return Redaction((outcome,), self.policy.digest(), self.log.request, dict(self.times), sealed)

@@ -108,8 +108,8 @@ def _page(page: PageOutcome, policy: Policy) -> pb.RedactedPage:
             width=page.verified.width,
             height=page.verified.height,
         ),
-        media_type="image/png" if page.png else "",
-        content=page.png,
+        media_type=page.file.media_type if page.file else "",
+        content=page.file.content if page.file else b"",
     )
 
 

@@ -52,7 +52,7 @@ async def rasters(paths: Sequence[Path], policy: str) -> AsyncIterator[Raster | 
                 print(f"refused {path.stem}: {refusal.reason.value}")
                 yield None
             else:
-                yield raster_of(page.png)
+                yield raster_of(page.file.content)
 
 
 def right_total(answer: str, key: dict[str, str]) -> bool:

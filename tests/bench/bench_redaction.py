@@ -113,7 +113,7 @@ async def measure_receipts(guard: Guard, names: Sequence[str], *, misses: bool) 
         except GuardedVLMError as refusal:
             tally.refusals[refusal.reason.value] += 1
             continue
-        filled = filled_mask(before, raster_of(page.png), page.regions)
+        filled = filled_mask(before, raster_of(page.file.content), page.regions)
         for line in lines:
             group = role(line.text, key)
             shown = [share_of(filled, word.box) < WORD_FILLED for word in line.words]
@@ -142,7 +142,7 @@ async def measure_documents(guard: Guard, sides: Sequence[Document], policy: Pol
             if misses:
                 print(f"  {policy.name} {side.template} {side.side} refused {refusal}")
             continue
-        filled = filled_mask(before, raster_of(page.png), page.regions)
+        filled = filled_mask(before, raster_of(page.file.content), page.regions)
         for one in side.fields:
             covered = ink_share(filled, one)
             if one.kind is None or policy.action(one.kind) is Action.KEEP:

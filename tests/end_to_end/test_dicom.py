@@ -1,0 +1,66 @@
+"""A DICOM file in, a redacted DICOM file out: through a real service, the header's patient in the pixels too."""
+
+import io
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+NAME, NUMBER = "Kowalczyk", "RX-448812"
+PLACE = (40, 30, 700, 140)
+"""Where both are burned in, with a margin."""
+
+
+def film():
+    """A chest film with the patient's name and number burned in, and in its header."""
+    shade = np.add.outer(np.linspace(20, 90, 768), np.linspace(0, 60, 1024))
+    picture = Image.fromarray(shade.astype(np.uint8))
+    font = ImageFont.load_default(32)
+    ImageDraw.Draw(picture).text((60, 50), f"{NAME}, Maria", fill=255, font=font)
+    ImageDraw.Draw(picture).text((60, 95), NUMBER, fill=255, font=font)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.PatientName, dataset.PatientID, dataset.BurnedInAnnotation = f"{NAME}^Maria", NUMBER, "NO"
+    dataset.Modality, dataset.PixelSpacing = "CR", [0.15, 0.15]
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 768, 1024, 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = np.asarray(picture).tobytes()
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page(service):
+    with service.client("clinic") as client:
+        return client.redact(film()).redaction.pages[0]
+
+
+def test_it_is_a_dicom_file_of_nobody(page):
+    assert page.media_type == "application/dicom"
+    for secret in (NAME, NUMBER, "Maria"):
+        assert secret.encode() not in page.content
+    found = pydicom.dcmread(io.BytesIO(page.content))
+    assert (found.PatientIdentityRemoved, found.Modality, list(found.PixelSpacing)) == ("YES", "CR", [0.15, 0.15])
+    assert (found.PatientName, found.PatientID) == ("", "")
+
+
+def test_its_pixels_are_the_redacted_ones(page):
+    before = pydicom.dcmread(io.BytesIO(film())).pixel_array
+    after = pydicom.dcmread(io.BytesIO(page.content)).pixel_array
+    assert after.shape == before.shape
+    x0, y0, x1, y1 = PLACE
+    # The letters are gone: where they were nothing is as bright as they, but for a label's white plate.
+    burned = before[y0:y1, x0:x1] == 255
+    assert (after[y0:y1, x0:x1][burned] == 255).mean() < 0.2
+    # What shows no text stays: the lower half of the film, tone for tone but for the stretch to 8 bits.
+    lower = np.abs(after[500:, :].astype(int) - after[500:, :].mean() - (before[500:, :] - before[500:, :].mean()) * 1.0)
+    assert np.median(lower) < 40
