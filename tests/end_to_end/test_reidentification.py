@@ -41,8 +41,7 @@ def service(tmp_path_factory, office):
     site = make_site(folder / "site", f"localhost:{free_port()}", f"127.0.0.1:{free_port()}")
     _, public = office
     policy = folder / "site" / "policies" / "healthcare" / "policy.yaml"
-    told = policy.read_text().replace("  boxes: true", "  reidentify: [PERSON, MEDICAL_RECORD]\n  boxes: true")
-    policy.write_text(told)
+    policy.write_text(policy.read_text().replace("  reidentify: []", "  reidentify: [PERSON, MEDICAL_RECORD]"))
     token, digest = new_token(read_key(folder / "site" / "keys" / TOKENS_KEY))
     site.tokens["clerk"] = folder / "site" / "clerk.token"
     site.tokens["clerk"].write_text(token)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from guardedvlm.audit.facts import Method
+from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Finding, Kind
 from guardedvlm.core.region import Box
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import NotPermitted, Reason, Refused
+from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.redact import Labels
 from guardedvlm.guard.reidentify import check_reidentification_allowed, holds_card, sealed_strings
+from guardedvlm.guard.run import GuardRequest, Run
 from guardedvlm.policy.legal import Rule
 from guardedvlm.policy.model import Policy, SayRules
 from guardedvlm.transport.reidentification import OpeningKey
@@ -42,6 +46,28 @@ def test_role_policy_and_key_together_allow_it() -> None:
         with pytest.raises(Refused) as refused:
             check_reidentification_allowed(MAY, rules, key)
         assert refused.value.reason is Reason.POLICY_FORBIDS
+
+
+def wishing(policy: Policy, *, image: bool = False, strings: bool = False) -> Run:
+    request = GuardRequest(
+        MAY, policy, RawImage(b""), Deadline.after(9), Method.REDACT_IMAGE, "", None, image, strings, KEY
+    )
+    return Run(request, None, None, None)  # type: ignore[arg-type]  # nothing but the request is looked at
+
+
+def test_a_picture_that_the_policy_does_not_give_out_is_refused() -> None:
+    closed = policy(Kind.PERSON).model_copy(update={"say": SayRules(redacted_image=False)})
+    wishing(closed).check_wishes_allowed()
+    wishing(policy(Kind.PERSON), image=True, strings=True).check_wishes_allowed()
+    for run in (wishing(closed, image=True), wishing(closed, strings=True), wishing(policy(), strings=True)):
+        with pytest.raises(Refused) as refused:
+            run.check_wishes_allowed()
+        assert refused.value.reason is Reason.POLICY_FORBIDS
+
+
+def test_nothing_is_sealed_that_nobody_asked_for() -> None:
+    labels = Labels(found(PERSON="Jane Doe"), policy(Kind.PERSON))
+    assert wishing(policy(Kind.PERSON)).sealed(labels) is None
 
 
 def found(**texts: str) -> list[Finding]:
