@@ -24,8 +24,11 @@ GRAY_FRAMES, COLOUR_FRAMES = "1.2.840.10008.5.1.4.1.1.7.2", "1.2.840.10008.5.1.4
 PAGE_NUMBER_VECTOR = 0x00182001
 METHOD = (("113100", "Basic Application Confidentiality Profile"), ("113101", "Clean Pixel Data Option"))
 """PS3.16, CID 7050."""
-EMPTY = ("PatientName", "PatientID", "PatientSex", "ReferringPhysicianName", "StudyID", "AccessionNumber")
-"""Attributes of type 2 that say who; required, and empty."""
+EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "AccessionNumber"),
+    *("StudyID", "StudyDate", "StudyTime", "SeriesNumber", "PatientOrientation", "Laterality"),
+)
+"""Attributes of type 2 of the patient, study, series and image: required, and empty where nothing may be said."""
 
 
 def redacted_dicom(frames: Sequence[Raster], header: DicomHeader) -> bytes:
@@ -45,16 +48,15 @@ def redacted_dicom(frames: Sequence[Raster], header: DicomHeader) -> bytes:
 
 
 def _profiled(header: DicomHeader) -> Dataset:
-    """What is kept, and the empty attributes, after the profile. No UID yet: the library remembers what it replaced."""
+    """What is kept after the profile, and the empty attributes. No UID yet: the library remembers what it replaced."""
     dataset = Dataset()
-    for keyword in EMPTY:
-        setattr(dataset, keyword, "")
     for keyword, value in (*header.codes, *header.numbers):
         setattr(dataset, keyword, list(value) if isinstance(value, tuple) else value)
     if "Modality" not in dataset:
         dataset.Modality = "OT"
     anonymize_dataset(dataset, base_rules_gen=lambda: initialize_actions(TABLE))
-    for keyword in ("PatientBirthDate", "StudyDate", "StudyTime", "SeriesNumber", "PatientOrientation", "Laterality"):
+    # After the profile, which would put a dummy into them.
+    for keyword in EMPTY:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
     return dataset
