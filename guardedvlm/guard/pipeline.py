@@ -5,7 +5,7 @@ open the ledger entry, decode, find, redact, verify, screen the prompt, sign, ge
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
@@ -75,7 +75,7 @@ class Pipeline:
                 labels = found.labels.by_secret()
                 prompt = await self._screened(run, question, labels, deny)
                 drafts = self._drafts(run, capacity, cleared, prompt, question.sampling)
-                screen = AnswerScreen(run.policy, run.spans, deny, labels)
+                screen = AnswerScreen(run.policy, run.spans, deny, labels)  # the question's labels among them
                 async with aclosing(drafts):
                     async for event in AnswerRelease(run, redaction, screen, capacity).events(drafts):
                         yield event
@@ -83,15 +83,19 @@ class Pipeline:
                 deny.wipe()
 
     async def _screened(
-        self, run: Run, question: Question, labels: Mapping[str, str], deny: DenySet | None
+        self, run: Run, question: Question, labels: dict[str, str], deny: DenySet | None
     ) -> ClearedPrompt:
-        """The prompt that may be sent. Raises InvalidInput or Refused; the closing record then says what was seen."""
+        """The prompt that may be sent; what it names and the picture does not is added to `labels`.
+
+        Raises InvalidInput or Refused; the closing record then says what was seen.
+        """
         screen = PromptScreen(run.policy, run.spans, labels, deny)
         with run.timed(Stage.PROMPT):
             try:
                 return await screen.clear(question.text, question.history, question.schema)
             finally:
                 run.refusal = {"prompt_screen": screening(screen.report)}
+                labels |= screen.dealt
 
     async def _drafts(
         self, run: Run, capacity: Capacity, cleared: Cleared, prompt: ClearedPrompt, sampling: Sampling

@@ -118,6 +118,7 @@ def test_one_person(texts: list[str]) -> None:
         ["Jane Doe", "Jane"],
         ["Mr. Doe", "Mrs. Doe"],
         ["Don Smith", "Mr. John Smith"],
+        ["Mr. Casey Thornburg", "Mrs. Casey Thomburg"],
     ],
 )
 def test_two_people(texts: list[str]) -> None:
@@ -307,6 +308,11 @@ def test_a_birth_has_no_distance_wherever_it_stands() -> None:
     assert not any("+" in text for text in texts)
     assert texts[1] == texts[2]
     assert label_kind(texts[3]) is Kind.DATE_OF_BIRTH
+
+
+def test_a_date_whose_first_has_no_label_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guardedvlm.guard.redact.labels._letters", lambda: iter(()))
+    assert dated("2024-05-03", "2024-05-17") == ["", ""]
 
 
 def test_a_date_that_is_not_certain_has_no_distance() -> None:

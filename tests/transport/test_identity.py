@@ -129,6 +129,9 @@ def test_the_key_that_a_tenant_seals_for() -> None:
     assert keyed.caller((), GATEWAY_TOKEN).roles == {Role.CALLER, Role.REIDENTIFY}
     with pytest.raises(NotIdentified):
         keyed.sealing_key("insurance")
+    with pytest.raises(ConfigurationError) as unknown:
+        Identities.parse(KEYED.replace("tenant: clinic", "tenant: hospital"), KEY)
+    assert unknown.value.reason is Reason.TENANT_UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ class Substitutes:
     def __init__(self, labels: Mapping[str, str], personal: PersonalText) -> None:
         self._personal = personal
         self._labels = {normalise_secret(secret): label for secret, label in labels.items()}
+        self.dealt: dict[str, str] = {}
+        """Labels that no value of the picture has: value -> label, for the values of a question. Content."""
 
     def of(self, edit: Edit) -> str:
         """The label or mask for `edit`; a value without a label in the picture gets the next free one of its kind."""
@@ -81,7 +83,7 @@ class Substitutes:
         if label is None:
             return mask(edit)
         if edit.secrets:
-            self._labels[edit.secrets[0]] = label
+            self._labels[edit.secrets[0]] = self.dealt[edit.secrets[0]] = label
         return label
 
     def _label_of_part(self, part: str, kind: Kind) -> str | None:

@@ -58,6 +58,12 @@ class PromptScreen:
         """What was done so far."""
         return self._tally.report(self._policy.ask.personal)
 
+    @property
+    def dealt(self) -> Mapping[str, str]:
+        """Labels of values that stand in the prompt and not in the picture: value -> label. The answer's screen needs
+        them, or it gives a label of the question to somebody else. Content: never log it."""
+        return self._substitutes.dealt
+
     async def clear(self, question: str, history: Sequence[Turn] = (), schema: str = "") -> ClearedPrompt:
         """Screen a prompt.
 

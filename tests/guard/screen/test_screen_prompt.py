@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from guardedvlm.core.clearance import ClearedPrompt, Turn
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.errors import GuardedVLMError, Reason, Refused
-from guardedvlm.guard.screen import Deed, DenySet, PromptScreen, Spans, Verdict, screen_prompt
+from guardedvlm.guard.screen import AnswerScreen, Deed, DenySet, PromptScreen, Spans, Verdict, screen_prompt
 from guardedvlm.policy.model import Policy
 
 LABELS = {"Maria Gonzalez": "PERSON-K", "Springfieldton": "ADDRESS-B"}
@@ -191,3 +191,14 @@ async def test_a_hidden_value_reaches_no_model(policy: MakePolicy, spans: Spans,
     prompt = await clear(policy(), spans, f"total {before} 7730419952 {after} and")
     assert "7730419952" not in prompt.question
     assert "ACCOUNT-A" in prompt.question
+
+
+async def test_a_label_of_the_question_is_nobody_elses_in_the_answer(policy: MakePolicy, spans: Spans) -> None:
+    """ "Did Jane Roe pay?" makes her PERSON-A; an answer that names Tom Poe may not call him so."""
+    rules = policy(say={"personal": "label"})
+    screen = PromptScreen(rules, spans, LABELS)
+    assert (await screen.clear("Did Jane Roe pay Maria Gonzalez?")).question == "Did PERSON-A pay PERSON-K?"
+    assert screen.dealt == {"janeroe": "PERSON-A"}
+    answer = AnswerScreen(rules, spans, DenySet([]), {**LABELS, **screen.dealt})
+    released = await answer.push("PERSON-A paid. Tom Poe paid. Jane Roe paid, too.") + await answer.close()
+    assert released == "PERSON-A paid. PERSON-B paid. PERSON-A paid, too."
