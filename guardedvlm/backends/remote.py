@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -100,11 +101,16 @@ class RemoteBackend:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a socket is this user's or the administrator's: whoever else puts one there would be sent pixels."""
+    """Whether a socket, and the folder in which another could take its place, are this user's or the administrator's:
+    whoever else puts one there would be sent pixels."""
     try:
-        return path.stat().st_uid in {os.geteuid(), ROOT}
+        found, folder = path.lstat(), path.parent.stat()
     except OSError:
         return False
+    ours = {os.geteuid(), ROOT}
+    # In a sticky folder (/tmp) others cannot replace what is ours.
+    is_closed = folder.st_mode & stat.S_ISVTX or not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid in ours and folder.st_uid in ours and bool(is_closed)
 
 
 def _request(

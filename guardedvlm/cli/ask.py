@@ -31,7 +31,8 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     policy: options.PolicyName = "healthcare",
     redacted: Annotated[
-        Path | None, typer.Option("--redacted", help="Also write the redacted picture (PNG) here.")
+        Path | None,
+        typer.Option("--redacted", help="Also write the redacted picture here: PNG, or DICOM of a DICOM file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
     reidentify: Annotated[

@@ -5,7 +5,7 @@ open the ledger entry, decode, find, redact, verify, screen the prompt, sign, ge
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
@@ -63,7 +63,7 @@ class Pipeline:
         async with running(request, self._roles, self._witness) as run:
             await run.admit()
             run.check_wishes_allowed()
-            await self._screened(run, question, {}, None)  # refuses a forbidden question before the picture is touched
+            await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
             page = await run.decode()
             capacity = await self._backend.capacity()
             found = await run.find(page)
@@ -72,10 +72,10 @@ class Pipeline:
             redaction = run.redaction(page, found, cleared, await run.picture(page, found, cleared))
             deny = hidden_strings(run, found, cleared)
             try:
-                labels = found.labels.by_secret()
-                prompt = await self._screened(run, question, labels, deny)
+                labels, dealt = found.labels.by_secret(), found.labels.dealt()
+                prompt = await self._screened(run, question, labels, deny, dealt)
                 drafts = self._drafts(run, capacity, cleared, prompt, question.sampling)
-                screen = AnswerScreen(run.policy, run.spans, deny, labels)  # the question's labels among them
+                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
                 async with aclosing(drafts):
                     async for event in AnswerRelease(run, redaction, screen, capacity).events(drafts):
                         yield event
@@ -83,13 +83,18 @@ class Pipeline:
                 deny.wipe()
 
     async def _screened(
-        self, run: Run, question: Question, labels: dict[str, str], deny: DenySet | None
+        self,
+        run: Run,
+        question: Question,
+        labels: dict[str, str],
+        deny: DenySet | None = None,
+        taken: Collection[str] = (),
     ) -> ClearedPrompt:
         """The prompt that may be sent; what it names and the picture does not is added to `labels`.
 
         Raises InvalidInput or Refused; the closing record then says what was seen.
         """
-        screen = PromptScreen(run.policy, run.spans, labels, deny)
+        screen = PromptScreen(run.policy, run.spans, labels, deny, taken)
         with run.timed(Stage.PROMPT):
             try:
                 return await screen.clear(question.text, question.history, question.schema)

@@ -176,8 +176,10 @@ class GuardService(GuardServiceServicer):
     async def _once(self, call: Call, request: Identified, make: Callable[[], Awaitable[Made]]) -> Made:
         """What `make` gives, or what it gave for the same request_id before."""
         name = translate.request_id(request.request_id)
+        # What another policy, or another key, gave is not given again.
+        under = (call.policy.digest(), call.sealing_key.id if call.sealing_key else "")
         digest = self._key.digest(
-            Purpose.PAYLOAD, type(request).__name__, request.SerializeToString(deterministic=True)
+            Purpose.PAYLOAD, type(request).__name__, *under, request.SerializeToString(deterministic=True)
         )
         return await self._replays.once(call.caller, name, digest, make)
 

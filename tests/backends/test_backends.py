@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +142,11 @@ async def test_a_socket_of_another_user_gets_no_pixels(socket, monkeypatch):
     backend = RemoteBackend(socket)
     try:
         assert (await backend.capacity()).audience == AUDIENCE
+        folder = Path(socket.removeprefix("unix:")).parent
+        for mode, is_taken in ((0o770, False), (0o777, False), (0o1777, True), (0o700, True)):
+            folder.chmod(mode)
+            with nullcontext() if is_taken else pytest.raises(Unavailable):
+                await backend.capacity()
         monkeypatch.setattr("guardedvlm.backends.remote.ROOT", -1)
         monkeypatch.setattr("os.geteuid", lambda: os.stat(socket.removeprefix("unix:")).st_uid + 1)
         with pytest.raises(Unavailable) as refused:

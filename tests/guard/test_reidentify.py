@@ -103,7 +103,13 @@ def test_no_card_number_is_given_back_under_pci_whatever_it_was_taken_for() -> N
         ("4111.1111.1111.1112", False),
         ("12345", False),
         ("", False),
-        ("4111 1111 and 1111 1111", False),
+        ("4111 1111 and 1111 1111", True),
+        ("4111 - 1111 - 1111 - 1111", True),
+        ("4111\u20131111\u20131111\u20131111", True),
+        ("4111/1111/1111\n1111", True),
+        ("\uff14111 1111 1111 1111", True),
+        ("4111 1111 1111 111l", True),
+        ("4111 1111 1111 1112", False),
     ],
 )
 def test_card_numbers_are_seen_in_pieces(text: str, holds: bool) -> None:

@@ -5,7 +5,9 @@ Decided here:
   from the detectors that is in the pixels all the same.
 - Overlays (60xx), also those in the unused bits of the samples, icons and curves are dropped, never drawn.
 - BurnedInAnnotation and PatientIdentityRemoved are not read: the sender's word is no evidence.
-- Each transfer syntax has one decoder, under a permissive licence; what has none (12-bit JPEG, video) is refused.
+- Each transfer syntax has one decoder, under a permissive licence; what has none (JPEG lossless, 12-bit JPEG, video) is
+  refused. For JPEG lossless there are wheels under the GPL, or with an OpenSSL past its end of life, and dcm2niix's
+  decoder (in imagecodecs), which reads on behind a cut stream: what lay in memory there became pixels.
 - An encapsulated PDF is decoded as the PDF that it is; other encapsulated documents are refused.
 """
 
@@ -30,8 +32,6 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
@@ -39,7 +39,6 @@ from pydicom.uid import (
 
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason
-from guardedvlm.guard.decode import jpeg_lossless
 from guardedvlm.guard.decode.budget import Budget
 from guardedvlm.guard.decode.tones import Samples, gray_to_rgb, stretch
 from guardedvlm.guard.image import AdmittedImage, Frame
@@ -53,8 +52,6 @@ COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 DECODERS: dict[UID, str] = {
     JPEGBaseline8Bit: "pillow",
     JPEGExtended12Bit: "pillow",
-    JPEGLossless: jpeg_lossless.PLUGIN,
-    JPEGLosslessSV1: jpeg_lossless.PLUGIN,
     JPEGLSLossless: "pyjpegls",
     JPEGLSNearLossless: "pyjpegls",
     JPEG2000Lossless: "pylibjpeg",
@@ -99,8 +96,13 @@ def decode_dicom(dataset: pydicom.FileDataset) -> Iterator[Frame]:
 
 
 def encapsulated_pdf(dataset: pydicom.FileDataset) -> bytes | None:
-    """The PDF of a data set that encapsulates one, else None."""
-    return bytes(dataset.EncapsulatedDocument) if "EncapsulatedDocument" in dataset else None
+    """The PDF of a data set that encapsulates one, else None. Raises InvalidInput(IMAGE_CORRUPT)."""
+    if "EncapsulatedDocument" not in dataset:
+        return None
+    document = dataset.EncapsulatedDocument
+    if not isinstance(document, bytes):  # an element of another type; of a number, bytes() makes as many zeros
+        raise InvalidInput(Reason.IMAGE_CORRUPT)
+    return document
 
 
 def _check_inflated_size(content: bytes, budget: Budget) -> None:

@@ -58,6 +58,10 @@ class Labels:
             text: label for thing, read in self._read.items() if (label := self._by_thing.get(thing)) for text in read
         }
 
+    def dealt(self) -> frozenset[str]:
+        """Every label of the request, also of what has no text: none of them may stand for anything else."""
+        return frozenset(self._by_thing.values())
+
     def by_label(self, kinds: Collection[Kind]) -> dict[str, tuple[str, ...]]:
         """Label of one of `kinds` -> what was read there: the longest spelling first. Content: never log it."""
         return {

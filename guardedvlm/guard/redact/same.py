@@ -33,6 +33,11 @@ LITERAL = frozenset({Kind.EMAIL, Kind.URL, Kind.IP_ADDRESS, Kind.AMOUNT, Kind.CO
 LEAST_LETTERS = 16
 """Letters of a text of other kinds from which on one that differs by a misread letter is the same."""
 
+LEAST_MISREAD = 4
+"""Letters of a word in which one may be misread: unit c and unit e are two flats."""
+_MASKS = str.maketrans(dict.fromkeys("•●·∙#×", "*"))
+_DOTTED = re.compile(r"\d+(?:\.\d+){2,}")
+
 
 class Sameness:
     """What is the same among the findings of one request. Holds hidden strings; no repr shows them."""
@@ -77,17 +82,24 @@ class Sameness:
 def number_key(text: str) -> str:
     """Letters and digits alone; O, I and l between digits are the digits that they were read for.
 
-    Nothing else is taken for anything else: two accounts differ in one digit. Asterisks and x's of a masked number
-    stay, so that "****1234" is no account 1234.
+    Nothing else is taken for anything else: two accounts differ in one digit. The signs and x's of a masked
+    number stay, so that "****1234" is no account 1234, and so do the dots of a UID: 1.12.3 is not 11.2.3.
     """
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if c.isalnum() or c == "*")
+    normal = unicodedata.normalize("NFKC", text).translate(_MASKS)
+    if _DOTTED.fullmatch(normal.strip()):
+        return normal.strip()
+    plain = "".join(c for c in normal if c.isalnum() or c == "*")
     plain = re.sub(r"(?<=\d)[Oo]+(?=\d)", lambda found: "0" * len(found[0]), plain)
     return re.sub(r"(?<=\d)[Il]+(?=\d)", lambda found: "1" * len(found[0]), plain).casefold()
 
 
 def literal_key(text: str) -> str:
-    """The text itself, but for case, width and the amount of space; without punctuation at its ends."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(" .,;:!?\"'()[]<>")
+    """The text itself, but for case, width and the amount of space; without the punctuation of a sentence.
+
+    What can tell stays: "(1,500.00)" is a negative amount, "<5" is not 5, and ".50" is not 50.
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return plain.strip("\"' ").rstrip(" .,;:!?")
 
 
 def text_key(text: str) -> str:
@@ -110,7 +122,9 @@ def _misread(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
     def differ(one: str, other: str) -> tuple[str, str] | None:
         found = differing(words[one], words[other]) if min(len(one), len(other)) >= LEAST_LETTERS else None
-        return None if found is None or all(map(_is_known, found)) or not all(map(str.isalpha, found)) else found
+        if found is None or all(map(_is_known, found)) or min(map(len, found)) < LEAST_MISREAD:
+            return None
+        return found if all(map(str.isalpha, found)) else None
 
     return misreadings(list(words), differ)
 

@@ -13,7 +13,7 @@ A value that a model spells in words or letters over three and more sentences is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.screen.deny import DenySet, of_labels
@@ -31,11 +31,13 @@ MAX_SENTENCE = 2_000
 class AnswerScreen:
     """Screens one answer. Not to be used after it raised: every further call raises Refused(ANSWER_REFUSED)."""
 
-    def __init__(self, policy: Policy, spans: Spans, deny: DenySet, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, policy: Policy, spans: Spans, deny: DenySet, labels: Mapping[str, str], taken: Collection[str] = ()
+    ) -> None:
         self._policy = policy
         self._spans = spans
         self._hidden: tuple[DenySet, ...] = (deny, of_labels(labels))
-        self._substitutes = Substitutes(labels, policy.say.personal)
+        self._substitutes = Substitutes(labels, policy.say.personal, taken)
         self._tally = Tally()
         self._sentences = Sentences()
         self._held = ""  # the last closed sentence, examined with the one before it

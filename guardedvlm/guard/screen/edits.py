@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
@@ -63,11 +63,13 @@ async def personal_edits(text: str, policy: Policy, spans: Spans, hidden: Sequen
 class Substitutes:
     """What is written in the place of a value: one label for one value throughout a request.
 
-    `labels`: hidden text, in any spelling -> the label that the picture shows in its place.
+    `labels`: hidden text, in any spelling -> the label that the picture shows in its place. `taken`: labels of the
+    picture, also those of which no text is known.
     """
 
-    def __init__(self, labels: Mapping[str, str], personal: PersonalText) -> None:
+    def __init__(self, labels: Mapping[str, str], personal: PersonalText, taken: Collection[str] = ()) -> None:
         self._personal = personal
+        self._taken = frozenset(taken).union(labels.values())
         self._labels = {normalise_secret(secret): label for secret, label in labels.items()}
         self.dealt: dict[str, str] = {}
         """Labels that no value of the picture has: value -> label, for the values of a question. Content."""
@@ -93,7 +95,7 @@ class Substitutes:
 
     def _next(self, kind: Kind) -> str | None:
         """The first label that neither the picture nor an earlier value has; None when all 702 are taken."""
-        taken = set(self._labels.values())
+        taken = self._taken.union(self._labels.values())
         return next((label for label in map(f"{kind}-{{}}".format, _letters()) if label not in taken), None)
 
 

@@ -7,7 +7,7 @@ wrote them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from guardedvlm.core.clearance import ClearedPrompt, Turn
 from guardedvlm.errors import InvalidInput, Reason, Refused
@@ -43,14 +43,22 @@ class PromptScreen:
     """Screens one request's prompt; `report` tells what it did, also after a refusal.
 
     `labels`: hidden text of the picture -> the label drawn in its place; the same text or a word of it in the question
-    becomes the same label. `deny`: hidden strings without a label, which must not reach the model either.
+    becomes the same label. `deny`: hidden strings without a label, which must not reach the model either. `taken`:
+    labels that stand for something in the picture and are not given to anything else.
     """
 
-    def __init__(self, policy: Policy, spans: Spans, labels: Mapping[str, str], deny: DenySet | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        spans: Spans,
+        labels: Mapping[str, str],
+        deny: DenySet | None = None,
+        taken: Collection[str] = (),
+    ) -> None:
         self._policy = policy
         self._spans = spans
         self._hidden = (of_labels(labels), deny) if deny else (of_labels(labels),)
-        self._substitutes = Substitutes(labels, policy.ask.personal)
+        self._substitutes = Substitutes(labels, policy.ask.personal, taken)
         self._tally = Tally()
 
     @property

@@ -193,6 +193,14 @@ async def test_a_hidden_value_reaches_no_model(policy: MakePolicy, spans: Spans,
     assert "ACCOUNT-A" in prompt.question
 
 
+async def test_a_label_in_the_picture_without_known_text_is_given_to_nobody(policy: MakePolicy, spans: Spans) -> None:
+    taken = frozenset({"PERSON-A", "PERSON-K"})
+    screen = PromptScreen(policy(), spans, LABELS, None, taken)
+    assert (await screen.clear("Did Jane Roe pay?")).question == "Did PERSON-B pay?"
+    answer = AnswerScreen(policy(say={"personal": "label"}), spans, DenySet([]), LABELS, taken)
+    assert await answer.push("Jane Roe paid.") + await answer.close() == "PERSON-B paid."
+
+
 async def test_a_label_of_the_question_is_nobody_elses_in_the_answer(policy: MakePolicy, spans: Spans) -> None:
     """ "Did Jane Roe pay?" makes her PERSON-A; an answer that names Tom Poe may not call him so."""
     rules = policy(say={"personal": "label"})
