@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
@@ -87,6 +87,8 @@ def test_text_is_no_rule_however_faint_and_small(text: str, level: int, size: in
     assert not judged(written(text, size, level))
 
 
+@example("0AAM", 8)
+@example("MMsM", 8)
 @settings(max_examples=60)
 @given(st.text("ABCDEFGHKLMNPRSTabcdefghijklmnopqrstuvy0123456789", min_size=4, max_size=14), st.integers(8, 10))
 def test_words_in_a_region_that_is_far_too_high_are_no_rule(text: str, size: int) -> None:
