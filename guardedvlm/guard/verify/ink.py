@@ -39,13 +39,18 @@ EVEN = 0.3
 dashes 0.20 to 0.30 (12 receipts). Words at 7 pixels and more vary more, but for a few such as "vwv" (26 strings, four
 typefaces)."""
 LEAST_LENGTH = 1.5
-"""Least length of a dash in its thickness, on average: words of capitals of 5 pixels ("MMsM") reach 1.33 and are as solid
-and even as dashes (12,000 random words)."""
+"""Least length of a dash in its thickness, on average: words of capitals of 5 pixels ("MMsM") reach 1.33 and are as
+solid and even as dashes (12,000 random words). Dots are shorter, but all alike."""
+MOST_DIFFERENCE = 1
+"""Pixels by which the dots of a dotted line differ in length, and the gaps between them: where sampling put them."""
+LEAST_DOTS = 6
+"""Dots that show their regularity; fewer are taken for letters."""
 HALF = 0.5
 RULE_RIM = 2
 """Pixels above and below a ruled line that its blur reaches."""
 
 Bits = npt.NDArray[np.bool_]
+Lengths = npt.NDArray[np.intp]
 
 
 def shows_writing(raster: Raster, window: Box, rest: Bits, quad: Quad) -> bool:
@@ -98,17 +103,23 @@ def _is_rule(ink: Bits, height: float) -> bool:
 
 
 def _is_even(ink: Bits, thickness: int) -> bool:
-    """True for dashes: solid, equally thick all along, and clearly longer than thick."""
+    """True for dashes and dots: solid, equally thick all along, and clearly longer than thick or all alike."""
     inked = np.asarray(ink.any(axis=0))
     strokes = ink[:, inked]
     filled = strokes.sum(axis=0)
     extent = len(strokes) - strokes.argmax(axis=0) - strokes[::-1].argmax(axis=0)
-    dashes = np.count_nonzero(np.diff(inked.astype(np.int8), prepend=0) == 1)
+    edges = np.flatnonzero(np.diff(inked.astype(np.int8), prepend=0, append=0))
+    lengths, gaps = edges[1::2] - edges[::2], edges[2::2] - edges[1:-1:2]
     inner = filled[_has_neighbours(inked)[inked]]
-    thick = inner if inner.size >= dashes else filled
+    thick = inner if inner.size >= lengths.size else filled
     solid = (filled / extent).mean() >= SOLID
     even = thick.std() <= EVEN * thick.mean()
-    return bool(solid and even and len(filled) >= LEAST_LENGTH * dashes * thickness)
+    return bool(solid and even and (lengths.mean() >= LEAST_LENGTH * thickness or _are_dots(lengths, gaps)))
+
+
+def _are_dots(lengths: Lengths, gaps: Lengths) -> bool:
+    """True for many that are equally long and equally far apart; the region may cut the first and the last."""
+    return bool(lengths.size >= LEAST_DOTS and max(np.ptp(lengths[1:-1]), np.ptp(gaps)) <= MOST_DIFFERENCE)
 
 
 def _has_neighbours(inked: Bits) -> Bits:
