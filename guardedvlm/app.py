@@ -76,8 +76,9 @@ class Guard:
 
 
 @asynccontextmanager
-async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
-    """Start the guard, give its parts, stop it. Raises GuardedVLMError."""
+async def running_guard(settings: Settings, engine: Engine | None = None) -> AsyncIterator[Guard]:
+    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name. Raises
+    GuardedVLMError."""
     harden_process()
     async with AsyncExitStack() as parts:
         key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
@@ -91,7 +92,7 @@ async def running_guard(settings: Settings) -> AsyncIterator[Guard]:
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
-        signer, backend = await _both(_inference(settings, parts), loading)
+        signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, telemetry, detectors)
         yield Guard(Pipeline(roles, backend, signer, witness), roles, ledger, key, detectors)
@@ -149,10 +150,12 @@ async def _ticks(stop: asyncio.Event) -> AsyncIterator[None]:
             await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
 
 
-async def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
-    """The engine that the settings name and the signer whose clearances it takes."""
-    if settings.inference == EMBEDDED:
-        return await asyncio.to_thread(_embedded, parts)
+async def _inference(
+    settings: Settings, parts: AsyncExitStack, engine: Engine | None
+) -> tuple[ClearanceSigner, Backend]:
+    """The given engine, or the one that the settings name, and the signer whose clearances it takes."""
+    if engine is not None or settings.inference == EMBEDDED:
+        return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
     private = load_or_create_signing_key(_private(settings.keys))
     tls = settings.inference_tls
     backend = RemoteBackend(
@@ -162,10 +165,9 @@ async def _inference(settings: Settings, parts: AsyncExitStack) -> tuple[Clearan
     return _signer(private), backend
 
 
-def _embedded(parts: AsyncExitStack) -> tuple[ClearanceSigner, Backend]:
+def _local(engine: Engine) -> tuple[ClearanceSigner, Backend]:
     # Guard and engine share this process's life: a key that is never written down is the safest one.
     private = Ed25519PrivateKey.generate()
-    engine = _reader(parts)
     checker = ClearanceChecker({key_id(private.public_key()): private.public_key()}, engine.capacity().audience)
     return _signer(private), LocalBackend(EngineHost(engine, checker))
 

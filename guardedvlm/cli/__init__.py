@@ -19,7 +19,7 @@ import sys
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import ask, audit, demo, doctor, init, model, policy, redact, reidentify, serve
+from guardedvlm.cli import ask, audit, demo, doctor, evaluate, init, model, policy, redact, reidentify, serve
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -46,6 +46,7 @@ app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
+app.add_typer(evaluate.app, name="eval")
 app.add_typer(audit.app, name="audit")
 app.add_typer(reidentify.app, name="keys")
 

@@ -33,11 +33,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from local_guard import DATA, bench_guard, redacted
+from local_guard import DATA, redacted
 
 from guardedvlm.app import Guard
 from guardedvlm.cli.local import find_policy
 from guardedvlm.errors import GuardedVLMError
+from guardedvlm.evaluation.session import measured_guard
 from guardedvlm.policy.model import Policy
 
 PEER = Path(__file__).parent / "peer_redactor.py"
@@ -172,7 +173,7 @@ async def measure(options: argparse.Namespace, paths: Sequence[Path]) -> list[di
     """Every pass, each guard warmed with one picture."""
     policy, reports, first = find_policy(options.policy), [], contents(paths[:1])[0]
     for replicas in options.replicas:
-        async with bench_guard(replicas) as guard:
+        async with measured_guard(replicas) as guard:
             # Each replica allocates on its first picture.
             await asyncio.gather(*(timed(guard, first, policy, Pass(replicas, 1)) for _ in range(replicas)))
             for concurrency in CONCURRENCY:

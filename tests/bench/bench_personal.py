@@ -17,13 +17,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from wilson import wilson
-
 from guardedvlm.core.finding import Finding, Kind, Span
 from guardedvlm.core.region import Box, Quad
 from guardedvlm.core.word import TextLine, Word
+from guardedvlm.evaluation.samples import role_of
+from guardedvlm.evaluation.share import wilson
 from guardedvlm.guard.detect.personal import PersonalData
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -134,11 +132,6 @@ def hidden_share(line: TextLine, findings: tuple[Finding, ...]) -> float:
     return len(columns) / line.box.width
 
 
-def squeezed(text: str) -> str:
-    """Letters and digits of `text` in capitals."""
-    return "".join(c for c in text.upper() if c.isalnum())
-
-
 def receipts(detector: PersonalData, *, misses: bool) -> None:
     """Which labelled lines are hidden when dates, amounts and organisations are kept: the address should be."""
     kept = {Kind.AMOUNT, Kind.DATE, Kind.ORGANIZATION}
@@ -152,7 +145,7 @@ def receipts(detector: PersonalData, *, misses: bool) -> None:
         findings = detector.page(lines, width=width, height=height)
         hiding = tuple(f for f in findings if f.kind not in kept)
         for line in lines:
-            group = role(line.text, key)
+            group = role_of(line.text, key)
             hidden = hidden_share(line, hiding) > 0.5 if group == "address" else hidden_share(line, hiding) > 0.0
             outcome[group].append(hidden)
             if group == "other" and hidden:
@@ -166,19 +159,6 @@ def receipts(detector: PersonalData, *, misses: bool) -> None:
     for group, hits in sorted(outcome.items()):
         print(f"  {group:8} hidden {wilson(sum(hits), len(hits))}")
     print("  other lines hidden by kind:", dict(sorted(by_kind.items(), key=lambda item: -item[1])))
-
-
-def role(text: str, key: dict[str, str]) -> str:
-    """What a line of a receipt is by its key: address, company, date, total, or other."""
-    solid = squeezed(text)
-    for name in ("address", "company"):
-        if len(solid) >= 4 and not solid.isdigit() and solid in squeezed(key.get(name, "")):
-            return name
-    for name in ("date", "total"):
-        value = squeezed(key.get(name, ""))
-        if len(value) >= 3 and value in solid:
-            return name
-    return "other"
 
 
 def main() -> None:

@@ -22,12 +22,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from local_guard import bench_guard, raster_of, redacted
-from wilson import wilson
+from local_guard import raster_of, redacted
 
 from guardedvlm.cli.local import find_policy
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import GuardedVLMError
+from guardedvlm.evaluation.session import measured_guard
+from guardedvlm.evaluation.share import wilson
 from guardedvlm.inference.reader.answering import Answering
 from guardedvlm.inference.reader.embedding import Sentences
 from guardedvlm.inference.reader.values import amounts, dates
@@ -44,7 +45,7 @@ async def rasters(paths: Sequence[Path], policy: str) -> AsyncIterator[Raster | 
         for path in paths:
             yield np.asarray(Image.open(path).convert("RGB"))
         return
-    async with bench_guard() as guard:
+    async with measured_guard() as guard:
         for path in paths:
             try:
                 page = (await redacted(guard, path.read_bytes(), find_policy(policy))).pages[0]

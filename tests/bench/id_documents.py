@@ -1,6 +1,6 @@
 """Labelled pictures of identity documents, rendered from the QuickSign/docxpand templates (MIT).
 
-    .venv/bin/python tests/bench/id_documents.py --out DIR [--documents 13]     # look at them: boxes in red
+    .venv/bin/python tests/bench/id_documents.py --out DIR [--documents 13] [--boxes]
 
 A template is an SVG whose fields carry ids, a PNG with the template's own fonts and placeholder values, and a
 generator.json that says what each field is. A picture is the PNG, with every placeholder replaced by the same spot of
@@ -33,6 +33,7 @@ from id_values import KINDS, make_values
 
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.region import Box
+from guardedvlm.evaluation.samples import Label, Sample, write_labels
 
 ROOT = Path(__file__).parents[2]
 INK_ALPHA = 64
@@ -153,19 +154,24 @@ def _code(text: str, name: str) -> Image.Image:
 
 
 def main() -> None:
-    """Write the pictures with their boxes."""
+    """Write the pictures, and labels for `guardedvlm eval docs`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--documents", type=int, default=len(sides()))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plain", action="store_true", help="without the boxes")
+    parser.add_argument("--boxes", action="store_true", help="with the boxes in red, to look at")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    found = []
     for number, document in enumerate(documents(options.documents, options.seed)):
         pen = ImageDraw.Draw(document.picture)
-        for one in () if options.plain else document.fields:
+        for one in document.fields if options.boxes else ():
             pen.rectangle((one.box.x0, one.box.y0, one.box.x1 - 1, one.box.y1 - 1), outline="red")
-        document.picture.save(options.out / f"{number:03d}-{document.template}-{document.side}.png")
+        path = options.out / f"{number:03d}-{document.template}-{document.side}.png"
+        document.picture.save(path)
+        labels = tuple(Label(one.box, one.kind, one.name, one.text) for one in document.fields)
+        found.append(Sample(path, labels, {"template": document.template}))
+    write_labels(options.out, found)
 
 
 if __name__ == "__main__":

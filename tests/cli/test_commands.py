@@ -35,8 +35,13 @@ COMMANDS = (
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],
+    ["eval"],
+    ["eval", "text"],
+    ["eval", "docs"],
+    ["eval", "faces"],
+    ["eval", "leak"],
 )
-LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"], ["keys"])]
+LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"], ["keys"], ["eval"])]
 
 
 def run(*arguments, cwd=None, **environment):

@@ -69,7 +69,9 @@ _AGE = re.compile(
     r"(?P<c>\d{1,3})\b(?! ?[%$€.,/-]\d)"
     rf"|\b(?P<d>\d{{1,3}})[ -]?(?:jahrige[rns]?|jahre|year-old|years-old|ans|anos)\b"
     r"|\b(?:i am|i'm|he is|she is|he's|she's|who is) (?P<e>\d{1,3})\b"
-    r"(?! ?[%$€.,/:\w]| (?!and\b|years?\b|or\b|but\b))",
+    r"(?! ?[%$€.,/:\w]| (?!and\b|years?\b|or\b|but\b))"
+    # Nobody says "96 years" of anything but a person; DICOM writes "096Y".
+    r"|\b(?P<f>(?:9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?)\b)|[01]\d\d(?=[YMWD]\b))",
     re.IGNORECASE,
 )
 OLDEST = 130
