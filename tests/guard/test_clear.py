@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from functools import cache
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Finding, Kind
-from guardedvlm.core.region import Box, Size
+from guardedvlm.core.region import Box, Quad, Size
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.detect.clear import ClearedText, clear_text, is_examinable, is_readable
@@ -186,8 +187,15 @@ def test_a_word_that_another_reading_hides_is_hidden_too() -> None:
         ({Clear.LABELS}, "Total : Kowalczyk", ["Total", ":"]),
         ({Clear.COMMON_WORDS}, "the patient has Kowalczyk fever", ["the", "patient", "has", "fever"]),
         ({Clear.COMMON_WORDS}, "and/or, (follow-up) X7Q", ["and/or,", "(follow-up)"]),
-        ({Clear.NUMBERS}, "12 Kowalczyk 3456", ["12", "3456"]),
+        ({Clear.NUMBERS}, "12 Kowalczyk - 3456", ["3456"]),
         ({Clear.NUMBERS}, "12345 12a -12 1,234", []),
+        ({Clear.COMMON_WORDS, Clear.NUMBERS}, "Gomila 26, Kowalczyk", []),
+        ({Clear.COMMON_WORDS}, "KOWALCZYK, WOLFRAM", []),
+        ({Clear.COMMON_WORDS}, "kowalczyk and Wolfram is here", ["and", "Wolfram", "is", "here"]),
+        ({Clear.COMMON_WORDS}, "May o6, 1965", []),
+        ({Clear.COMMON_WORDS}, "919656 A", []),
+        ({Clear.COMMON_WORDS}, "vitamin A", ["vitamin", "A"]),
+        ({Clear.LABELS}, "Phone: +", ["Phone:"]),
         ({Clear.COMMON_WORDS}, "12 fever", ["fever"]),
         (set(), "the patient 12 Total", []),
         ({Clear.COMMON_WORDS}, "- the -", ["the", "-"]),
@@ -297,3 +305,37 @@ def test_more_findings_never_show_more(lines: list[TextLine], findings: list[Fin
     few = {id(word) for word in clear_text(lines, hiding[: len(hiding) // 2], rules, PAGE).visible}
     many = {id(word) for word in clear_text(lines, hiding, rules, PAGE).visible}
     assert many <= few
+
+
+def turned(straight: TextLine, degrees: float) -> TextLine:
+    """The line turned about (400, 400), as a reader gives turned lines."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+    def moved(box: Box) -> Quad:
+        corners = [(x - 400, y - 400) for x, y in box_quad(box)]
+        places = [(round(400 + x * cosine - y * sine), round(400 + x * sine + y * cosine)) for x, y in corners]
+        return (places[0], places[1], places[2], places[3])
+
+    words = tuple(Word(word.text, Box.around(moved(word.box)), moved(word.box)) for word in straight.words)
+    quad = moved(straight.box)
+    return TextLine(Box.around(quad), quad, straight.text, straight.confidence, words)
+
+
+@pytest.mark.parametrize("degrees", [0, 37, 90, 143, 180, -90])
+def test_groups_of_one_number_are_told_at_every_angle(degrees: float) -> None:
+    """Whether the reader took them for one line or for two."""
+    strict = policy(Mode.STRICT, Clear.NUMBERS)
+    whole = turned(line("51 617 832 18", x=380, y=390), degrees)
+    assert visible(clear_text([whole], [], strict, PAGE)) == []
+    parts = [turned(line("51", x=380, y=390), degrees), turned(line("617", x=420, y=390), degrees)]
+    assert visible(clear_text(parts, [], strict, PAGE)) == []
+    apart = [turned(line("51", x=300, y=390), degrees), turned(line("617", x=440, y=390), degrees)]
+    assert visible(clear_text(apart, [], strict, PAGE)) == ["51", "617"]
+    columns = [turned(line("51", x=380, y=360), degrees), turned(line("617", x=380, y=400), degrees)]
+    assert visible(clear_text(columns, [], strict, PAGE)) == ["51", "617"]
+
+
+def test_a_number_that_was_read_with_doubt_is_hidden() -> None:
+    strict = policy(Mode.STRICT, Clear.NUMBERS)
+    assert visible(clear_text([line("060", confidence=0.79)], [], strict, PAGE)) == []
+    assert visible(clear_text([line("060", confidence=0.95)], [], strict, PAGE)) == ["060"]

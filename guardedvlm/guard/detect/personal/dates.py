@@ -19,6 +19,13 @@ _MONTHS = (
 )
 _MONTH = rf"(?:{_MONTHS})\b\.?(?: ?/ ?(?:{_MONTHS})\b\.?)?"
 """A month, or a bilingual one as passports have it ("MÄR/MAR")."""
+_WEEKDAYS = (
+    "monday|tuesday|wednesday|thursday|friday|saturday|sunday|mon|tues|tue|weds|wed|thurs|thur|thu|fri|sat|sun|"
+    "montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag|mo|di|mi|do|fr|sa|so|"
+    "lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lun|mar|mer|jeu|ven|sam|dim|"
+    "lunes|martes|miercoles|jueves|viernes|sabado|domingo|mie|jue|vie|sab|dom|"
+    "lunedi|martedi|mercoledi|giovedi|venerdi|gio"
+)
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?:(?:1[89]|20|21)\d\d|'?\d\d)"
 _LONG_YEAR = r"(?:1[89]|20|21)\d\d"
@@ -27,7 +34,7 @@ _TIME = r"(?:[ T,]{0,2}\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\.\d+)? ?(?:[AaPp]\.?[Mm
 _ANY_MONTH = r"(?:0?[1-9]|1[0-2])"
 
 _DATE = re.compile(
-    rf"(?<![\w.,/-])(?:"
+    rf"(?<![\w.,/-])(?:(?:{_WEEKDAYS})\b[.,]{{0,2}} ?)?(?:"
     rf"{_LONG_YEAR}{_SEPARATOR}{_ANY_MONTH}{_SEPARATOR}{_DAY}(?!\d){_TIME}"
     rf"|(?:{_DAY}{_SEPARATOR}{_ANY_MONTH}|{_ANY_MONTH}{_SEPARATOR}{_DAY}){_SEPARATOR}{_LONG_YEAR}"
     rf"(?:(?!\d){_TIME}|[0-2]\d:[0-5]\d(?::[0-5]\d)?)"  # OCR drops the space: "09/02/201811:40"
@@ -46,6 +53,14 @@ _AMBIGUOUS = re.compile(r"(?i)(?:mar|may|mai|set|gen|mag|dec|dic|sep|ago|mars)\.
 _LEADING_DAY = re.compile(r"\d{1,2}(?:st|nd|rd|th|er|º|\.)?\s(?:may|set|gen|mag|ago|mars|mai)\Z", re.IGNORECASE)
 
 
+_NAME = re.compile(rf"(?:{_MONTHS}|{_WEEKDAYS})", re.IGNORECASE)
+
+
+def is_part_of_a_date(word: str) -> bool:
+    """Whether a word is the name of a month or of a day of the week."""
+    return _NAME.fullmatch(_without_accents(word.strip(" .,"))) is not None
+
+
 def _without_accents(text: str) -> str:
     """`text` with accents taken off, the same length."""
     if text.isascii():
@@ -57,7 +72,7 @@ def dates(view: View) -> Iterator[Span]:
     """Dates with at least a month and a day or a year beside it; a lone year is none."""
     for match in _DATE.finditer(_without_accents(view.text)):
         text = match[0].rstrip(" ,.-T")
-        if not (_AMBIGUOUS.fullmatch(text) or _LEADING_DAY.fullmatch(text)) or text[:1].isupper():
+        if not (_AMBIGUOUS.fullmatch(text) or _LEADING_DAY.fullmatch(text)) or any(map(str.isupper, text)):
             yield view.span(match.start(), match.start() + len(text), Kind.DATE, 0.8, "pattern/date")
 
 
