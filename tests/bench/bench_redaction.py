@@ -109,11 +109,11 @@ async def measure_receipts(guard: Guard, names: Sequence[str], *, misses: bool) 
             tally.count("lines detected", share_of(regions, line.box) >= DETECTED)
         tally.pictures += 1
         try:
-            page = (await redacted(guard, content, policy)).pages[0]
+            found = await redacted(guard, content, policy)
         except GuardedVLMError as refusal:
             tally.refusals[refusal.reason.value] += 1
             continue
-        filled = filled_mask(before, raster_of(page.file.content), page.regions)
+        filled = filled_mask(before, raster_of(found.file.content), found.pages[0].regions)
         for line in lines:
             group = role(line.text, key)
             shown = [share_of(filled, word.box) < WORD_FILLED for word in line.words]
@@ -121,7 +121,7 @@ async def measure_receipts(guard: Guard, names: Sequence[str], *, misses: bool) 
                 tally.count(f"words visible, {group}", one)
                 tally.count(f"words visible, {'personal' if group == 'address' else 'not personal'}", one)
             if misses and all(shown) == (group == "address"):
-                kinds = sorted({r.kind for r in page.regions if r.box.intersection(line.box)})
+                kinds = sorted({r.kind for r in found.pages[0].regions if r.box.intersection(line.box)})
                 print(f"  {name} {group} {'shown' if any(shown) else 'hidden'} {line.text!r} {kinds}")
     return tally
 
@@ -136,13 +136,13 @@ async def measure_documents(guard: Guard, sides: Sequence[Document], policy: Pol
         before = np.array(side.picture)
         tally.pictures += 1
         try:
-            page = (await redacted(guard, png_of(side.picture), policy)).pages[0]
+            found = await redacted(guard, png_of(side.picture), policy)
         except GuardedVLMError as refusal:
             tally.refusals[refusal.reason.value] += 1
             if misses:
                 print(f"  {policy.name} {side.template} {side.side} refused {refusal}")
             continue
-        filled = filled_mask(before, raster_of(page.file.content), page.regions)
+        filled = filled_mask(before, raster_of(found.file.content), found.pages[0].regions)
         for one in side.fields:
             covered = ink_share(filled, one)
             if one.kind is None or policy.action(one.kind) is Action.KEEP:
