@@ -6,6 +6,7 @@ import io
 import re
 
 import numpy as np
+import pydicom
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 import pytest
@@ -16,7 +17,7 @@ from guardedvlm.guard.admit import admit
 from guardedvlm.guard.decode import decode
 from guardedvlm.guard.files.pdf import redacted_pdf
 from guardedvlm.guard.files.raster import redacted_png, redacted_tiff
-from guardedvlm.guard.image import Format, RawImage
+from guardedvlm.guard.image import DicomHeader, Format, RawImage
 from guardedvlm.guard.outcome import Source, redacted_file
 from guardedvlm.policy.model import Limits
 
@@ -97,4 +98,7 @@ def test_the_file_is_what_its_source_was() -> None:
     assert redacted_file(one, Source(Format.TIFF, (None,))).format is Format.PNG
     assert redacted_file(one * 2, Source(Format.GIF, (None, None))).format is Format.TIFF
     assert redacted_file(one, Source(Format.PDF, (dpi,))).format is Format.PDF
+    assert redacted_file(one, Source(Format.DICOM, (dpi,), DicomHeader(is_pdf=True))).format is Format.PDF
+    frames = redacted_file(one * 2, Source(Format.DICOM, (None, None), DicomHeader()))
+    assert pydicom.dcmread(io.BytesIO(frames.content)).NumberOfFrames == 2
     assert redacted_file(one, Source(Format.PNG, (None,))).content == redacted_png(one[0])

@@ -49,7 +49,8 @@ def known_elsewhere(findings: Iterable[Finding]) -> tuple[tuple[Kind, str], ...]
         long = len(code) >= LEAST_INEXACT_CODE and sum(map(str.isdigit, code)) >= LEAST_DIGITS
         if finding.kind in IDENTIFIERS and long:
             codes.setdefault(code, (finding.kind, finding.secret))
-    return (*((Kind.PERSON, part) for part in parts), *codes.values())
+    # All names as one: each line is then taken apart once.
+    return (*([(Kind.PERSON, "^".join(parts))] if parts else ()), *codes.values())
 
 
 def _is_sure_name(finding: Finding) -> bool:
