@@ -19,7 +19,7 @@ from guardedvlm.audit.facts import Method
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.tenant import Caller, Role
-from guardedvlm.errors import GuardedVLMError, Internal, InvalidInput, NotPermitted, Overloaded, Reason
+from guardedvlm.errors import GuardedVLMError, Internal, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.outcome import Answer, Progress, Watcher
 from guardedvlm.guard.pipeline import Event, Pipeline
@@ -29,6 +29,7 @@ from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc import translate
 from guardedvlm.rpc.outbox import Outbox
 from guardedvlm.rpc.replay import Replays
+from guardedvlm.rpc.upload import assembled
 from guardedvlm.transport.identity import Identities, bearer_token
 from guardedvlm.transport.listen import RECEIVE_LIMIT
 from guardedvlm.transport.reidentification import SealingKey
@@ -45,9 +46,6 @@ Made = TypeVar("Made")
 Sent = TypeVar("Sent", bound=Message)
 
 LOG = logging.getLogger("guardedvlm")
-
-MAX_CHUNK = 2**20
-"""Bytes of one chunk of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class GuardService(GuardServiceServicer):
     ) -> pb.UploadAnalyzeImageResponse:
         """Answer a question about a document that comes in chunks."""
         async with self._call(context) as call:
-            request = await _assembled(request_iterator, call.policy)
+            request = await assembled(request_iterator, call.policy)
             made = await self._once(call, request, lambda: self._analysis(call, Method.UPLOAD_ANALYZE_IMAGE, request))
             return pb.UploadAnalyzeImageResponse(analysis=made)
 
@@ -247,29 +245,3 @@ def _last(events: Sequence[Event]) -> Answer:
     if not events or not isinstance(events[-1], Answer):
         raise Internal(Reason.INTERNAL)
     return events[-1]
-
-
-async def _assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy) -> pb.AnalyzeImageRequest:
-    """The request that an upload spells. Raises InvalidInput when it is not one header and the bytes it announced."""
-    header: pb.UploadHeader | None = None
-    content = bytearray()
-    async for part in parts:
-        if part.WhichOneof("part") == "header" and header is None:
-            header = part.header
-            if not 0 < header.content_bytes <= policy.limits.max_bytes:
-                raise InvalidInput(Reason.BYTES_TOO_LARGE, limit_bytes=policy.limits.max_bytes)
-        elif part.WhichOneof("part") == "chunk" and header is not None and len(part.chunk) <= MAX_CHUNK:
-            content += part.chunk
-            if len(content) > header.content_bytes:
-                raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
-        else:
-            raise InvalidInput(Reason.FIELD_INVALID, field="part")
-    if header is None or len(content) != header.content_bytes:
-        raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
-    return pb.AnalyzeImageRequest(
-        request_id=header.request_id,
-        document=pb.Document(media_type=header.media_type, content=bytes(content)),
-        query=header.query,
-        include_redacted_image=header.include_redacted_image,
-        include_reidentification=header.include_reidentification,
-    )
