@@ -5,6 +5,7 @@ open the ledger entry, decode, find, redact, verify, screen the prompt, sign, ge
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Pipeline:
         async with running(request, self._roles, self._witness) as run:
             await run.admit()
             run.check_wishes_allowed()
-            document = Document.of(await run.decode())
+            document = await asyncio.to_thread(Document.of, await run.decode())
             found = await find(run, document)
             cleared = await clear(run, document, found, None)
             await run.record_cleared(cleared.outcomes, cleared.digests)
@@ -66,7 +67,7 @@ class Pipeline:
             await run.admit()
             run.check_wishes_allowed()
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
-            document = Document.of(await run.decode())
+            document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
             found = await find(run, document)
             cleared = await clear(run, document, found, capacity.geometry)
