@@ -28,8 +28,8 @@ CHUNK_BYTES = 2**20
 """Of an upload; the service takes at most this much a message."""
 UPLOAD_ABOVE = 24 * 2**20
 """Documents above this many bytes are uploaded in chunks; the service's limit for one message is 32 MiB."""
-MAX_RECEIVE = 256 * 2**20
-"""A redacted page comes back as one PNG."""
+MAX_RECEIVE = 512 * 2**20
+"""A redacted document comes back as one file."""
 
 
 class Client:
@@ -125,14 +125,17 @@ class Client:
         request_id: str = "",
         with_image: bool = False,
         reidentify: bool = False,
+        with_progress: bool = False,
     ) -> Iterator[pb.StreamAnalyzeImageResponse]:
-        """Ask `question` about a document; yields events as they are released. Raises GuardedVLMError."""
+        """Ask `question` about a document; yields events as they are released, and with `with_progress` how far the
+        request is. Raises GuardedVLMError."""
         request = pb.StreamAnalyzeImageRequest(
             request_id=request_id,
             document=pb.Document(media_type=media_type, content=content),
             query=_query(question, history, max_tokens),
             include_redacted_image=with_image,
             include_reidentification=reidentify,
+            include_progress=with_progress,
         )
         try:
             yield from self._stub.StreamAnalyzeImage(request, timeout=self._timeout, metadata=self._metadata)
@@ -142,7 +145,8 @@ class Client:
     def redact(
         self, content: bytes, *, media_type: str = "", request_id: str = "", reidentify: bool = False
     ) -> pb.RedactImageResponse:
-        """The redacted, verified picture; `reidentify` as in `analyze`. Raises GuardedVLMError."""
+        """The redacted, verified document (`redacted_document` takes it out); `reidentify` as in `analyze`. Raises
+        GuardedVLMError."""
         request = pb.RedactImageRequest(
             request_id=request_id,
             document=pb.Document(media_type=media_type, content=content),
@@ -156,6 +160,20 @@ class Client:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from None
 
+    def stream_redact(
+        self, content: bytes, *, media_type: str = "", request_id: str = "", reidentify: bool = False
+    ) -> Iterator[pb.StreamRedactImageResponse]:
+        """`redact` that tells page by page how far it is; the last event has the result. Raises GuardedVLMError."""
+        request = pb.StreamRedactImageRequest(
+            request_id=request_id,
+            document=pb.Document(media_type=media_type, content=content),
+            include_reidentification=reidentify,
+        )
+        try:
+            yield from self._stub.StreamRedactImage(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+
     def policy(self) -> pb.GetPolicyResponse:
         """The effective policy of the caller's tenant. Raises GuardedVLMError."""
         try:
@@ -165,6 +183,13 @@ class Client:
             return found
         except grpc.RpcError as error:
             raise error_from_rpc(error) from None
+
+
+def redacted_document(redaction: pb.Redaction) -> pb.Document:
+    """The redacted document of a response, whatever it is; empty where it was not asked for."""
+    if redaction.HasField("document") or not redaction.pages:
+        return redaction.document
+    return pb.Document(media_type=redaction.pages[0].media_type, content=redaction.pages[0].content)
 
 
 def labels_of(response: pb.Analysis | pb.RedactImageResponse, key: Path) -> dict[str, tuple[str, ...]]:

@@ -41,7 +41,6 @@ class Reason(StrEnum):
     IMAGE_TOO_LARGE = "IMAGE_TOO_LARGE"
     BYTES_TOO_LARGE = "BYTES_TOO_LARGE"
     TOO_MANY_PAGES = "TOO_MANY_PAGES"
-    MULTI_PAGE_UNSUPPORTED = "MULTI_PAGE_UNSUPPORTED"
     DOCUMENT_ENCRYPTED = "DOCUMENT_ENCRYPTED"
     NO_PIXELS = "NO_PIXELS"
     # the request
@@ -121,7 +120,6 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.IMAGE_TOO_LARGE: "the picture has more pixels than the policy allows",
     Reason.BYTES_TOO_LARGE: "the document has more bytes than the policy allows",
     Reason.TOO_MANY_PAGES: "the document has more pages or frames than the policy allows",
-    Reason.MULTI_PAGE_UNSUPPORTED: "more than one page or frame is not supported yet; send one page a call",
     Reason.DOCUMENT_ENCRYPTED: "the document is encrypted; send it without a password",
     Reason.NO_PIXELS: "the document holds no picture",
     Reason.QUESTION_EMPTY: "the question is empty",

@@ -25,7 +25,11 @@ REVISION = "semantic-conventions-genai-2026-11+guardrail-427"
 """What the names below were checked against."""
 PROVIDER = "guardedvlm"
 CHAT, RUN_GUARDRAIL = "chat", "run_guardrail"
-WITHOUT_MODEL: Mapping[Method, str] = {Method.REDACT_IMAGE: "redact", Method.GET_POLICY: "policy"}
+WITHOUT_MODEL: Mapping[Method, str] = {
+    Method.REDACT_IMAGE: "redact",
+    Method.STREAM_REDACT_IMAGE: "redact",
+    Method.GET_POLICY: "policy",
+}
 """Span names of the calls that reach no model."""
 STAGE, KIND = "guardedvlm.stage", "guardedvlm.kind"
 

@@ -42,6 +42,7 @@ class Method(StrEnum):
     STREAM_ANALYZE_IMAGE = "StreamAnalyzeImage"
     UPLOAD_ANALYZE_IMAGE = "UploadAnalyzeImage"
     REDACT_IMAGE = "RedactImage"
+    STREAM_REDACT_IMAGE = "StreamRedactImage"
     GET_POLICY = "GetPolicy"
 
 
@@ -180,7 +181,7 @@ class Facts(TypedDict, total=False):
     detectors: Annotated[tuple[Component, ...], Field(max_length=MAX_DETECTORS)]
     # what was checked
     verification: Verification
-    image_digest: Digest  # keyed digest of the cleared raster
+    image_digest: Digest  # keyed digest of the cleared raster, or of all pages' (guard.run.Run.record_cleared)
     prompt_screen: Screening
     answer_screen: Screening
     # the model

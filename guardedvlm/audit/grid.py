@@ -29,10 +29,14 @@ def hidden_grid(boxes: Iterable[Box], page: Size) -> str:
     return f"{bits:0{CELLS * CELLS // 4}x}"
 
 
-def area_permille(regions: Iterable[tuple[Kind, Box]], page: Size) -> dict[Kind, int]:
-    """Area of each kind in thousandths of the page, rounded up, at most 1000; boxes that overlap count twice."""
+def area_permille(pages: Iterable[tuple[Size, Iterable[tuple[Kind, Box]]]]) -> dict[Kind, int]:
+    """Area of each kind in thousandths of all pages together, rounded up, at most 1000; boxes that overlap count
+    twice."""
     areas: defaultdict[Kind, int] = defaultdict(int)
-    for kind, box in regions:
-        inside = box.clipped(page)
-        areas[kind] += inside.area if inside else 0
-    return {kind: min(1000, -(-1000 * area // page.pixels)) for kind, area in areas.items()}
+    pixels = 0
+    for page, regions in pages:
+        pixels += page.pixels
+        for kind, box in regions:
+            inside = box.clipped(page)
+            areas[kind] += inside.area if inside else 0
+    return {kind: min(1000, -(-1000 * area // pixels)) for kind, area in areas.items()}

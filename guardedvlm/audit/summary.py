@@ -48,7 +48,7 @@ class Summary:
     @property
     def asks(self) -> bool:
         """Whether the call is for a model."""
-        return self.facts["method"] not in (Method.REDACT_IMAGE, Method.GET_POLICY)
+        return self.facts["method"] not in (Method.REDACT_IMAGE, Method.STREAM_REDACT_IMAGE, Method.GET_POLICY)
 
 
 def summarize(records: Sequence[Record]) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
@@ -12,27 +13,30 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
-from guardedvlm.audit.facts import Method
+from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.cli import options
 from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
 from guardedvlm.cli.output import counted, err, out
+from guardedvlm.cli.progress import asking
 from guardedvlm.cli.redact import write_file
-from guardedvlm.client import Client
+from guardedvlm.client import UPLOAD_ABOVE, Client, redacted_document
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import Internal, Reason
-from guardedvlm.guard.outcome import Answer
+from guardedvlm.guard.outcome import Answer, Progress
 from guardedvlm.guard.pipeline import Question
 from guardedvlm.rpc import translate
 from guardedvlm.v1 import guard_pb2 as pb
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="Picture, DICOM file or one-page PDF.", exists=True, dir_okay=False)],
+    image: Annotated[Path, typer.Argument(help="Picture, DICOM file or PDF.", exists=True, dir_okay=False)],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     policy: options.PolicyName = "healthcare",
     redacted: Annotated[
         Path | None,
-        typer.Option("--redacted", help="Also write the redacted picture here: PNG, or DICOM of a DICOM file."),
+        typer.Option(
+            "--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
     reidentify: Annotated[
@@ -48,7 +52,7 @@ def ask(
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
 ) -> None:
-    """Ask a question about a picture; only what the policy clears reaches the model.
+    """Ask a question about a document; only what the policy clears reaches the model. Pages are asked one by one.
 
     Examples:
 
@@ -60,13 +64,11 @@ def ask(
     if server:
         token = token_file.read_text().strip() if token_file else ""
         with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
-            analysis = client.analyze(
-                image.read_bytes(), question, with_image=redacted is not None, reidentify=reidentify
-            )
+            analysis = _ask_server(client, image, question, redacted is not None, reidentify)
     else:
         analysis = asyncio.run(_ask_here(image, question, policy, redacted is not None, seal_for, config, ledger))
     if redacted is not None:
-        write_file(redacted, analysis.redaction.pages[0].content)
+        write_file(redacted, redacted_document(analysis.redaction).content)
     _show(analysis, as_json)
 
 
@@ -80,6 +82,19 @@ def _check_wishes(as_json: bool, server: str | None, reidentify: bool, seal_for:
         raise typer.BadParameter("--server seals for the key of its tenants file; use --reidentify")
 
 
+def _ask_server(client: Client, image: Path, question: str, want_image: bool, reidentify: bool) -> pb.Analysis:
+    """The service's answer; what fits into one message is streamed where somebody looks on."""
+    content = image.read_bytes()
+    if not err.is_terminal or len(content) > UPLOAD_ABOVE:
+        return client.analyze(content, question, with_image=want_image, reidentify=reidentify)
+    with asking(image.name) as watcher:
+        for event in client.stream(content, question, with_image=want_image, reidentify=reidentify, with_progress=True):
+            if event.HasField("progress"):
+                told = event.progress
+                watcher(Progress(Stage(told.stage), told.page, told.pages))
+    return event.done
+
+
 async def _ask_here(
     image: Path,
     question: str,
@@ -91,13 +106,15 @@ async def _ask_here(
 ) -> pb.Analysis:
     policy = find_policy(policy_name)
     raw = read_document(image, policy)
-    request = local_request(raw, policy, Method.ANALYZE_IMAGE, want_image=want_image, seal_for=seal_for)
     settings = local_settings(config, ledger)
     with err.status("loading the detectors"):
         guard = local_pipeline(settings)
         pipeline = await guard.__aenter__()
     try:
-        with err.status("asking"):
+        with asking(image.name) as watcher:
+            request = local_request(
+                raw, policy, Method.ANALYZE_IMAGE, want_image=want_image, seal_for=seal_for, watcher=watcher
+            )
             sampling = Sampling(max_tokens=policy.say.max_tokens)
             async with aclosing(pipeline.analyze(request, Question(question, sampling=sampling))) as events:
                 found = [event async for event in events]
@@ -111,14 +128,17 @@ async def _ask_here(
 def _show(analysis: pb.Analysis, as_json: bool) -> None:
     if as_json:
         shown = MessageToDict(analysis, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        # The redacted document goes into a file, with --redacted.
+        shown["redaction"].pop("document", None)
         for page in shown["redaction"]["pages"]:
-            del page["content"]  # the picture goes into a file, with --redacted
+            del page["content"]
         out.print_json(json.dumps(shown))
         return
     out.print(escape(analysis.answer))
-    page = analysis.redaction.pages[0]
-    hidden = counted({item.kind: item.count for item in page.counts})
-    passes = f"{page.verification.passes} pass" + ("es" if page.verification.passes > 1 else "")
+    pages = analysis.redaction.pages
+    hidden = counted(sum((Counter({item.kind: item.count for item in page.counts}) for page in pages), Counter()))
+    most = max(page.verification.passes for page in pages)
+    passes = f"{most} pass" + ("es" if most > 1 else "")
     err.print(
         f"[dim]hidden: {hidden}; verified in {passes}; model {escape(analysis.model)}; audit {analysis.audit_id}[/]"
     )

@@ -34,7 +34,8 @@ app = typer.Typer(
     help="Measure what a policy hides, on pictures whose content is known.\n\n"
     "A labelled folder has labels.jsonl, one picture a line: "
     '`{"file": "a.png", "labels": [{"box": [x0, y0, x1, y1], "kind": "PERSON", "name": "holder", "text": "Jane Roe"}], '
-    '"conditions": {"light": "dark"}}` (pixels; kind null: about nobody; name, text and conditions may be left out). '
+    '"conditions": {"light": "dark"}}` (pixels; kind null: about nobody; name, text and conditions may be left out; '
+    '"page": 1 is the second). '
     "Folders of ICDAR 2019 SROIE (box/, img/, key/) and of dlib's imglab (boxes.xml) are taken, too.",
     no_args_is_help=True,
 )

@@ -16,6 +16,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import ConfigurationError, InvalidInput, Reason
 from guardedvlm.guard.image import RawImage
+from guardedvlm.guard.outcome import Watcher
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.load import load_policy
@@ -63,7 +64,13 @@ def read_document(path: Path, policy: Policy) -> RawImage:
 
 
 def local_request(
-    raw: RawImage, policy: Policy, method: Method, *, want_image: bool, seal_for: Path | None = None
+    raw: RawImage,
+    policy: Policy,
+    method: Method,
+    *,
+    want_image: bool,
+    seal_for: Path | None = None,
+    watcher: Watcher | None = None,
 ) -> GuardRequest:
     """A request of the person at this terminal, who holds the document and may have its labels undone if the policy
     allows. `seal_for` is the file of a public key. Raises ConfigurationError(SETTINGS_INVALID)."""
@@ -77,6 +84,7 @@ def local_request(
         want_image=want_image,
         want_strings=seal_for is not None,
         sealing_key=read_public(seal_for) if seal_for else None,
+        watcher=watcher,
     )
 
 

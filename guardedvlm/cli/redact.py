@@ -1,4 +1,4 @@
-"""`guardedvlm redact PATH...`: redacted, verified pictures and what was hidden in them."""
+"""`guardedvlm redact PATH...`: redacted, verified documents and what was hidden in them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from guardedvlm.audit.facts import Method
 from guardedvlm.cli import options
 from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
 from guardedvlm.cli.output import complain, counted, err, exit_code, out
+from guardedvlm.cli.progress import page_line
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
 from guardedvlm.guard.image import Format
-from guardedvlm.guard.outcome import Redaction
+from guardedvlm.guard.outcome import PageOutcome, Redaction, Watcher
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.policy.model import Policy
 
-ENDINGS = {Format.PNG: ".png", Format.DICOM: ".dcm"}
+ENDINGS = {Format.PNG: ".png", Format.DICOM: ".dcm", Format.PDF: ".pdf", Format.TIFF: ".tiff"}
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".dicom", ".pdf"})
 """What is taken from a folder; a file that is named is taken whatever its name."""
 
@@ -41,19 +42,20 @@ class Job:
 
 
 def redact(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, PDF or DICOM files, or folders of them.", exists=True)],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made when it is not there.")],
     policy: options.PolicyName = "healthcare",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Pictures in work at the same time.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Documents in work at the same time.")] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
     seal_for: options.SealFor = None,
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
 ) -> None:
-    """Redact pictures: NAME.redacted.png and NAME.findings.json for each, or nothing where the guard refuses.
+    """Redact documents: NAME.redacted.png and NAME.findings.json for each, or nothing where the guard refuses.
 
-    A DICOM file becomes NAME.redacted.dcm: a new file after the Basic Profile, with nothing of the old header that
-    tells who it is.
+    A PDF becomes NAME.redacted.pdf, pictures of its pages without text layer, metadata or attachments; what else has
+    several pages NAME.redacted.tiff. A DICOM file becomes NAME.redacted.dcm: a new file after the Basic Profile, with
+    nothing of the old header that tells who it is. One page that the guard refuses refuses its document.
 
     With --reidentify-key, findings.json brings what the labels stand for, sealed: see `guardedvlm reidentify`.
 
@@ -94,9 +96,10 @@ async def _redact_all(
             async def one(job: Job) -> None:
                 async with gate:
                     try:
-                        redaction = await _redact(pipeline, job, policy, seal_for)
+                        with page_line(bar, job.path.name) as watcher:
+                            redaction = await _redact(pipeline, job, policy, seal_for, watcher)
                         _write(output, job, redaction)
-                        totals.update(redaction.pages[0].counts())
+                        totals.update(redaction.counts())
                     except GuardedVLMError as error:
                         failures.append(error)
                         complain(error, str(job.path))
@@ -107,22 +110,33 @@ async def _redact_all(
     return failures
 
 
-async def _redact(pipeline: Pipeline, job: Job, policy: Policy, seal_for: Path | None) -> Redaction:
+async def _redact(pipeline: Pipeline, job: Job, policy: Policy, seal_for: Path | None, watcher: Watcher) -> Redaction:
     raw = read_document(job.path, policy)
-    return await pipeline.redact(local_request(raw, policy, Method.REDACT_IMAGE, want_image=True, seal_for=seal_for))
+    request = local_request(raw, policy, Method.REDACT_IMAGE, want_image=True, seal_for=seal_for, watcher=watcher)
+    return await pipeline.redact(request)
 
 
 def _write(output: Path, job: Job, redaction: Redaction) -> None:
-    page = redaction.pages[0]
-    if page.file is not None:
-        write_file(output / f"{job.stem}.redacted{ENDINGS[page.file.format]}", page.file.content)
+    file = redaction.file
+    if file is not None:
+        write_file(output / f"{job.stem}.redacted{ENDINGS[file.format]}", file.content)
     write_file(output / f"{job.stem}.findings.json", (json.dumps(findings(redaction), indent=1) + "\n").encode())
 
 
 def findings(redaction: Redaction) -> dict[str, Any]:
     """What findings.json holds: boxes in pixels of the source, times in milliseconds; no text but a sealed one."""
-    page, sealed = redaction.pages[0], redaction.sealed
+    sealed = redaction.sealed
     told = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.box).decode("ascii")} if sealed else None
+    return {
+        "pages": [_page(page) for page in redaction.pages],
+        "policy_digest": redaction.policy_digest,
+        "audit_id": redaction.audit_id,
+        "timings_ms": dict(redaction.times),
+        **({"reidentification": told} if told else {}),
+    }
+
+
+def _page(page: PageOutcome) -> dict[str, Any]:
     return {
         "width": page.size.width,
         "height": page.size.height,
@@ -143,10 +157,6 @@ def findings(redaction: Redaction) -> dict[str, Any]:
             "width": page.verified.width,
             "height": page.verified.height,
         },
-        "policy_digest": redaction.policy_digest,
-        "audit_id": redaction.audit_id,
-        "timings_ms": dict(redaction.times),
-        **({"reidentification": told} if told else {}),
     }
 
 

@@ -58,10 +58,12 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A box of the cleared raster from which (a part of) the answer was read."""
+    """A box of the cleared raster from which (a part of) the answer was read. `page` is the guard's to say: an engine
+    gets one picture at a time."""
 
     box: Box
     score: float
+    page: int = 0
 
 
 @dataclass(frozen=True, slots=True)

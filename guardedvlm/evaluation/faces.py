@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from guardedvlm.app import Guard
-from guardedvlm.audit.facts import Method
+from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.core.finding import Action, Kind
-from guardedvlm.core.region import Box, Raster
+from guardedvlm.core.region import Raster
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
 from guardedvlm.evaluation.conditions import CONDITIONS, Photo
 from guardedvlm.evaluation.coverage import filled_mask, share_of
-from guardedvlm.evaluation.report import Report, Worst, marked
+from guardedvlm.evaluation.report import Report, Worst, corners, marked
 from guardedvlm.evaluation.samples import Sample
 from guardedvlm.evaluation.session import measured_guard, request_of
 from guardedvlm.evaluation.share import wilson
+from guardedvlm.evaluation.text import pages
 from guardedvlm.policy.model import Policy
 
 COVERED = 0.9
@@ -79,23 +80,22 @@ def photo_of(sample: Sample) -> Photo:
 
 
 async def _measured(guard: Guard, name: str, photo: Photo, policy: Policy, seen: Seen, report: Report) -> None:
-    redaction = await guard.pipeline.redact(
-        request_of(_png(photo.raster), policy, Method.REDACT_IMAGE, want_image=True)
-    )
-    report.count_times(redaction.times)
-    page = redaction.pages[0]
-    assert page.file is not None  # asked for
-    after = cv2.cvtColor(cv2.imdecode(np.frombuffer(page.file.content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    filled = filled_mask(photo.raster, np.asarray(after, np.uint8), [region.box for region in page.regions])
+    began = time.perf_counter()
+    request = request_of(_png(photo.raster), policy, Method.REDACT_IMAGE, want_image=True)
+    redaction = await guard.pipeline.redact(request)
+    report.count_times({**redaction.times, Stage.TOTAL: round((time.perf_counter() - began) * 1000)})
+    assert redaction.file is not None  # asked for
+    page, (after,) = redaction.pages[0], await pages(guard, redaction.file.content, policy)
+    filled = filled_mask(photo.raster, after, [region.box for region in page.regions])
     report.area_hidden.append(float(filled.mean()))
     covered = [share_of(filled, face) >= COVERED for face in photo.faces]
     seen.faces += covered
     known = photo.faces + photo.others
     boxes = [region.box for region in page.regions if region.kind is Kind.FACE]
     seen.regions += [any(box.overlap(face) >= TOUCHED * face.area for face in known) for box in boxes]
-    missed = [_corners(face) for face, hidden in zip(photo.faces, covered, strict=True) if not hidden]
+    missed = [corners(face) for face, hidden in zip(photo.faces, covered, strict=True) if not hidden]
     if missed:
-        report.show(Worst(name, len(missed), marked(np.asarray(after, np.uint8), missed)))
+        report.show(Worst(name, len(missed), marked(after, missed)))
 
 
 def _tell(report: Report, seen: dict[str, Seen]) -> None:
@@ -111,7 +111,3 @@ def _png(raster: Raster) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(raster).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def _corners(box: Box) -> list[tuple[float, float]]:
-    return [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]

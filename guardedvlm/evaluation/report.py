@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from guardedvlm.audit.facts import Stage
-from guardedvlm.core.region import Raster
+from guardedvlm.core.region import Box, Raster
 from guardedvlm.evaluation.share import Share, wilson
 
 THUMBNAIL = 900
@@ -138,6 +138,11 @@ def marked(raster: Raster, places: Sequence[Corners | npt.NDArray[np.float64]]) 
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
+
+
+def corners(box: Box) -> list[tuple[float, float]]:
+    """Corners of a box, to be marked."""
+    return [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
 
 
 def _rows(shares: Mapping[str, Share]) -> list[list[str]]:

@@ -4,7 +4,8 @@ Three layouts, told apart by what lies in the folder:
 
     labels.jsonl     ours; one JSON object a line: {"file": "a.png", "labels": [...], "conditions": {"light": "dark"}}
                      a label: {"box": [x0, y0, x1, y1], "text": "Jane Roe", "kind": "PERSON", "name": "holder"};
-                     pixels, half-open; kind null or absent: about nobody; text and name may be left out
+                     pixels of page "page" (0 where it is left out), half-open; kind null or absent: about nobody;
+                     text and name may be left out, too
     box/ img/ key/   ICDAR 2019 SROIE: lines as CSV (x1,y1,...,x4,y4,text), fields as JSON; the address is personal
     boxes.xml        dlib's imglab: boxes around faces
 """
@@ -40,6 +41,7 @@ class Label:
     kind: Kind | None
     name: str
     text: str = field(default="", repr=False)
+    page: int = 0
 
     def words(self) -> Iterator[Box]:
         """Boxes of the words of the text, in proportion to their characters; the whole box without text."""
@@ -89,6 +91,7 @@ class _Label(BaseModel):
     kind: Annotated[Kind | None, Field(strict=False)] = None
     name: str = ""
     text: str = ""
+    page: Annotated[int, Field(ge=0)] = 0
 
 
 class _Line(BaseModel):
@@ -105,7 +108,7 @@ def _own(folder: Path) -> Iterator[Sample]:
         try:
             told = _Line.model_validate_json(line)
             labels = tuple(
-                Label(Box(*one.box), one.kind, one.name or str(one.kind or "about nobody"), one.text)
+                Label(Box(*one.box), one.kind, one.name or str(one.kind or "about nobody"), one.text, one.page)
                 for one in told.labels
             )
         except (ValidationError, ValueError):
@@ -128,6 +131,7 @@ def write_labels(folder: Path, found: list[Sample]) -> None:
                         "kind": label.kind,
                         "name": label.name,
                         "text": label.text,
+                        "page": label.page,
                     }
                     for label in sample.labels
                 ],

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from guardedvlm.app import Guard
-from guardedvlm.audit.facts import Method
+from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Action
-from guardedvlm.core.region import Box, Raster
-from guardedvlm.errors import GuardedVLMError
+from guardedvlm.core.region import Raster
+from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason
 from guardedvlm.evaluation.coverage import Mask, covered_ink, filled_mask, ink_of, share_of
-from guardedvlm.evaluation.report import Report, Worst, marked
+from guardedvlm.evaluation.report import Report, Worst, corners, marked
 from guardedvlm.evaluation.samples import Label, Sample
 from guardedvlm.evaluation.session import measured_guard, request_of
 from guardedvlm.evaluation.share import wilson
@@ -96,22 +97,35 @@ async def measure(
 
 async def _measured(guard: Guard, sample: Sample, policy: Policy, judge: Judge, report: Report) -> Measured:
     content = await asyncio.to_thread(sample.path.read_bytes)
+    began = time.perf_counter()
     redaction = await guard.pipeline.redact(request_of(content, policy, Method.REDACT_IMAGE, want_image=True))
-    report.count_times(redaction.times)
-    page = redaction.pages[0]
-    assert page.file is not None  # asked for
-    before, after = await pixels(guard, content, policy), await pixels(guard, page.file.content, policy)
-    filled = filled_mask(before, after, [region.box for region in page.regions])
-    report.area_hidden.append(float(filled.mean()))
+    report.count_times({**redaction.times, Stage.TOTAL: round((time.perf_counter() - began) * 1000)})
+    assert redaction.file is not None  # asked for
+    before = await pages(guard, content, policy)
+    after = await pages(guard, redaction.file.content, policy)
     done = Measured(sample)
-    for label in sample.labels:
-        personal = label.kind is not None and policy.action(label.kind) is not Action.KEEP
-        done.verdicts += [Verdict(label, personal, hidden) for hidden in judge(before, filled, label)]
-    missed = [verdict.label.box for verdict in done.verdicts if verdict.personal and not verdict.hidden]
-    if missed:
-        names = sorted({verdict.label.name for verdict in done.verdicts if verdict.personal and not verdict.hidden})
-        report.show(Worst(sample.path.name, len(missed), marked(after, list(map(_corners, missed))), ", ".join(names)))
+    for page, source, redacted in zip(redaction.pages, before, after, strict=True):
+        if source.shape != redacted.shape:
+            raise InvalidInput(Reason.FORMAT_UNSUPPORTED)
+        filled = filled_mask(source, redacted, [region.box for region in page.regions])
+        report.area_hidden.append(float(filled.mean()))
+        verdicts = [
+            Verdict(label, _is_personal(label, policy), hidden)
+            for label in sample.labels
+            if label.page == page.index
+            for hidden in judge(source, filled, label)
+        ]
+        done.verdicts += verdicts
+        missed = [verdict.label for verdict in verdicts if verdict.personal and not verdict.hidden]
+        if missed:
+            picture = marked(redacted, [corners(label.box) for label in missed])
+            names = ", ".join(sorted({label.name for label in missed}))
+            report.show(Worst(f"{sample.path.name}, page {page.index + 1}", len(missed), picture, names))
     return done
+
+
+def _is_personal(label: Label, policy: Policy) -> bool:
+    return label.kind is not None and policy.action(label.kind) is not Action.KEEP
 
 
 def _tell(report: Report, unit: str, done: Sequence[Measured]) -> None:
@@ -133,12 +147,8 @@ def _tell(report: Report, unit: str, done: Sequence[Measured]) -> None:
             shares[name] = wilson(sum(of_condition), len(of_condition))
 
 
-async def pixels(guard: Guard, content: bytes, policy: Policy) -> Raster:
-    """The picture of a one-page document as the guard decodes it. Raises GuardedVLMError."""
+async def pages(guard: Guard, content: bytes, policy: Policy) -> list[Raster]:
+    """The pages of a document as the guard decodes them. Raises GuardedVLMError."""
     admitted = admit(RawImage(content), policy.limits)
     decoded = await guard.roles.decode(admitted, policy.limits, Deadline.after(policy.limits.max_seconds))
-    return decoded.pages[0].raster
-
-
-def _corners(box: Box) -> list[tuple[float, float]]:
-    return [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
+    return [page.raster for page in decoded.pages]

@@ -5,6 +5,7 @@ open the ledger entry, decode, find, redact, verify, screen the prompt, sign, ge
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,15 +13,17 @@ from typing import cast
 
 from guardedvlm.audit.digest import Purpose
 from guardedvlm.audit.facts import Stage
-from guardedvlm.core.clearance import ClearedPrompt, Turn
+from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Backend, Capacity, Draft, Sampling
+from guardedvlm.guard.answers import Piece, joined
 from guardedvlm.guard.outcome import Redaction
+from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redaction
 from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import GuardRequest, Run, Witness, running
 from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen
-from guardedvlm.guard.verify import ClearanceSigner, Cleared
+from guardedvlm.guard.verify import ClearanceSigner
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
 
@@ -45,39 +48,39 @@ class Pipeline:
         self._witness = witness
 
     async def redact(self, request: GuardRequest) -> Redaction:
-        """The redacted page, verified at its own size. No model is asked. Raises GuardedVLMError."""
+        """The redacted pages, verified at their own sizes. No model is asked. Raises GuardedVLMError."""
         async with running(request, self._roles, self._witness) as run:
             await run.admit()
             run.check_wishes_allowed()
-            page = await run.decode()
-            found = await run.find(page)
-            cleared = await run.clear(page, found, None)
-            await run.record_cleared(page, cleared)
-            redaction = run.redaction(page, found, cleared, await run.picture(page, found, cleared))
+            document = await asyncio.to_thread(Document.of, await run.decode())
+            found = await find(run, document)
+            cleared = await clear(run, document, found, None)
+            await run.record_cleared(cleared.outcomes, cleared.digests)
+            redacted = await redaction(run, document, found, cleared)
             await run.advance(State.RELEASE_OPEN)
-            await run.advance(State.RELEASED, timings=run.take_time(), **redaction.sealed_labels())
-            return redaction
+            await run.advance(State.RELEASED, timings=run.take_time(), **redacted.sealed_labels())
+            return redacted
 
     async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:
-        """Answer a question about the page, piece by piece as the policy releases it. Raises GuardedVLMError."""
+        """Answer a question about the document, piece by piece as the policy releases it. Raises GuardedVLMError."""
         async with running(request, self._roles, self._witness) as run:
             await run.admit()
             run.check_wishes_allowed()
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
-            page = await run.decode()
+            document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
-            found = await run.find(page)
-            cleared = await run.clear(page, found, capacity.geometry)
-            await run.record_cleared(page, cleared)
-            redaction = run.redaction(page, found, cleared, await run.picture(page, found, cleared))
+            found = await find(run, document)
+            cleared = await clear(run, document, found, capacity.geometry)
+            await run.record_cleared(cleared.outcomes, cleared.digests)
+            redacted = await redaction(run, document, found, cleared)
             deny = hidden_strings(run, found, cleared)
             try:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
-                drafts = self._drafts(run, capacity, cleared, prompt, question.sampling)
+                pieces = self._pieces(run, capacity, cleared, prompt, question.sampling)
                 screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
-                async with aclosing(drafts):
-                    async for event in AnswerRelease(run, redaction, screen, capacity).events(drafts):
+                async with aclosing(pieces):
+                    async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):
                         yield event
             finally:
                 deny.wipe()
@@ -102,12 +105,10 @@ class Pipeline:
                 run.refusal = {"prompt_screen": screening(screen.report)}
                 labels |= screen.dealt
 
-    async def _drafts(
-        self, run: Run, capacity: Capacity, cleared: Cleared, prompt: ClearedPrompt, sampling: Sampling
-    ) -> AsyncGenerator[Draft, None]:
-        """Sign the cleared values and ask the model; the time until each draft is the model's."""
-        caller, deadline = run.request.caller, run.request.deadline
-        scope = self._signer.scope(caller.tenant, caller.name, run.policy.digest())
+    async def _pieces(
+        self, run: Run, capacity: Capacity, cleared: ClearedDocument, prompt: ClearedPrompt, sampling: Sampling
+    ) -> AsyncGenerator[Piece, None]:
+        """Ask the model about every page; the time until each draft is the model's."""
         await run.advance(
             State.GENERATING,
             **engine_facts(capacity),
@@ -115,8 +116,24 @@ class Pipeline:
             prompt_digest=run.digest(Purpose.PROMPT, prompt.digest()),
             prompt_chars=prompt.chars,
         )
-        signed = self._signer.sign(cleared.image, prompt, audience=capacity.audience, scope=scope, deadline=deadline)
-        drafts = self._backend.generate(cleared.image, prompt, signed, sampling, deadline)
+        total = len(cleared.outcomes)
+        asked = joined(
+            cleared.shown(),
+            lambda shown: self._drafts(run, capacity, shown.image, prompt, sampling),
+            lambda done: run.tell(Stage.INFER, done, total),
+        )
+        async with aclosing(asked):
+            async for piece in asked:
+                yield piece
+
+    async def _drafts(
+        self, run: Run, capacity: Capacity, image: ClearedImage, prompt: ClearedPrompt, sampling: Sampling
+    ) -> AsyncGenerator[Draft, None]:
+        """Sign the cleared values and ask the model."""
+        caller, deadline = run.request.caller, run.request.deadline
+        scope = self._signer.scope(caller.tenant, caller.name, run.policy.digest())
+        signed = self._signer.sign(image, prompt, audience=capacity.audience, scope=scope, deadline=deadline)
+        drafts = self._backend.generate(image, prompt, signed, sampling, deadline)
         async with aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
             while True:
                 with run.timed(Stage.INFER):

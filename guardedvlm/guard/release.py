@@ -11,10 +11,11 @@ from guardedvlm.core.finding import RESERVED_KINDS, Action
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Capacity, Draft, Evidence
 from guardedvlm.errors import Reason, Unavailable
+from guardedvlm.guard.answers import Piece
 from guardedvlm.guard.outcome import Answer, Redaction
-from guardedvlm.guard.run import Found, Run
+from guardedvlm.guard.pages import ClearedDocument, Found
+from guardedvlm.guard.run import Run
 from guardedvlm.guard.screen import AnswerScreen, Deed, DenySet, ScreenReport
-from guardedvlm.guard.verify import Cleared
 
 Event = Redaction | str | Answer
 """What `analyze` yields: one Redaction, then released pieces of the answer, last one Answer."""
@@ -22,8 +23,8 @@ Event = Redaction | str | Answer
 _ACTIONS = {Deed.NONE: Verdict.ALLOW, Deed.LABEL: Verdict.MODIFY, Deed.MASK: Verdict.MODIFY, Deed.REFUSE: Verdict.DENY}
 
 
-def hidden_strings(run: Run, found: Found, cleared: Cleared) -> DenySet:
-    """What must not come back: every hidden string of the picture and of the document's header."""
+def hidden_strings(run: Run, found: Found, cleared: ClearedDocument) -> DenySet:
+    """What must not come back: every hidden string of every page and of the document's header."""
     findings = (*found.findings, *cleared.residuals)
     strings = [(finding.kind, finding.secret) for finding in findings if finding.secret]
     strings += [(secret.kind, secret.text) for secret in run.secrets]
@@ -47,13 +48,14 @@ class AnswerRelease:
         self._released: list[str] = []
         self._open = False
 
-    async def events(self, drafts: AsyncIterator[Draft]) -> AsyncIterator[Event]:
-        """Screen `drafts` and yield what may leave. Raises Refused(ANSWER_REFUSED) and what the engine raises."""
+    async def events(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Event]:
+        """Screen `pieces` and yield what may leave. Raises Refused(ANSWER_REFUSED) and what the engine raises."""
         evidence: list[Evidence] = []
         last: Draft | None = None
-        async for draft in drafts:
+        async for piece in pieces:
+            draft = piece.draft
             evidence += draft.evidence
-            async for event in self._let_go(await self._screened(self._screen.push(draft.text))):
+            async for event in self._let_go(await self._screened(self._screen.push(draft.text, piece.lead))):
                 yield event
             if draft.finish is not None:
                 last = draft

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,14 +23,13 @@ from guardedvlm.audit.traceparent import TraceParent
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Finding, Span
 from guardedvlm.core.lifecycle import State
-from guardedvlm.core.region import Geometry
+from guardedvlm.core.region import Geometry, Raster, Size
 from guardedvlm.core.tenant import Caller
 from guardedvlm.core.word import TextLine, Word
-from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason, Refused, Unavailable
+from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
 from guardedvlm.guard.admit import admit
-from guardedvlm.guard.detect.clear import clear_text
-from guardedvlm.guard.image import DecodedImage, DecodedPage, DicomHeader, RawImage, Secret
-from guardedvlm.guard.outcome import PageOutcome, RedactedFile, Redaction, redacted_file
+from guardedvlm.guard.image import DecodedImage, RawImage, Secret
+from guardedvlm.guard.outcome import PageOutcome, Progress, Watcher
 from guardedvlm.guard.redact import Labels, redact
 from guardedvlm.guard.reidentify import check_reidentification_allowed, sealed_strings
 from guardedvlm.guard.roles import Roles
@@ -58,15 +57,16 @@ class GuardRequest:
     want_image: bool = False
     want_strings: bool = False  # what the labels stand for, sealed for `sealing_key`
     sealing_key: SealingKey | None = None
+    watcher: Watcher | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Everything found on a page, what stays visible, and the labels of this request."""
+class Look:
+    """What the detectors say of one picture: its text, what is personal in it, and faces and codes."""
 
-    findings: tuple[Finding, ...] = field(repr=False)
-    words: tuple[Word, ...] = field(repr=False)
-    labels: Labels
+    lines: tuple[TextLine, ...] = field(repr=False)
+    personal: tuple[Finding, ...] = field(repr=False)
+    visual: tuple[Finding, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,6 @@ class Run:
         self.log = log
         self.times: dict[Stage, int] = {}
         self.secrets: tuple[Secret, ...] = ()
-        self.header: DicomHeader | None = None
         self.refusal: dict[str, object] = {}
         """Facts that the closing record tells should the request be refused now."""
         self._roles = roles
@@ -124,8 +123,8 @@ class Run:
             **named,
         )
 
-    async def decode(self) -> DecodedPage:
-        """The document's one page. Raises InvalidInput."""
+    async def decode(self) -> DecodedImage:
+        """Every page of the document. Raises InvalidInput."""
         with self.timed(Stage.DECODE):
             admitted = admit(self.request.raw, self.policy.limits)
             decoded = await self._roles.decode(admitted, self.policy.limits, self.request.deadline)
@@ -136,8 +135,9 @@ class Run:
             width=decoded.pages[0].size.width,
             height=decoded.pages[0].size.height,
         )
-        self.secrets, self.header = decoded.secrets, decoded.header
-        return only_page(decoded)
+        self.secrets = decoded.secrets
+        self.tell(Stage.DECODE, len(decoded.pages), len(decoded.pages))
+        return decoded
 
     def check_wishes_allowed(self) -> None:
         """Raise Refused(POLICY_FORBIDS) when a picture or strings are asked for that the policy does not give out, and
@@ -159,38 +159,51 @@ class Run:
         """Personal spans of a question or an answer."""
         return await self._roles.spans(text, self.policy.text.languages, self.request.deadline)
 
-    async def find(self, page: DecodedPage) -> Found:
+    async def look(self, raster: Raster) -> Look:
         """Look with every detector; one that fails refuses the request."""
-        raster, deadline = page.raster, self.request.deadline
+        deadline = self.request.deadline
         (lines, personal), faces, codes = await together(
-            self._read(page),
+            self._read(raster),
             self._timed(Stage.FACES, self._roles.faces(raster, deadline)),
             self._timed(Stage.CODES, self._roles.codes(raster, deadline)),
         )
-        seen = (*personal, *faces, *codes)
-        cleared = clear_text(lines, seen, self.policy, page.size)
-        findings = (*seen, *cleared.findings)
-        return Found(findings, cleared.visible, Labels(findings, self.policy))
+        return Look(lines, personal, (*faces, *codes))
 
-    async def clear(self, page: DecodedPage, found: Found, geometry: Geometry | None) -> Cleared:
-        """Redact the page in `geometry` (None = its own) and verify it there. Raises Refused(RESIDUAL_FOUND)."""
+    async def personal(self, lines: Sequence[TextLine], size: Size, known: Sequence[Secret]) -> tuple[Finding, ...]:
+        """What is personal in the text of a page; `known` strings are, wherever they stand."""
+        request = self.request
+        work = self._roles.personal(lines, size, known, self.policy.text.languages, request.deadline)
+        return await self._timed(Stage.PERSONAL, work)
+
+    async def clear(
+        self,
+        raster: Raster,
+        findings: Sequence[Finding],
+        visible: Sequence[Word],
+        labels: Labels,
+        geometry: Geometry | None,
+        known: Sequence[Secret],
+    ) -> Cleared:
+        """Redact a page in `geometry` (None = its own) and verify it there. Raises Refused(RESIDUAL_FOUND)."""
         with self.timed(Stage.REDACT):
-            redacted = await asyncio.to_thread(
-                redact, page.raster, found.findings, found.words, self.policy, geometry, found.labels
-            )
+            redacted = await asyncio.to_thread(redact, raster, findings, visible, self.policy, geometry, labels)
         with self.timed(Stage.VERIFY):
-            verifiers = self._roles.verifiers(self.policy.text.languages, self.secrets, self.request.deadline)
+            verifiers = self._roles.verifiers(self.policy.text.languages, known, self.request.deadline)
             return await verify(redacted, verifiers, self.policy)
 
-    async def record_cleared(self, page: DecodedPage, cleared: Cleared) -> None:
-        """Record what was hidden and that it was verified: REDACTED and CLEARED."""
-        regions = cleared.redacted.regions
+    async def record_cleared(self, pages: Sequence[PageOutcome], digests: Sequence[str]) -> None:
+        """Record what was hidden and that it was verified: REDACTED and CLEARED.
+
+        Counts are sums over the pages, and passes the most that one of them took. `image_digest` is the keyed digest of
+        the raster digests of all pages in their order, each with its length: of one page that of its raster.
+        """
+        regions = [region for page in pages for region in page.regions]
         await self.advance(
             State.REDACTED,
             regions=dict(Counter(region.kind for region in regions)),
-            area_permille=area_permille(((region.kind, region.box) for region in regions), page.size),
+            area_permille=area_permille((page.size, ((r.kind, r.box) for r in page.regions)) for page in pages),
             actions=dict(Counter(region.action for region in regions)),
-            hidden=(hidden_grid((region.box for region in regions), page.size),),
+            hidden=tuple(hidden_grid((region.box for region in page.regions), page.size) for page in pages),
             detectors=tuple(
                 {"name": component_name(name, digest), "digest": digest}
                 for name, digest in sorted(self._witness.detectors.items())
@@ -200,34 +213,16 @@ class Run:
             State.CLEARED,
             verification={
                 "verdict": VerifyVerdict.CLEARED,
-                "passes": cleared.report.passes,
-                "residual": dict(cleared.report.residuals),
+                "passes": max(page.passes for page in pages),
+                "residual": dict(sum((Counter(page.residuals) for page in pages), Counter())),
             },
-            image_digest=self._witness.key.digest(Purpose.IMAGE, cleared.image.digest),
+            image_digest=self._witness.key.digest(Purpose.IMAGE, *digests),
         )
 
-    async def picture(self, page: DecodedPage, found: Found, cleared: Cleared) -> RedactedFile | None:
-        """The redacted page at its own size, verified at that size: DICOM of a DICOM, else PNG. None when it was not
-        asked for."""
-        if not self.request.want_image:
-            return None
-        if cleared.image.size != page.size:
-            cleared = await self.clear(page, found, None)
-        return await asyncio.to_thread(redacted_file, cleared.image.raster, self.header)
-
-    def redaction(self, page: DecodedPage, found: Found, cleared: Cleared, file: RedactedFile | None) -> Redaction:
-        """What the caller gets to know of the redaction."""
-        outcome = PageOutcome(
-            index=page.index,
-            size=page.size,
-            regions=cleared.redacted.regions,
-            passes=cleared.report.passes,
-            residuals=dict(cleared.report.residuals),
-            verified=cleared.image.size,
-            file=file,
-        )
-        sealed = self.sealed(found.labels)
-        return Redaction((outcome,), self.policy.digest(), self.log.request, dict(self.times), sealed)
+    def tell(self, stage: Stage, done: int, pages: int) -> None:
+        """Tell whoever watches how far the request is."""
+        if self.request.watcher is not None:
+            self.request.watcher(Progress(stage, done, pages))
 
     def take_time(self) -> dict[Stage, int]:
         """Milliseconds by stage with the total so far."""
@@ -242,12 +237,9 @@ class Run:
         with self.timed(Stage.LEDGER):
             await self.log.advance(state, **facts)  # type: ignore[arg-type]  # the record's model checks every fact
 
-    async def _read(self, page: DecodedPage) -> tuple[tuple[TextLine, ...], tuple[Finding, ...]]:
-        deadline = self.request.deadline
-        lines = await self._timed(Stage.READ, self._roles.read(page.raster, deadline))
-        languages = self.policy.text.languages
-        personal = self._roles.personal(lines, page.size, self.secrets, languages, deadline)
-        return lines, await self._timed(Stage.PERSONAL, personal)
+    async def _read(self, raster: Raster) -> tuple[tuple[TextLine, ...], tuple[Finding, ...]]:
+        lines = await self._timed(Stage.READ, self._roles.read(raster, self.request.deadline))
+        return lines, await self.personal(lines, Size.of(raster), self.secrets)
 
     async def _timed(self, stage: Stage, work: Awaitable[T]) -> T:
         with self.timed(stage):
@@ -284,10 +276,3 @@ def _reason(failure: BaseException) -> Reason:
     if isinstance(failure, GuardedVLMError):
         return failure.reason
     return Reason.INTERNAL if isinstance(failure, Exception) else Reason.CANCELLED
-
-
-def only_page(decoded: DecodedImage) -> DecodedPage:
-    """The page of a one-page document. Raises InvalidInput(MULTI_PAGE_UNSUPPORTED): never only the first of several."""
-    if len(decoded.pages) != 1:
-        raise InvalidInput(Reason.MULTI_PAGE_UNSUPPORTED, pages=len(decoded.pages))
-    return decoded.pages[0]

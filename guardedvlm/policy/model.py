@@ -60,7 +60,7 @@ class AskRules(Section):
 class SayRules(Section):
     """What may be said."""
 
-    max_tokens: Annotated[int, Field(ge=1, le=2_048)] = 512
+    max_tokens: Annotated[int, Field(ge=1, le=2_048)] = 512  # of an answer; of several pages, of each page's
     personal: PersonalText = PersonalText.MASK
     forbid: frozenset[Topic] = frozenset()
     release: Release = Release.SENTENCE

@@ -14,8 +14,8 @@ from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
 SERVICE = guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name
 TRANSPORT_LIMIT = 2 * RECEIVE_LIMIT
 """gRPC itself rejects a message above this, without details; between the two limits the service says why."""
-SEND_LIMIT = 256 * 2**20
-"""A redacted page of 40 MP goes back as one PNG."""
+SEND_LIMIT = 512 * 2**20
+"""A redacted document goes back as one file: the 160 MP of the default limits have 480 MB, should nothing compress."""
 OPTIONS = tuple(
     {
         **dict(SERVER_OPTIONS),

@@ -19,15 +19,17 @@ from guardedvlm.audit.facts import Method
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.tenant import Caller, Role
-from guardedvlm.errors import GuardedVLMError, Internal, InvalidInput, NotPermitted, Overloaded, Reason
+from guardedvlm.errors import GuardedVLMError, Internal, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
-from guardedvlm.guard.outcome import Answer
+from guardedvlm.guard.outcome import Answer, Progress, Watcher
 from guardedvlm.guard.pipeline import Event, Pipeline
 from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc import translate
+from guardedvlm.rpc.outbox import Outbox
 from guardedvlm.rpc.replay import Replays
+from guardedvlm.rpc.upload import assembled
 from guardedvlm.transport.identity import Identities, bearer_token
 from guardedvlm.transport.listen import RECEIVE_LIMIT
 from guardedvlm.transport.reidentification import SealingKey
@@ -37,15 +39,13 @@ from guardedvlm.v1 import guard_pb2 as pb
 from guardedvlm.v1.guard_pb2_grpc import GuardServiceServicer
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
-Released: TypeAlias = tuple[pb.StreamAnalyzeImageResponse, ...]
 AnalyzeRequest: TypeAlias = pb.AnalyzeImageRequest | pb.StreamAnalyzeImageRequest
-Identified: TypeAlias = AnalyzeRequest | pb.RedactImageRequest
+RedactRequest: TypeAlias = pb.RedactImageRequest | pb.StreamRedactImageRequest
+Identified: TypeAlias = AnalyzeRequest | RedactRequest
 Made = TypeVar("Made")
+Sent = TypeVar("Sent", bound=Message)
 
 LOG = logging.getLogger("guardedvlm")
-
-MAX_CHUNK = 2**20
-"""Bytes of one chunk of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +82,49 @@ class GuardService(GuardServiceServicer):
         """Answer a question about a document as the policy releases it."""
         async with self._call(context) as call:
             _check_size(request)
-            async for event in self._stream(call, request):
-                yield event
+
+            async def make(outbox: Outbox[pb.StreamAnalyzeImageResponse]) -> None:
+                def tell(told: Progress) -> None:
+                    outbox.tell(pb.StreamAnalyzeImageResponse(progress=translate.progress(told)))
+
+                watcher = tell if request.include_progress else None
+                async for event in self._events(call, Method.STREAM_ANALYZE_IMAGE, request, watcher):
+                    outbox.release(translate.event(event, call.policy))
+
+            async for message in self._stream(call, request, make):
+                yield message
 
     async def UploadAnalyzeImage(
         self, request_iterator: AsyncIterator[pb.UploadAnalyzeImageRequest], context: Context
     ) -> pb.UploadAnalyzeImageResponse:
         """Answer a question about a document that comes in chunks."""
         async with self._call(context) as call:
-            request = await _assembled(request_iterator, call.policy)
+            request = await assembled(request_iterator, call.policy)
             made = await self._once(call, request, lambda: self._analysis(call, Method.UPLOAD_ANALYZE_IMAGE, request))
             return pb.UploadAnalyzeImageResponse(analysis=made)
 
     async def RedactImage(self, request: pb.RedactImageRequest, context: Context) -> pb.RedactImageResponse:
-        """The redacted page and what was hidden."""
+        """The redacted document and what was hidden."""
+        async with self._call(context) as call:
+            _check_size(request)
+            return await self._once(call, request, lambda: self._redacted(call, Method.REDACT_IMAGE, request))
+
+    async def StreamRedactImage(
+        self, request: pb.StreamRedactImageRequest, context: Context
+    ) -> AsyncIterator[pb.StreamRedactImageResponse]:
+        """The redacted document and what was hidden, and before it how far the request is."""
         async with self._call(context) as call:
             _check_size(request)
 
-            async def make() -> pb.RedactImageResponse:
-                guard_request = _guard_request(call, Method.REDACT_IMAGE, request, want_image=True)
-                found = await self._pipeline.redact(guard_request)
-                return pb.RedactImageResponse(
-                    redaction=translate.redaction(found, call.policy),
-                    audit_id=found.audit_id,
-                    reidentification=translate.reidentification(found.sealed),
-                )
+            async def make(outbox: Outbox[pb.StreamRedactImageResponse]) -> None:
+                def tell(told: Progress) -> None:
+                    outbox.tell(pb.StreamRedactImageResponse(progress=translate.progress(told)))
 
-            return await self._once(call, request, make)
+                made = await self._redacted(call, Method.STREAM_REDACT_IMAGE, request, tell)
+                outbox.release(pb.StreamRedactImageResponse(result=made))
+
+            async for message in self._stream(call, request, make):
+                yield message
 
     async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:  # noqa: ARG002
         """The effective policy of the caller's tenant."""
@@ -141,34 +157,38 @@ class GuardService(GuardServiceServicer):
         made = [event async for event in self._events(call, method, request)]
         return translate.analysis(_last(made), call.policy)
 
+    async def _redacted(
+        self, call: Call, method: Method, request: RedactRequest, watcher: Watcher | None = None
+    ) -> pb.RedactImageResponse:
+        guard_request = _guard_request(call, method, request, want_image=True, watcher=watcher)
+        return translate.redacted(await self._pipeline.redact(guard_request), call.policy)
+
     async def _stream(
-        self, call: Call, request: pb.StreamAnalyzeImageRequest
-    ) -> AsyncIterator[pb.StreamAnalyzeImageResponse]:
-        """Events as they are released; a repeated request_id gets the events of the first call."""
-        released: asyncio.Queue[pb.StreamAnalyzeImageResponse | None] = asyncio.Queue()
+        self, call: Call, request: Identified, make: Callable[[Outbox[Sent]], Awaitable[None]]
+    ) -> AsyncIterator[Sent]:
+        """Messages as they are made; a repeated request_id gets those that the first call released."""
+        outbox: Outbox[Sent] = Outbox()
 
-        async def make() -> Released:
-            made = []
-            async for event in self._events(call, Method.STREAM_ANALYZE_IMAGE, request):
-                made.append(translate.event(event, call.policy))
-                released.put_nowait(made[-1])
-            return tuple(made)
+        async def made() -> tuple[Sent, ...]:
+            await make(outbox)
+            return outbox.released
 
-        run = asyncio.ensure_future(self._once(call, request, make))
-        run.add_done_callback(lambda _: released.put_nowait(None))
-        sent = 0
+        run = asyncio.ensure_future(self._once(call, request, made))
+        run.add_done_callback(lambda _: outbox.close())
         try:
-            while (event := await released.get()) is not None:
-                sent += 1
-                yield event
-            for event in (await run)[sent:]:
-                yield event
+            async for message in outbox.messages():
+                yield message
+            for message in (await run)[len(outbox.released) :]:
+                yield message
         finally:
             run.cancel()  # the caller left: nothing more is made
 
-    async def _events(self, call: Call, method: Method, request: AnalyzeRequest) -> AsyncIterator[Event]:
+    async def _events(
+        self, call: Call, method: Method, request: AnalyzeRequest, watcher: Watcher | None = None
+    ) -> AsyncIterator[Event]:
         question = translate.question(request.query, call.policy)
-        guard_request = _guard_request(call, method, request, want_image=request.include_redacted_image)
+        want_image = request.include_redacted_image
+        guard_request = _guard_request(call, method, request, want_image=want_image, watcher=watcher)
         async with aclosing(self._pipeline.analyze(guard_request, question)) as events:
             async for event in events:
                 yield event
@@ -184,7 +204,9 @@ class GuardService(GuardServiceServicer):
         return await self._replays.once(call.caller, name, digest, make)
 
 
-def _guard_request(call: Call, method: Method, request: Identified, *, want_image: bool) -> GuardRequest:
+def _guard_request(
+    call: Call, method: Method, request: Identified, *, want_image: bool, watcher: Watcher | None
+) -> GuardRequest:
     return GuardRequest(
         caller=call.caller,
         policy=call.policy,
@@ -196,6 +218,7 @@ def _guard_request(call: Call, method: Method, request: Identified, *, want_imag
         want_image=want_image,
         want_strings=request.include_reidentification,
         sealing_key=call.sealing_key,
+        watcher=watcher,
     )
 
 
@@ -212,7 +235,7 @@ def _check_size(request: Message) -> None:
         raise Overloaded(Reason.MESSAGE_TOO_LARGE, limit_bytes=RECEIVE_LIMIT)
 
 
-def _size(made: Message | Released) -> int:
+def _size(made: Message | tuple[Message, ...]) -> int:
     """Bytes of a released output."""
     return sum(item.ByteSize() for item in made) if isinstance(made, tuple) else made.ByteSize()
 
@@ -222,29 +245,3 @@ def _last(events: Sequence[Event]) -> Answer:
     if not events or not isinstance(events[-1], Answer):
         raise Internal(Reason.INTERNAL)
     return events[-1]
-
-
-async def _assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy) -> pb.AnalyzeImageRequest:
-    """The request that an upload spells. Raises InvalidInput when it is not one header and the bytes it announced."""
-    header: pb.UploadHeader | None = None
-    content = bytearray()
-    async for part in parts:
-        if part.WhichOneof("part") == "header" and header is None:
-            header = part.header
-            if not 0 < header.content_bytes <= policy.limits.max_bytes:
-                raise InvalidInput(Reason.BYTES_TOO_LARGE, limit_bytes=policy.limits.max_bytes)
-        elif part.WhichOneof("part") == "chunk" and header is not None and len(part.chunk) <= MAX_CHUNK:
-            content += part.chunk
-            if len(content) > header.content_bytes:
-                raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
-        else:
-            raise InvalidInput(Reason.FIELD_INVALID, field="part")
-    if header is None or len(content) != header.content_bytes:
-        raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
-    return pb.AnalyzeImageRequest(
-        request_id=header.request_id,
-        document=pb.Document(media_type=header.media_type, content=bytes(content)),
-        query=header.query,
-        include_redacted_image=header.include_redacted_image,
-        include_reidentification=header.include_reidentification,
-    )

@@ -13,7 +13,8 @@ from guardedvlm.core.finding import Kind, Region
 from guardedvlm.core.ports import FinishReason, Sampling
 from guardedvlm.core.region import Box
 from guardedvlm.errors import InvalidInput, Reason
-from guardedvlm.guard.outcome import Answer, PageOutcome, Redaction
+from guardedvlm.guard.image import Format
+from guardedvlm.guard.outcome import Answer, PageOutcome, Progress, Redaction
 from guardedvlm.guard.pipeline import Event, Question
 from guardedvlm.policy.model import Policy
 from guardedvlm.transport.reidentification import Sealed
@@ -62,7 +63,7 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
         answer=answer.text,
         finish_reason=_FINISH[answer.finish],
         redaction=redaction(answer.redaction, policy),
-        evidence=[pb.Evidence(box=_box(item.box), score=item.score) for item in answer.evidence],
+        evidence=[pb.Evidence(box=_box(item.box), score=item.score, page_index=item.page) for item in answer.evidence],
         screening=pb.Screening(edits=_counts(answer.edits), modified=bool(answer.edits)),
         usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
         model=answer.model,
@@ -86,12 +87,31 @@ def event(released: Event, policy: Policy) -> pb.StreamAnalyzeImageResponse:
     return pb.StreamAnalyzeImageResponse(done=analysis(released, policy))
 
 
+def progress(told: Progress) -> pb.Progress:
+    """The message for how far a request is."""
+    return pb.Progress(stage=told.stage, page=told.done, pages=told.pages)
+
+
 def redaction(found: Redaction, policy: Policy) -> pb.Redaction:
     """The message for what was hidden; boxes only where the policy gives them out."""
-    return pb.Redaction(
+    message = pb.Redaction(
         pages=[_page(page, policy) for page in found.pages],
         policy_digest=found.policy_digest,
         stage_times=_times(found.times),
+    )
+    if found.file is not None:
+        alone = len(found.pages) == 1 and found.file.format is not Format.PDF
+        place = message.pages[0] if alone else message.document
+        place.media_type, place.content = found.file.media_type, found.file.content
+    return message
+
+
+def redacted(found: Redaction, policy: Policy) -> pb.RedactImageResponse:
+    """The message for a redaction that was all that was asked for."""
+    return pb.RedactImageResponse(
+        redaction=redaction(found, policy),
+        audit_id=found.audit_id,
+        reidentification=reidentification(found.sealed),
     )
 
 
@@ -108,8 +128,6 @@ def _page(page: PageOutcome, policy: Policy) -> pb.RedactedPage:
             width=page.verified.width,
             height=page.verified.height,
         ),
-        media_type=page.file.media_type if page.file else "",
-        content=page.file.content if page.file else b"",
     )
 
 

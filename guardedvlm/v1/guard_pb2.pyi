@@ -76,28 +76,42 @@ class AnalyzeImageResponse(_message.Message):
     def __init__(self, analysis: _Optional[_Union[Analysis, _Mapping]] = ...) -> None: ...
 
 class StreamAnalyzeImageRequest(_message.Message):
-    __slots__ = ("request_id", "document", "query", "include_redacted_image", "include_reidentification")
+    __slots__ = ("request_id", "document", "query", "include_redacted_image", "include_reidentification", "include_progress")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_REDACTED_IMAGE_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     document: Document
     query: Query
     include_redacted_image: bool
     include_reidentification: bool
-    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
+    include_progress: bool
+    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., include_redacted_image: _Optional[bool] = ..., include_reidentification: _Optional[bool] = ..., include_progress: _Optional[bool] = ...) -> None: ...
 
 class StreamAnalyzeImageResponse(_message.Message):
-    __slots__ = ("redaction", "text", "done")
+    __slots__ = ("redaction", "text", "done", "progress")
     REDACTION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     redaction: Redaction
     text: str
     done: Analysis
-    def __init__(self, redaction: _Optional[_Union[Redaction, _Mapping]] = ..., text: _Optional[str] = ..., done: _Optional[_Union[Analysis, _Mapping]] = ...) -> None: ...
+    progress: Progress
+    def __init__(self, redaction: _Optional[_Union[Redaction, _Mapping]] = ..., text: _Optional[str] = ..., done: _Optional[_Union[Analysis, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("stage", "page", "pages")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    PAGES_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    page: int
+    pages: int
+    def __init__(self, stage: _Optional[str] = ..., page: _Optional[int] = ..., pages: _Optional[int] = ...) -> None: ...
 
 class UploadAnalyzeImageRequest(_message.Message):
     __slots__ = ("header", "chunk")
@@ -149,6 +163,24 @@ class RedactImageResponse(_message.Message):
     reidentification: Reidentification
     def __init__(self, redaction: _Optional[_Union[Redaction, _Mapping]] = ..., audit_id: _Optional[str] = ..., reidentification: _Optional[_Union[Reidentification, _Mapping]] = ...) -> None: ...
 
+class StreamRedactImageRequest(_message.Message):
+    __slots__ = ("request_id", "document", "include_reidentification")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    document: Document
+    include_reidentification: bool
+    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
+
+class StreamRedactImageResponse(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: Progress
+    result: RedactImageResponse
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., result: _Optional[_Union[RedactImageResponse, _Mapping]] = ...) -> None: ...
+
 class GetPolicyRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -198,14 +230,16 @@ class Reidentification(_message.Message):
     def __init__(self, key_id: _Optional[str] = ..., sealed: _Optional[bytes] = ...) -> None: ...
 
 class Redaction(_message.Message):
-    __slots__ = ("pages", "policy_digest", "stage_times")
+    __slots__ = ("pages", "policy_digest", "stage_times", "document")
     PAGES_FIELD_NUMBER: _ClassVar[int]
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     pages: _containers.RepeatedCompositeFieldContainer[RedactedPage]
     policy_digest: str
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
-    def __init__(self, pages: _Optional[_Iterable[_Union[RedactedPage, _Mapping]]] = ..., policy_digest: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+    document: Document
+    def __init__(self, pages: _Optional[_Iterable[_Union[RedactedPage, _Mapping]]] = ..., policy_digest: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., document: _Optional[_Union[Document, _Mapping]] = ...) -> None: ...
 
 class RedactedPage(_message.Message):
     __slots__ = ("page_index", "width", "height", "regions", "counts", "verification", "media_type", "content")

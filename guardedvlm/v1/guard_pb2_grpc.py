@@ -59,6 +59,11 @@ class GuardServiceStub:
                 request_serializer=guardedvlm_dot_v1_dot_guard__pb2.RedactImageRequest.SerializeToString,
                 response_deserializer=guardedvlm_dot_v1_dot_guard__pb2.RedactImageResponse.FromString,
                 _registered_method=True)
+        self.StreamRedactImage = channel.unary_stream(
+                '/guardedvlm.v1.GuardService/StreamRedactImage',
+                request_serializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageRequest.SerializeToString,
+                response_deserializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageResponse.FromString,
+                _registered_method=True)
         self.GetPolicy = channel.unary_unary(
                 '/guardedvlm.v1.GuardService/GetPolicy',
                 request_serializer=guardedvlm_dot_v1_dot_guard__pb2.GetPolicyRequest.SerializeToString,
@@ -97,7 +102,14 @@ class GuardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedactImage(self, request, context):
-        """RedactImage returns the redacted, verified picture and what was hidden. No model is asked.
+        """RedactImage returns the redacted, verified document and what was hidden. No model is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamRedactImage(self, request, context):
+        """StreamRedactImage is RedactImage that tells page by page how far it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +144,11 @@ def add_GuardServiceServicer_to_server(servicer, server):
                     servicer.RedactImage,
                     request_deserializer=guardedvlm_dot_v1_dot_guard__pb2.RedactImageRequest.FromString,
                     response_serializer=guardedvlm_dot_v1_dot_guard__pb2.RedactImageResponse.SerializeToString,
+            ),
+            'StreamRedactImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamRedactImage,
+                    request_deserializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageRequest.FromString,
+                    response_serializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageResponse.SerializeToString,
             ),
             'GetPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPolicy,
@@ -252,6 +269,33 @@ class GuardService:
             '/guardedvlm.v1.GuardService/RedactImage',
             guardedvlm_dot_v1_dot_guard__pb2.RedactImageRequest.SerializeToString,
             guardedvlm_dot_v1_dot_guard__pb2.RedactImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamRedactImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/guardedvlm.v1.GuardService/StreamRedactImage',
+            guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageRequest.SerializeToString,
+            guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,8 +51,14 @@ def test_the_corners() -> None:
 
 @given(sizes, st.lists(st.tuples(st.sampled_from(Kind), boxes), max_size=6))
 def test_area_is_never_understated(page: Size, regions: list[tuple[Kind, Box]]) -> None:
-    shares = area_permille(regions, page)
+    shares = area_permille([(page, regions)])
     assert set(shares) == {kind for kind, _ in regions}
     for kind, share in shares.items():
         largest = max((box.clipped(page).area if box.clipped(page) else 0) for one, box in regions if one is kind)  # type: ignore[union-attr]
         assert largest * 1000 / page.pixels <= share <= 1000
+
+
+def test_area_is_of_all_pages_together() -> None:
+    small, large, box = Size(10, 10), Size(30, 10), Box(0, 0, 10, 10)
+    pages = [(small, [(Kind.FACE, box)]), (large, [(Kind.FACE, box), (Kind.PERSON, Box(0, 0, 1, 1))])]
+    assert area_permille(pages) == {Kind.FACE: 500, Kind.PERSON: 3}

@@ -194,7 +194,13 @@ async def test_a_refusal_has_a_reason_and_no_description(
 
 
 @pytest.mark.parametrize(
-    ("method", "name"), [(Method.ANALYZE_IMAGE, "chat"), (Method.REDACT_IMAGE, "redact"), (Method.GET_POLICY, "policy")]
+    ("method", "name"),
+    [
+        (Method.ANALYZE_IMAGE, "chat"),
+        (Method.REDACT_IMAGE, "redact"),
+        (Method.STREAM_REDACT_IMAGE, "redact"),
+        (Method.GET_POLICY, "policy"),
+    ],
 )
 async def test_a_request_without_a_tenant(
     collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, method: Method, name: str

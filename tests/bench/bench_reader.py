@@ -48,12 +48,12 @@ async def rasters(paths: Sequence[Path], policy: str) -> AsyncIterator[Raster | 
     async with measured_guard() as guard:
         for path in paths:
             try:
-                page = (await redacted(guard, path.read_bytes(), find_policy(policy))).pages[0]
+                found = await redacted(guard, path.read_bytes(), find_policy(policy))
             except GuardedVLMError as refusal:
                 print(f"refused {path.stem}: {refusal.reason.value}")
                 yield None
             else:
-                yield raster_of(page.file.content)
+                yield raster_of(found.file.content)
 
 
 def right_total(answer: str, key: dict[str, str]) -> bool:

@@ -72,7 +72,7 @@ def test_labelled_documents_are_measured(folder, tmp_path):
     }  # fmt: skip
     assert told["pictures"] == 2
     assert told["latency_ms"]["total"]["n"] == 2
-    assert [one["name"] for one in told["worst"]] == ["empty.png"]
+    assert [one["name"] for one in told["worst"]] == ["empty.png, page 1"]
     page = (out / "report.html").read_text()
     assert "Quillfeather" not in page + done.stdout + done.stderr
     assert "47160923" not in page

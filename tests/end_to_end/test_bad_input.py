@@ -38,10 +38,10 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def two_frames(kind):
+def frames(kind, count):
     buffer = io.BytesIO()
-    first, second = Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "red")
-    first.save(buffer, kind, save_all=True, append_images=[second])
+    first, *others = [Image.new("RGB", (64, 64), (255, 255 - number, 255)) for number in range(count)]
+    first.save(buffer, kind, save_all=True, append_images=others)
     return buffer.getvalue()
 
 
@@ -85,9 +85,8 @@ DOCUMENTS = {
     "decompression bomb": (bomb(), "", Reason.IMAGE_TOO_LARGE),
     "wrong type": (encode("PNG"), "image/jpeg", Reason.FORMAT_MISMATCH),
     "no picture": (b"Name: somebody\n" * 100, "", Reason.FORMAT_UNSUPPORTED),
-    "animated GIF": (two_frames("GIF"), "image/gif", Reason.MULTI_PAGE_UNSUPPORTED),
-    "two TIFF pages": (two_frames("TIFF"), "image/tiff", Reason.MULTI_PAGE_UNSUPPORTED),
-    "animated WebP": (two_frames("WEBP"), "image/webp", Reason.MULTI_PAGE_UNSUPPORTED),
+    "51 pages": (frames("TIFF", 51), "image/tiff", Reason.TOO_MANY_PAGES),
+    "a TIFF cut on its second page": (frames("TIFF", 2)[:-200], "image/tiff", Reason.IMAGE_CORRUPT),
     "encrypted PDF": (encrypted_pdf(), "application/pdf", Reason.DOCUMENT_ENCRYPTED),
     "DICOM without pixels": (dicom_without_pixels(), "application/dicom", Reason.NO_PIXELS),
 }

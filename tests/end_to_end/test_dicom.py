@@ -12,7 +12,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 NAME, NUMBER = "Kowalczyk", "RX-448812"
 
 
-def film():
+def film(frames=1):
     """A chest film with the patient's name and number burned in, and in its header."""
     shade = np.add.outer(np.linspace(20, 90, 768), np.linspace(0, 60, 1024))
     picture = Image.fromarray(shade.astype(np.uint8))
@@ -30,7 +30,9 @@ def film():
     dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 768, 1024, 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = np.asarray(picture).tobytes()
+    if frames > 1:
+        dataset.NumberOfFrames = frames
+    dataset.PixelData = np.asarray(picture).tobytes() * frames
     stream = io.BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
@@ -65,6 +67,18 @@ def test_its_pixels_are_the_redacted_ones(page):
     assert not (burned & seen).any()
     # What shows no text stays: shades rise as they did.
     assert np.corrcoef(before[500:].ravel(), after[500:].ravel())[0, 1] > 0.999
+
+
+def test_every_frame_is_redacted(service, page):
+    with service.client("clinic") as client:
+        found = client.redact(film(frames=3)).redaction
+    assert found.document.media_type == "application/dicom"
+    assert [one.page_index for one in found.pages] == [0, 1, 2]
+    assert [list(one.counts) for one in found.pages] == [list(page.counts)] * 3
+    frames = pydicom.dcmread(io.BytesIO(found.document.content)).pixel_array
+    assert frames.shape == (3, 768, 1024)
+    assert (frames == frames[0]).all()
+    assert NAME.encode() not in found.document.content
 
 
 def plate(region):

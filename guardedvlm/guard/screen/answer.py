@@ -9,6 +9,9 @@ guarantees, for every way of cutting the draft into pieces:
    that spells one over many sentences is refused before its last digit leaves;
  - after a refusal or any failure nothing leaves any more.
 A value that a model spells in words or letters over three and more sentences is not recognised.
+
+The guard's own words between pieces (`lead`) are no part of the draft: they are not examined, not changed and not
+counted, and a value that they part is one value.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Collection, Mapping
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.screen.deny import DenySet, of_labels
 from guardedvlm.guard.screen.edits import Edit, Spans, Substitutes, applied, mask, personal_edits
+from guardedvlm.guard.screen.leads import Leads, Passage
 from guardedvlm.guard.screen.normal import NormalText, is_latin, visible
 from guardedvlm.guard.screen.report import ScreenReport, Tally
 from guardedvlm.guard.screen.sentences import Sentences
@@ -44,6 +48,9 @@ class AnswerScreen:
         self._edits: list[Edit] = []  # of `_held`, in its characters
         self._whole: list[str] = []  # released at `close` under Release.WHOLE
         self._digits = ""  # of everything released
+        self._leads = Leads()
+        self._fed = 0  # characters of the draft so far
+        self._gone = 0  # characters of the draft before `_held`
         self._over = False
 
     def __repr__(self) -> str:
@@ -54,11 +61,14 @@ class AnswerScreen:
         """What was done so far, also after a refusal."""
         return self._tally.report(self._policy.say.personal)
 
-    async def push(self, chunk: str) -> str:
-        """Take the next piece of the draft; returns what may leave now.
+    async def push(self, chunk: str, lead: str = "") -> str:
+        """Take the next piece of the draft; returns what may leave now. A piece with a `lead` begins a line.
 
         Raises Refused(ANSWER_REFUSED) and what the recognisers raise.
         """
+        if lead:
+            chunk = f"\n{chunk}" if self._fed else chunk
+            self._leads.add(self._fed + bool(self._fed), lead)
         released = await self._guarded(chunk, last=False)
         if self._policy.say.release is Release.SENTENCE:
             return released
@@ -86,7 +96,9 @@ class AnswerScreen:
         return released
 
     async def _advance(self, chunk: str, *, last: bool) -> str:
-        closed = self._sentences.feed(visible(chunk))
+        shown = visible(chunk)
+        self._fed += len(shown)
+        closed = self._sentences.feed(shown)
         out = [await self._examine(sentence) for sentence in [*closed, *(self._sentences.flush() if last else ())]]
         if self._sentences.longest_pending > MAX_SENTENCE:
             raise Refused(Reason.ANSWER_REFUSED)
@@ -123,29 +135,40 @@ class AnswerScreen:
 
     def _release(self, border: int) -> str:
         """Edit and let go of the first `border` characters that are held, and of an edit that begins in them."""
-        out: list[str] = []
+        out: list[Passage] = []
         cursor = 0
         later: list[Edit] = []
         for edit in sorted(self._edits, key=lambda edit: (edit.start, -edit.end)):
             if edit.start >= max(border, cursor):
                 later.append(edit)
             elif edit.end > cursor:
+                substitute = ""
                 if edit.start >= cursor:
-                    out += [self._held[cursor : edit.start], self._substitutes.of(edit)]
+                    out.append(self._untouched(cursor, edit.start))
+                    substitute = self._substitutes.of(edit)
                     self._tally.edits[edit.kind] += 1
+                out.append(self._passage(max(cursor, edit.start), edit.end, substitute, edited=True))
                 cursor = edit.end
         border = max(border, cursor)
-        out.append(self._held[cursor:border])
+        out.append(self._untouched(cursor, border))
         self._held = self._held[border:]
         self._edits = [edit.moved(-border) for edit in later]
-        return self._unspelled("".join(out))
+        self._gone += border
+        self._check_unspelled("".join(passage.text for passage in out))
+        return self._leads.among(out)
 
-    def _unspelled(self, text: str) -> str:
-        """`text`, unless with what left before it its digits spell a hidden number."""
+    def _untouched(self, start: int, end: int) -> Passage:
+        return self._passage(start, end, self._held[start:end], edited=False)
+
+    def _passage(self, start: int, end: int, text: str, *, edited: bool) -> Passage:
+        """What leaves of characters [start, end) that are held, in its place in the draft."""
+        return Passage(self._gone + start, self._gone + end, text, edited)
+
+    def _check_unspelled(self, text: str) -> None:
+        """Refuse where the digits of `text`, with those that left before it, spell a hidden number."""
         self._digits += "".join(filter(str.isdigit, NormalText.of(text).text))
         if any(deny.spelled_by(self._digits) for deny in self._hidden):
             raise Refused(Reason.ANSWER_REFUSED)
-        return text
 
     def _forget(self) -> None:
         """Let go of everything that a draft or a secret stands in."""
@@ -156,3 +179,4 @@ class AnswerScreen:
         self._held = self._digits = ""
         self._edits = []
         self._whole = []
+        self._leads = Leads()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from guardedvlm.core.finding import Kind, Span
@@ -30,6 +31,7 @@ _CONFUSED = str.maketrans("o01il5s8b2z6g", "ooiiissbbzzgg")
 def known_spans(text: str, known: Sequence[tuple[Kind, str]]) -> Iterator[Span]:
     """Where `text` (one line) shows one of the secrets."""
     view = folded(text)
+    run = _Run.of(view)
     for kind, secret in known:
         value = secret.strip()
         if not value:
@@ -39,7 +41,7 @@ def known_spans(text: str, known: Sequence[tuple[Kind, str]]) -> Iterator[Span]:
         if kind is Kind.PERSON:
             yield from name_spans(view, name_parts(value), "known/name", LEAST_INEXACT_KNOWN)
         else:
-            yield from _codes(view, kind, value)
+            yield from _codes(view, run, kind, value)
 
 
 def name_parts(value: str) -> list[str]:
@@ -80,17 +82,29 @@ def _within_one(a: str, b: str) -> bool:
     return short[at:] == long[at + 1 :] or (len(short) == len(long) and short[at + 1 :] == long[at + 1 :])
 
 
-def _codes(view: View, kind: Kind, value: str) -> Iterator[Span]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The letters and digits of a line in one run, misread ones made the same; character i is `solid`'s `kept[i]`."""
+
+    solid: View
+    kept: tuple[int, ...]
+    text: str
+
+    @classmethod
+    def of(cls, view: View) -> _Run:
+        solid = without_spaces(view)
+        kept = tuple(i for i, c in enumerate(solid.text) if c.isalnum())
+        return cls(solid, kept, confused("".join(solid.text[i].casefold()[:1] for i in kept)))
+
+
+def _codes(view: View, run: _Run, kind: Kind, value: str) -> Iterator[Span]:
     """The characters of `value` in a row, however spaced and punctuated, with misread digits and one error more."""
     wanted = confused("".join(c for c in value.casefold() if c.isalnum()))
     if not wanted:
         return
-    solid = without_spaces(view)
-    kept = [i for i, c in enumerate(solid.text) if c.isalnum()]
-    squeezed = confused("".join(solid.text[i].casefold()[:1] for i in kept))
     inexact = len(wanted) >= LEAST_INEXACT_CODE and kind not in (Kind.DATE, Kind.DATE_OF_BIRTH)
-    for at, end in _nearly(squeezed, wanted) if inexact else _exactly(squeezed, wanted):
-        span = solid.span(kept[at], kept[end - 1] + 1, kind, KNOWN_SCORE, "known/code")
+    for at, end in _nearly(run.text, wanted) if inexact else _exactly(run.text, wanted):
+        span = run.solid.span(run.kept[at], run.kept[end - 1] + 1, kind, KNOWN_SCORE, "known/code")
         if len(wanted) >= LEAST_CODE or _stands_alone(view, span):
             yield span
 

@@ -9,20 +9,16 @@ from guardedvlm.core.finding import Finding, Kind, Span
 from guardedvlm.core.region import Size
 from guardedvlm.core.word import TextLine
 from guardedvlm.guard.detect.personal.block import block_hits
+from guardedvlm.guard.detect.personal.elsewhere import SURE_FAMILY, SURE_NAME, repeated_parts
 from guardedvlm.guard.detect.personal.form import Hit, form_hits, signature_areas
 from guardedvlm.guard.detect.personal.identity_document import identity_document_hits
-from guardedvlm.guard.detect.personal.known import known_spans, name_parts, name_spans
+from guardedvlm.guard.detect.personal.known import known_spans, name_spans
 from guardedvlm.guard.detect.personal.layout import Layout
-from guardedvlm.guard.detect.personal.lexicon import is_common_word
 from guardedvlm.guard.detect.personal.place import Place
 from guardedvlm.guard.detect.personal.resolve import precedence, resolve
 from guardedvlm.guard.detect.personal.view import folded
 
 SIGNATURE_SCORE = 0.6
-SURE_NAME = 0.75
-"""Score from which on a name is searched on the rest of the page."""
-LEAST_REPEATED = 3
-"""Letters of a name's part that is searched elsewhere on the page; "Li" is in too many words."""
 
 TextSpans = Callable[[str], Iterable[Span]]
 
@@ -62,9 +58,9 @@ class Page:
 
     def _repeated_names(self, hits: Sequence[Hit]) -> Iterator[Hit]:
         """Other occurrences of names that a label, a title or the header vouches for."""
-        sure = [h for h in hits if h.span.kind is Kind.PERSON and h.span.score >= SURE_NAME and precedence(h.span) >= 2]
-        parts = {part for hit in sure for part in name_parts(self.lines[hit.line].text[hit.span.start : hit.span.end])}
-        wanted = sorted(p for p in parts if len(p) >= LEAST_REPEATED and p.isalpha() and not is_common_word(p))
+        names = (h for h in hits if h.span.kind is Kind.PERSON and h.span.score >= SURE_NAME)
+        sure = [h for h in names if precedence(h.span) >= SURE_FAMILY]
+        wanted = repeated_parts(self.lines[h.line].text[h.span.start : h.span.end] for h in sure)
         for index, line in enumerate(self.lines):
             if wanted and line.text:
                 for span in name_spans(folded(line.text), wanted, "name/repeated"):

@@ -1,0 +1,82 @@
+"""One answer over several pages: each different picture is asked once, in the order of the pages.
+
+"Page 2: The total is 12.00." The words before the colon are the guard's own. A page that cannot tell is left out; where
+none can, the first one says so. Of a document of one page the drafts pass as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from guardedvlm.core.ports import Draft, Evidence, FinishReason
+from guardedvlm.errors import Reason, Unavailable
+from guardedvlm.guard.pages import Shown
+
+Ask = Callable[[Shown], AsyncGenerator[Draft, None]]
+Told = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of the draft, and the guard's own words that stand before it on a new line ("" = none)."""
+
+    draft: Draft
+    lead: str = field(default="")
+
+
+async def joined(shown: Sequence[Shown], ask: Ask, told: Told) -> AsyncGenerator[Piece, None]:
+    """The pieces of the answer. `told` learns how many pages were asked about.
+
+    The last one has the finish, which is LENGTH where a page's is, and the sum of the tokens.
+    Raises Unavailable(INFERENCE_FAILED) where the engine stops without saying why, and what `ask` raises.
+    """
+    if sum(len(each.pages) for each in shown) == 1:
+        async with aclosing(ask(shown[0])) as drafts:
+            async for draft in drafts:
+                if draft.finish is not None:
+                    told(1)
+                yield Piece(draft)
+        return
+    answers: list[Draft] = []
+    asked, finish = 0, FinishReason.CANNOT_TELL
+    for each in shown:
+        answers.append(answer := await _whole(each, ask))
+        if answer.finish is not FinishReason.CANNOT_TELL and answer.text:
+            finish = FinishReason.LENGTH if FinishReason.LENGTH in (finish, answer.finish) else FinishReason.STOP
+            yield Piece(replace(answer, finish=None), f"{named(each.pages)}: ")
+        asked += len(each.pages)
+        told(asked)
+    silent = finish is FinishReason.CANNOT_TELL
+    yield Piece(
+        Draft(
+            answers[0].text if silent else "",
+            finish,
+            sum(answer.input_tokens for answer in answers),
+            sum(answer.output_tokens for answer in answers),
+            answers[0].evidence if silent else (),
+        )
+    )
+
+
+async def _whole(shown: Shown, ask: Ask) -> Draft:
+    """All drafts about one picture as one, each place named for every page that it stands for."""
+    text: list[str] = []
+    evidence: list[Evidence] = []
+    async with aclosing(ask(shown)) as drafts:
+        async for draft in drafts:
+            text.append(draft.text)
+            evidence += (replace(place, page=page) for page in shown.pages for place in draft.evidence)
+            if draft.finish is not None:
+                return replace(draft, text="".join(text).strip(), evidence=tuple(evidence))
+    raise Unavailable(Reason.INFERENCE_FAILED)
+
+
+def named(pages: Sequence[int]) -> str:
+    """Pages (from 0, in order) as a reader counts them: "Page 2", "Pages 1-3, 7"."""
+    gaps = [(before, page) for before, page in pairwise(pages) if page != before + 1]
+    starts, ends = [pages[0], *(page for _, page in gaps)], [*(before for before, _ in gaps), pages[-1]]
+    runs = [f"{a + 1}-{b + 1}" if b > a else f"{a + 1}" for a, b in zip(starts, ends, strict=True)]
+    return f"Page{'s' if len(pages) > 1 else ''} {', '.join(runs)}"

@@ -1,0 +1,212 @@
+"""The pages of one document: all are found before any is redacted, and all are verified before any may leave.
+
+    DecodedImage -> Document -find-> Found -clear-> ClearedDocument
+
+What is found on one page counts for all: a person has one label, and an identifier is hidden wherever it is read.
+Equal pages are looked at and redacted once. A raster is let go as soon as nothing is made of it any more; together
+the decoded ones hold no more pixels than `guard.decode.budget` allows a document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from guardedvlm.audit.facts import Stage
+from guardedvlm.core.clearance import ClearedImage
+from guardedvlm.core.finding import Finding
+from guardedvlm.core.region import Geometry, Raster, Size
+from guardedvlm.core.word import Word
+from guardedvlm.errors import Internal, Reason
+from guardedvlm.guard.detect.clear import clear_text
+from guardedvlm.guard.detect.personal.elsewhere import known_elsewhere
+from guardedvlm.guard.image import DecodedImage, Secret
+from guardedvlm.guard.outcome import PageOutcome, RedactedFile, Redaction, Source, redacted_file
+from guardedvlm.guard.redact import Labels
+from guardedvlm.guard.run import Look, Run
+from guardedvlm.guard.verify import Cleared
+
+T = TypeVar("T")
+
+
+class Sheet:
+    """One picture of a document, and the pages (from 0, in order) that show it pixel for pixel."""
+
+    def __init__(self, raster: Raster) -> None:
+        self.size = Size.of(raster)
+        self.pages: list[int] = []
+        self._raster: Raster | None = raster
+
+    def __repr__(self) -> str:
+        return f"Sheet({self.size.width} x {self.size.height}, {len(self.pages)} pages)"
+
+    @property
+    def raster(self) -> Raster:
+        """Its pixels. Raises Internal after `let_go`."""
+        if self._raster is None:
+            raise Internal(Reason.INTERNAL)
+        return self._raster
+
+    def let_go(self) -> None:
+        """The pixels are not needed any more."""
+        self._raster = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The pictures of a document in the order of their first pages."""
+
+    sheets: tuple[Sheet, ...]
+    pages: int
+    source: Source
+
+    @classmethod
+    def of(cls, decoded: DecodedImage) -> Document:
+        """Bring equal pages together."""
+        sheets: dict[tuple[Size, bytes], Sheet] = {}
+        for page in decoded.pages:
+            # Stays in memory: a digest of raw pixels is not written down anywhere.
+            key = page.size, hashlib.sha256(page.raster.data.cast("B")).digest()
+            sheets.setdefault(key, Sheet(page.raster)).pages.append(page.index)
+        source = Source(decoded.format, tuple(page.dpi for page in decoded.pages), decoded.header)
+        return cls(tuple(sheets.values()), len(decoded.pages), source)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSheet:
+    """Everything found on a sheet, what of it stays visible, and the strings that its verification looks for."""
+
+    sheet: Sheet
+    findings: tuple[Finding, ...] = field(repr=False)
+    words: tuple[Word, ...] = field(repr=False)
+    known: tuple[Secret, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything found in a document, and the labels of this request."""
+
+    sheets: tuple[FoundSheet, ...]
+    labels: Labels
+
+    @property
+    def findings(self) -> Iterator[Finding]:
+        """Of all sheets."""
+        return (finding for sheet in self.sheets for finding in sheet.findings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A cleared picture as the engine gets it, and the pages (from 0, in order) that it stands for."""
+
+    image: ClearedImage
+    pages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClearedDocument:
+    """Every page redacted and verified. `own` are the pages at their own sizes, where the redacted document was asked
+    for and until it is made."""
+
+    outcomes: tuple[PageOutcome, ...]
+    images: tuple[ClearedImage, ...]  # one a page, in the engine's geometry
+    own: list[ClearedImage]
+    residuals: tuple[Finding, ...] = field(repr=False)
+
+    @property
+    def digests(self) -> list[str]:
+        """Raster digest of each page."""
+        return [image.digest for image in self.images]
+
+    def shown(self) -> list[Shown]:
+        """What is asked about: each different picture once, in the order of the pages."""
+        images = {image.digest: image for image in reversed(self.images)}
+        pages: dict[str, list[int]] = {}
+        for index, digest in enumerate(self.digests):
+            pages.setdefault(digest, []).append(index)
+        return [Shown(images[digest], tuple(indexes)) for digest, indexes in pages.items()]
+
+
+async def find(run: Run, document: Document) -> Found:
+    """Look at every sheet with every detector; one that fails refuses the request."""
+    looks: list[Look] = []
+    seen = 0
+    for sheet in document.sheets:
+        looks.append(await run.look(sheet.raster))
+        seen += len(sheet.pages)
+        run.tell(Stage.READ, seen, document.pages)
+    told: tuple[Secret, ...] = ()
+    if len(looks) > 1:
+        told = tuple(Secret(*known) for known in known_elsewhere(f for look in looks for f in look.personal))
+    found = [await _found(run, sheet, look, told) for sheet, look in zip(document.sheets, looks, strict=True)]
+    labels = Labels([finding for sheet in found for finding in sheet.findings], run.policy)
+    return Found(tuple(found), labels)
+
+
+async def _found(run: Run, sheet: Sheet, look: Look, told: tuple[Secret, ...]) -> FoundSheet:
+    """A sheet's findings, with what the document tells of it."""
+    known, personal = (*run.secrets, *told), look.personal
+    if told:
+        personal = await run.personal(look.lines, sheet.size, known)
+    seen = (*personal, *look.visual)
+    cleared = clear_text(look.lines, seen, run.policy, sheet.size)
+    findings = tuple(replace(finding, page=sheet.pages[0]) for finding in (*seen, *cleared.findings))
+    return FoundSheet(sheet, findings, cleared.visible, known)
+
+
+async def clear(run: Run, document: Document, found: Found, geometry: Geometry | None) -> ClearedDocument:
+    """Redact and verify page by page in `geometry` (None = their own). Raises Refused(RESIDUAL_FOUND).
+
+    Where the redacted document was asked for and `geometry` changes a page's size, that page is verified at both.
+    """
+    outcomes: dict[int, PageOutcome] = {}
+    images: dict[int, ClearedImage] = {}
+    own: dict[int, ClearedImage] = {}
+    residuals: list[Finding] = []
+    for seen in found.sheets:
+        cleared = await _cleared(run, seen, found.labels, geometry)
+        residuals += cleared.residuals
+        outcomes |= {page: _outcome(page, cleared) for page in seen.sheet.pages}
+        images |= dict.fromkeys(seen.sheet.pages, cleared.image)
+        if run.request.want_image:
+            if cleared.image.size != seen.sheet.size:
+                cleared = await _cleared(run, seen, found.labels, None)
+                residuals += cleared.residuals
+            own |= dict.fromkeys(seen.sheet.pages, cleared.image)
+        seen.sheet.let_go()
+        run.tell(Stage.VERIFY, len(images), document.pages)
+    return ClearedDocument(_ordered(outcomes), _ordered(images), [*_ordered(own)], tuple(residuals))
+
+
+async def _cleared(run: Run, seen: FoundSheet, labels: Labels, geometry: Geometry | None) -> Cleared:
+    return await run.clear(seen.sheet.raster, seen.findings, seen.words, labels, geometry, seen.known)
+
+
+def _outcome(page: int, cleared: Cleared) -> PageOutcome:
+    return PageOutcome(
+        index=page,
+        size=cleared.redacted.source,
+        regions=tuple(replace(region, page=page) for region in cleared.redacted.regions),
+        passes=cleared.report.passes,
+        residuals=dict(cleared.report.residuals),
+        verified=cleared.image.size,
+    )
+
+
+def _ordered(by_page: dict[int, T]) -> tuple[T, ...]:
+    return tuple(by_page[page] for page in sorted(by_page))
+
+
+async def redaction(run: Run, document: Document, found: Found, cleared: ClearedDocument) -> Redaction:
+    """What the caller gets to know of the redaction, with the redacted document where it was asked for."""
+    file: RedactedFile | None = None
+    if run.request.want_image:
+        rasters = [image.raster for image in cleared.own]
+        file = await asyncio.to_thread(redacted_file, rasters, document.source)
+        cleared.own.clear()
+    return Redaction(
+        cleared.outcomes, run.policy.digest(), run.log.request, dict(run.times), run.sealed(found.labels), file
+    )
