@@ -193,6 +193,8 @@ def test_a_word_that_another_reading_hides_is_hidden_too() -> None:
         ({Clear.COMMON_WORDS}, "KOWALCZYK, WOLFRAM", []),
         ({Clear.COMMON_WORDS}, "kowalczyk and Wolfram is here", ["and", "Wolfram", "is", "here"]),
         ({Clear.COMMON_WORDS}, "May o6, 1965", []),
+        ({Clear.COMMON_WORDS}, "Wednesday, or in January", ["or", "in"]),
+        ({Clear.COMMON_WORDS}, "this may march", ["this", "may", "march"]),
         ({Clear.COMMON_WORDS}, "919656 A", []),
         ({Clear.COMMON_WORDS}, "vitamin A", ["vitamin", "A"]),
         ({Clear.LABELS}, "Phone: +", ["Phone:"]),
@@ -333,6 +335,14 @@ def test_groups_of_one_number_are_told_at_every_angle(degrees: float) -> None:
     assert visible(clear_text(apart, [], strict, PAGE)) == ["51", "617"]
     columns = [turned(line("51", x=380, y=360), degrees), turned(line("617", x=380, y=400), degrees)]
     assert visible(clear_text(columns, [], strict, PAGE)) == ["51", "617"]
+
+
+def test_digits_one_below_the_other_are_one_number_and_rows_of_a_table_are_not() -> None:
+    strict = policy(Mode.STRICT, Clear.NUMBERS)
+    down = [line(digit, y=100 + 26 * row) for row, digit in enumerate("52298")]
+    assert visible(clear_text(down, [], strict, PAGE)) == []
+    rows = [line(digit, y=100 + 34 * row) for row, digit in enumerate("52298")]
+    assert visible(clear_text(rows, [], strict, PAGE)) == list("52298")
 
 
 def test_a_number_that_was_read_with_doubt_is_hidden() -> None:

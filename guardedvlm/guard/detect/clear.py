@@ -46,6 +46,12 @@ SAME_LINE = 0.5
 SURE = 0.9
 """Confidence from which a number is what it says: right lines of receipts have 0.99 (median), and one wrong character
 makes a number of "090Y"."""
+STACKED = 0.5
+"""Text heights between the lone digits of a number that runs down a page, each a line of its own to the reader; rows of
+a table are further apart."""
+SURE_LENGTH = 2.0
+"""Lengths over heights from which a line tells in which direction its text runs."""
+
 Axis = tuple[float, float]
 
 _SHORT_NUMBER = re.compile(r"[(]?[0-9]{1,4}[)%.,:;]?")
@@ -180,7 +186,7 @@ def _belong_together(word: Word, hidden: Word) -> bool:
     if _has_digit(word):
         return any(map(str.isalnum, hidden.text))
     if _has_digit(hidden):
-        return is_part_of_a_date(word.text)
+        return False
     return all(text[:1].isupper() for text in (word.text.lstrip(_EDGE_MARKS), hidden.text.lstrip(_EDGE_MARKS)))
 
 
@@ -200,7 +206,10 @@ def _labels(words: Sequence[Word]) -> set[int]:
 
 
 def _is_common(text: str) -> bool:
-    """True where every part of a word (split at hyphens and slashes) is a word of the language that is no name."""
+    """True where every part of a word (split at hyphens and slashes) is a word of the language that is no name, and
+    neither a month nor a day of the week."""
+    if text.lstrip(_EDGE_MARKS)[:1].isupper() and is_part_of_a_date(text.strip(_EDGE_MARKS)):
+        return False
     parts = [part.strip(_EDGE_MARKS) for part in re.split(r"[-/&]", text)]
     parts = [part for part in parts if part]
     return bool(parts) and all(part.isalpha() and is_common_word(part) for part in parts)
@@ -228,8 +237,18 @@ def _is_letter(word: Word) -> bool:
 
 
 def _is_near_digits(at: int, line: TextLine, page: Iterable[Word]) -> bool:
+    """True where another word with a digit stands near a word on its line."""
     word, axis = line.words[at], _axis(line)
-    return any(other is not word and _has_digit(other) and _is_near(word, other, axis) for other in page)
+    across = (-axis[1], axis[0])
+    # One or two characters do not tell which way their text runs; a lone one is as high as its larger side.
+    short = text_length(shape(line)) < SURE_LENGTH * text_height(shape(line))
+    stacked = STACKED * max(text_length(shape(line)), text_height(shape(line))) if short else -math.inf
+    for other in page:
+        if other is not word and _has_digit(other):
+            height = min(high - low for low, high in (_extent(word, across), _extent(other, across)))
+            if _is_near(word, other, axis, APART * height) or _is_near(word, other, across, stacked):
+                return True
+    return False
 
 
 def _axis(line: TextLine) -> Axis:
@@ -244,15 +263,13 @@ def _has_digit(word: Word) -> bool:
     return any(map(str.isdigit, word.text))
 
 
-def _is_near(word: Word, other: Word, axis: Axis) -> bool:
-    """True where two words stand on one line that runs along `axis`, less than APART from one another."""
-    across = (-axis[1], axis[0])
-    (a0, a1), (b0, b1) = _extent(word, across), _extent(other, across)
-    height = min(a1 - a0, b1 - b0)
-    if min(a1, b1) - max(a0, b0) < SAME_LINE * height:
+def _is_near(word: Word, other: Word, axis: Axis, reach: float) -> bool:
+    """True where two words stand on one line that runs along `axis`, at most `reach` pixels from one another."""
+    (a0, a1), (b0, b1) = _extent(word, (-axis[1], axis[0])), _extent(other, (-axis[1], axis[0]))
+    if min(a1, b1) - max(a0, b0) < SAME_LINE * min(a1 - a0, b1 - b0):
         return False
     (a0, a1), (b0, b1) = _extent(word, axis), _extent(other, axis)
-    return max(a0, b0) - min(a1, b1) <= APART * height
+    return max(a0, b0) - min(a1, b1) <= reach
 
 
 def _extent(word: Word, axis: Axis) -> tuple[float, float]:
