@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from guardedvlm.core.region import Box, Quad
 
+UNREAD = "\N{REPLACEMENT CHARACTER}"
+"""Stands in a text where the picture has ink that no character accounts for. No recogniser writes it by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:

@@ -16,6 +16,7 @@ from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.reading.recognition import NOTHING, LineRecogniser, Reading, TurnClassifier
 from guardedvlm.reading.regions import FloatQuad
+from guardedvlm.reading.unread import with_unread
 
 UPRIGHT_ASPECT = 1.5
 """Height over width from which a rectangle is a line that runs up or down the picture (PP-OCR's own value)."""
@@ -30,9 +31,10 @@ PRIOR_LIMIT = 3.0
 class LineReader:
     """Reads rectangles of a picture."""
 
-    def __init__(self, classifier: TurnClassifier, recogniser: LineRecogniser) -> None:
+    def __init__(self, classifier: TurnClassifier, recogniser: LineRecogniser, *, marks_unread: bool = True) -> None:
         self._classifier = classifier
         self._recogniser = recogniser
+        self._marks_unread = marks_unread
 
     def read(
         self, raster: Raster, quads: Sequence[FloatQuad], places: Sequence[FloatQuad] | None = None
@@ -47,6 +49,11 @@ class LineReader:
         turns = self._turns(crops)
         readings = self._recogniser.read([turned(crop, turn) for crop, turn in zip(crops, turns, strict=True)])
         self._try_other_turns(crops, turns, readings)
+        if self._marks_unread:
+            readings = [
+                with_unread(turned(crop, turn), reading)
+                for crop, turn, reading in zip(crops, turns, readings, strict=True)
+            ]
         size = Size.of(raster)
         return tuple(
             text_line(np.roll(place, -corner_shift(turn), axis=0), reading, size)

@@ -22,10 +22,11 @@ WEIGHTS = {
 class PageReader:
     """Reads a whole page. Every region that the detector found comes back, read or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, marks_unread: bool = True) -> None:
+        """`marks_unread`: UNREAD stands in a text for ink that was not read, which its reader must know."""
         detector, recogniser, classifier = (pinned_file(PACKAGE, name, digest) for name, digest in WEIGHTS.items())
         self._detector = TextDetector(detector)
-        self._lines = LineReader(TurnClassifier(classifier), LineRecogniser(recogniser))
+        self._lines = LineReader(TurnClassifier(classifier), LineRecogniser(recogniser), marks_unread=marks_unread)
 
     def weights(self) -> dict[str, str]:
         """SHA-256 of every weights file in use, by package and name."""

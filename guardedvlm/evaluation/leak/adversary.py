@@ -96,7 +96,7 @@ class Readers:
     """PP-OCR and, where it is installed, Tesseract."""
 
     def __init__(self) -> None:
-        self._page = PageReader()
+        self._page = PageReader(marks_unread=False)
         self._line = LineRecogniser(pinned_file(PACKAGE, RECOGNISER, WEIGHTS[RECOGNISER]))
         self.tesseract = shutil.which(TESSERACT)
 

@@ -10,14 +10,16 @@ A word is visible or hidden as a whole: where inside a word a character stands i
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from guardedvlm.core.finding import Action, Finding, Kind
 from guardedvlm.core.region import Box, Quad, Size
-from guardedvlm.core.word import TextLine, Word
+from guardedvlm.core.word import UNREAD, TextLine, Word
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.detect.personal.lexicon import is_common_word
 from guardedvlm.guard.detect.quads import covers, shape, text_height, text_length, touches
 from guardedvlm.guard.detect.wanted import wanted_words
 from guardedvlm.policy.model import Policy
@@ -32,6 +34,12 @@ ADVANCE_SLACK = 1.0
 MARK_WEIGHT = 0.5
 """A mark or a space accounts for half a character: a Latin recogniser reads a Cyrillic name as two marks,
 confidently."""
+MOST_UNREAD = 0.1
+"""Unread pieces for each letter that was read up to which a line counts as read: one mark beside a line is none of it,
+and of a name in another script a third is skipped."""
+LATIN_ALONE = frozenset("DFGJLQRSUVWdfgjlqsvwz")
+"""Letters like which neither the Cyrillic nor the Greek alphabet has one."""
+_DIGIT_FOR_LETTER = re.compile(r"[A-Za-z][346][a-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,8 @@ def is_readable(line: TextLine, policy: Policy) -> bool:
         return False
     letters = [character for character in text if character.isalnum()]
     foreign = sum(not is_examinable(character) for character in letters)
+    if text.count(UNREAD) > MOST_UNREAD * len(letters):
+        return False
     return 2 * foreign < max(1, len(letters)) and _accounts_for(text, shape(line))
 
 
@@ -91,6 +101,8 @@ def is_examinable(text: str) -> bool:
 
 
 def _is_examinable(character: str) -> bool:
+    if character == UNREAD:
+        return False
     category = unicodedata.category(character)
     if category[0] == "L":
         return "LATIN" in unicodedata.name(character, "") or character in "ªº"
@@ -108,8 +120,22 @@ def _accounts_for(text: str, quad: Quad) -> bool:
 
 
 def _foreign(line: TextLine) -> set[int]:
-    """Words of a readable line that hold a character of another script."""
-    return {position for position, word in enumerate(line.words) if not is_examinable(word.text)}
+    """Words of a readable line in another script: with a character of one, or a digit for a letter ("Po3a" for
+    "Роза"); and beside these, words that may be, though every letter of them looks like a Latin one ("MAPIA")."""
+    foreign = {
+        position
+        for position, word in enumerate(line.words)
+        if not is_examinable(word.text) or _DIGIT_FOR_LETTER.search(word.text)
+    }
+    if not foreign:
+        return foreign
+    return foreign | {position for position, word in enumerate(line.words) if _may_be_foreign(word.text)}
+
+
+def _may_be_foreign(text: str) -> bool:
+    """True for letters that other scripts have as well, and that are no word that we know."""
+    letters = "".join(character for character in text if character.isalpha())
+    return bool(letters) and LATIN_ALONE.isdisjoint(letters) and not is_common_word(letters)
 
 
 def _untouched(

@@ -26,7 +26,7 @@ class Reader:
     """The role's object. Making it loads all weights; raises Unavailable when a file is absent or changed."""
 
     def __init__(self) -> None:
-        self._pages = PageReader()
+        self._pages = PageReader(marks_unread=False)
         self._sentences = Sentences()
         self._answering = Answering(self._sentences)
 
