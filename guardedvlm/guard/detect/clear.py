@@ -19,6 +19,7 @@ from guardedvlm.core.finding import Action, Finding, Kind
 from guardedvlm.core.region import Box, Quad, Size
 from guardedvlm.core.word import UNREAD, TextLine, Word
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.detect.digits import Digits
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
 from guardedvlm.guard.detect.quads import covers, shape, text_height, text_length, touches
 from guardedvlm.guard.detect.wanted import wanted_words
@@ -65,11 +66,10 @@ def clear_text(lines: Sequence[TextLine], found: Sequence[Finding], policy: Poli
     unreadable = [line for line in lines if not is_readable(line, policy)]
     readable = [line for line in lines if is_readable(line, policy)]
     own = [_whole(line, Kind.UNREADABLE) for line in unreadable]
-    neighbours = [word for line in readable for word in line.words]
+    digits = Digits(readable)
     regions = [shape(finding) for finding in (*hidden, *own)]
     wanted = {
-        index: wanted_words(line, neighbours, kept, regions, policy) - _foreign(line)
-        for index, line in enumerate(readable)
+        index: wanted_words(line, digits, kept, regions, policy) - _foreign(line) for index, line in enumerate(readable)
     }
     shown = _untouched(readable, wanted, regions)
     own += [
