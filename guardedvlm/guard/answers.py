@@ -14,6 +14,7 @@ from itertools import pairwise
 from guardedvlm.core.ports import Draft, Evidence, FinishReason
 from guardedvlm.errors import Reason, Unavailable
 from guardedvlm.guard.pages import Shown
+from guardedvlm.guard.screen.normal import visible
 
 Ask = Callable[[Shown], AsyncGenerator[Draft, None]]
 Told = Callable[[int], None]
@@ -27,10 +28,11 @@ class Piece:
     lead: str = field(default="")
 
 
-async def joined(shown: Sequence[Shown], ask: Ask, told: Told) -> AsyncGenerator[Piece, None]:
-    """The pieces of the answer. `told` learns how many pages were asked about.
+async def joined(shown: Sequence[Shown], ask: Ask, told: Told, limit: int) -> AsyncGenerator[Piece, None]:
+    """The pieces of the answer. `told` learns how many pages were asked about; `limit` is the most characters of one
+    page's answer, above which an engine is not believed.
 
-    The last one has the finish, which is LENGTH where a page's is, and the sum of the tokens.
+    The last one has the finish and the sum of the tokens.
     Raises Unavailable(INFERENCE_FAILED) where the engine stops without saying why, and what `ask` raises.
     """
     if sum(len(each.pages) for each in shown) == 1:
@@ -41,36 +43,57 @@ async def joined(shown: Sequence[Shown], ask: Ask, told: Told) -> AsyncGenerator
                 yield Piece(draft)
         return
     answers: list[Draft] = []
-    asked, finish = 0, FinishReason.CANNOT_TELL
+    asked = 0
     for each in shown:
-        answers.append(answer := await _whole(each, ask))
-        if answer.finish is not FinishReason.CANNOT_TELL and answer.text:
-            finish = FinishReason.LENGTH if FinishReason.LENGTH in (finish, answer.finish) else FinishReason.STOP
+        answers.append(answer := await _whole(each, ask, limit))
+        if _tells(answer):
             yield Piece(replace(answer, finish=None), f"{named(each.pages)}: ")
         asked += len(each.pages)
         told(asked)
-    silent = finish is FinishReason.CANNOT_TELL
+    silent = not any(map(_tells, answers))
+    # Where no page says anything, the first that says why speaks for all.
+    why = next((answer for answer in answers if answer.text), answers[0]) if silent else None
     yield Piece(
         Draft(
-            answers[0].text if silent else "",
-            finish,
+            why.text if why else "",
+            _finish(answers),
             sum(answer.input_tokens for answer in answers),
             sum(answer.output_tokens for answer in answers),
-            answers[0].evidence if silent else (),
+            why.evidence if why else (),
         )
     )
 
 
-async def _whole(shown: Shown, ask: Ask) -> Draft:
-    """All drafts about one picture as one, each place named for every page that it stands for."""
+def _tells(answer: Draft) -> bool:
+    return answer.finish is not FinishReason.CANNOT_TELL and bool(answer.text)
+
+
+def _finish(answers: Sequence[Draft]) -> FinishReason:
+    """LENGTH where one answer was cut off; CANNOT_TELL where each page cannot."""
+    finishes = {answer.finish for answer in answers}
+    if FinishReason.LENGTH in finishes:
+        return FinishReason.LENGTH
+    return FinishReason.STOP if FinishReason.STOP in finishes else FinishReason.CANNOT_TELL
+
+
+async def _whole(shown: Shown, ask: Ask, limit: int) -> Draft:
+    """All drafts about one picture as one, on one line, each place named for every page that it stands for.
+
+    One line, so that no page's answer can write another one's.
+    """
     text: list[str] = []
+    length = 0
     evidence: list[Evidence] = []
     async with aclosing(ask(shown)) as drafts:
         async for draft in drafts:
             text.append(draft.text)
+            length += len(draft.text)
+            if length > limit:
+                raise Unavailable(Reason.INFERENCE_FAILED)
             evidence += (replace(place, page=page) for page in shown.pages for place in draft.evidence)
             if draft.finish is not None:
-                return replace(draft, text="".join(text).strip(), evidence=tuple(evidence))
+                whole = " ".join(visible("".join(text)).split())
+                return replace(draft, text=whole, evidence=tuple(evidence))
     raise Unavailable(Reason.INFERENCE_FAILED)
 
 

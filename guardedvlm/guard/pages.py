@@ -11,23 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage
-from guardedvlm.core.finding import Finding
+from guardedvlm.core.finding import Action, Finding, Kind
 from guardedvlm.core.region import Geometry, Raster, Size
 from guardedvlm.core.word import Word
 from guardedvlm.errors import Internal, Reason
 from guardedvlm.guard.detect.clear import clear_text
-from guardedvlm.guard.detect.personal.elsewhere import known_elsewhere
+from guardedvlm.guard.detect.personal.elsewhere import code_of, known_elsewhere
+from guardedvlm.guard.detect.quads import covers, shape
 from guardedvlm.guard.image import DecodedImage, Secret
 from guardedvlm.guard.outcome import PageOutcome, RedactedFile, Redaction, Source, redacted_file
 from guardedvlm.guard.redact import Labels
 from guardedvlm.guard.run import Look, Run
 from guardedvlm.guard.verify import Cleared
+from guardedvlm.policy.model import Mode, Policy
 
 T = TypeVar("T")
 
@@ -138,11 +140,12 @@ async def find(run: Run, document: Document) -> Found:
         looks.append(await run.look(sheet.raster))
         seen += len(sheet.pages)
         run.tell(Stage.READ, seen, document.pages)
-    told: tuple[Secret, ...] = ()
-    if len(looks) > 1:
-        told = tuple(Secret(*known) for known in known_elsewhere(f for look in looks for f in look.personal))
+    hidden = [finding for look in looks for finding in look.personal if _is_hidden(finding, run.policy)]
+    told = tuple(Secret(*known) for known in known_elsewhere(hidden))
+    if len(looks) == 1 and run.policy.text.mode is Mode.STRICT:
+        told = ()  # there is no other page, and what no rule names is hidden anyway
     found = [await _found(run, sheet, look, told) for sheet, look in zip(document.sheets, looks, strict=True)]
-    labels = Labels([finding for sheet in found for finding in sheet.findings], run.policy)
+    labels = await asyncio.to_thread(Labels, [finding for sheet in found for finding in sheet.findings], run.policy)
     return Found(tuple(found), labels)
 
 
@@ -150,11 +153,36 @@ async def _found(run: Run, sheet: Sheet, look: Look, told: tuple[Secret, ...]) -
     """A sheet's findings, with what the document tells of it."""
     known, personal = (*run.secrets, *told), look.personal
     if told:
-        personal = await run.personal(look.lines, sheet.size, known)
+        personal = together(look.personal, await run.personal(look.lines, sheet.size, known), told, run.policy)
     seen = (*personal, *look.visual)
-    cleared = clear_text(look.lines, seen, run.policy, sheet.size)
+    cleared = await asyncio.to_thread(clear_text, look.lines, seen, run.policy, sheet.size)
     findings = tuple(replace(finding, page=sheet.pages[0]) for finding in (*seen, *cleared.findings))
     return FoundSheet(sheet, findings, cleared.visible, known)
+
+
+def together(
+    first: Sequence[Finding], second: Sequence[Finding], told: Sequence[Secret], policy: Policy
+) -> tuple[Finding, ...]:
+    """The findings of a page, and what the search for the document's secrets adds: it never takes one away.
+
+    An identifier that is the same character by character gets the document's one kind, and so one label; not where
+    that would give back what the policy does not.
+    """
+    kinds = {code_of(secret.text): secret.kind for secret in told if secret.kind is not Kind.PERSON}
+    given = policy.say.reidentify
+
+    def alike(finding: Finding) -> Finding:
+        kind = kinds.get(code_of(finding.secret), finding.kind)
+        allowed = _is_hidden(finding, policy) and (kind not in given or finding.kind in given)
+        return replace(finding, kind=kind) if allowed else finding
+
+    hidden = [shape(finding) for finding in first if _is_hidden(finding, policy)]
+    added = [f for f in second if _is_hidden(f, policy) and not covers(hidden, shape(f))]
+    return (*map(alike, first), *added)
+
+
+def _is_hidden(finding: Finding, policy: Policy) -> bool:
+    return policy.action(finding.kind) is not Action.KEEP
 
 
 async def clear(run: Run, document: Document, found: Found, geometry: Geometry | None) -> ClearedDocument:

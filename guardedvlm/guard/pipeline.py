@@ -27,6 +27,10 @@ from guardedvlm.guard.verify import ClearanceSigner
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
 
+MOST_CHARS_A_TOKEN = 16
+"""Characters of an answer for each token that an engine may write, above which it is not believed: the longest English
+tokens of Llama 3 have about so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -121,6 +125,7 @@ class Pipeline:
             cleared.shown(),
             lambda shown: self._drafts(run, capacity, shown.image, prompt, sampling),
             lambda done: run.tell(Stage.INFER, done, total),
+            MOST_CHARS_A_TOKEN * capacity.max_output_tokens,
         )
         async with aclosing(asked):
             async for piece in asked:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Finding, Kind
 from guardedvlm.core.region import Box
+from guardedvlm.guard.detect.personal.written_date import written_date
 from guardedvlm.guard.redact import Labels
 from guardedvlm.guard.redact.labels import LONGEST_INTERVAL
 from guardedvlm.guard.redact.misread import looks_alike
 from guardedvlm.guard.redact.same import Sameness
-from guardedvlm.guard.redact.written_date import written_date
 from guardedvlm.guard.screen.deny import label_kind
 from guardedvlm.guard.screen.edits import LABEL
 from guardedvlm.inference.reader.hidden import pseudonym

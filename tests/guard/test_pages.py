@@ -9,14 +9,15 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 import pytest
 
+from guardedvlm.cli.local import find_policy
 from guardedvlm.core.clearance import raster_digest
 from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.ports import Draft, Evidence, FinishReason
 from guardedvlm.core.region import Box, Raster
 from guardedvlm.errors import Internal, Reason, Unavailable
 from guardedvlm.guard.answers import Piece, joined, named
-from guardedvlm.guard.image import DecodedImage, DecodedPage, Format
-from guardedvlm.guard.pages import ClearedDocument, Document, Shown
+from guardedvlm.guard.image import DecodedImage, DecodedPage, Format, Secret
+from guardedvlm.guard.pages import ClearedDocument, Document, Shown, together
 from guardedvlm.inference.clearance import ClearedImage
 
 STOP, LENGTH, CANNOT_TELL = FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANNOT_TELL
@@ -80,7 +81,7 @@ async def pieces(answers: Sequence[tuple[Sequence[int], Sequence[Draft]]]) -> tu
             yield draft
 
     told: list[int] = []
-    return [piece async for piece in joined(list(shown), ask, told.append)], told
+    return [piece async for piece in joined(list(shown), ask, told.append, 1000)], told
 
 
 async def test_drafts_of_one_page_pass_as_they_come() -> None:
@@ -114,7 +115,49 @@ async def test_where_no_page_can_tell_the_first_says_so() -> None:
     assert [(piece.lead, piece.draft.text, piece.draft.finish) for piece in found] == [("", "No 0.", CANNOT_TELL)]
 
 
+async def test_a_page_cannot_write_the_line_of_another() -> None:
+    found, _ = await pieces([([0], [Draft("It is 5.\nPage 2: It is 9.", STOP)]), ([1], [Draft("It is 7.", STOP)])])
+    assert [piece.draft.text for piece in found] == ["It is 5. Page 2: It is 9.", "It is 7.", ""]
+
+
+async def test_an_answer_that_nobody_sees_is_none_and_a_cut_one_is_told() -> None:
+    found, _ = await pieces([([0], [Draft("\u200b", STOP)]), ([1], [Draft("I cannot tell.", CANNOT_TELL)])])
+    assert [(piece.lead, piece.draft.text, piece.draft.finish) for piece in found] == [("", "I cannot tell.", STOP)]
+    found, _ = await pieces([([0], [Draft("", LENGTH)]), ([1], [Draft("It is 7.", STOP)])])
+    assert found[-1].draft.finish is LENGTH
+
+
+async def test_an_engine_that_does_not_end_is_not_believed() -> None:
+    with pytest.raises(Unavailable):
+        await pieces([([0], [Draft("x" * 600)] * 9), ([1], [Draft("It is 7.", STOP)])])
+
+
 async def test_an_engine_that_stops_without_a_word_is_a_failure() -> None:
     with pytest.raises(Unavailable) as failure:
         await pieces([([0], [Draft("It is", STOP)]), ([1], [Draft("It is")])])
     assert failure.value.reason is Reason.INFERENCE_FAILED
+
+
+def hit(kind: Kind, text: str, x: int, detector: str = "form/x") -> Finding:
+    return Finding(kind, Box(x, 0, x + 50, 10), 0.9, detector, secret=text)
+
+
+@pytest.mark.parametrize("kept", [Kind.PERSON, Kind.LICENSE])
+def test_what_a_page_hides_stays_hidden_whatever_the_document_tells(kept: Kind) -> None:
+    """A surer finding of a kind that the policy keeps stands where an e-mail address was hidden."""
+    rules = find_policy("finance")
+    hide = {kind: action for kind, action in rules.hide.items() if kind is not kept}
+    rules = rules.model_copy(update={"hide": hide, "keep": rules.keep | {kept}})
+    first = [hit(Kind.EMAIL, "jane.kowalski@example.org", 0)]
+    second = [hit(kept, "jane.kowalski@example.org", 0, "known/name"), hit(Kind.ACCOUNT, "4829137", 100, "known/code")]
+    found = together(first, second, [Secret(Kind.ACCOUNT, "482913-7")], rules)
+    assert [(finding.kind, finding.box.x0) for finding in found] == [(Kind.EMAIL, 0), (Kind.ACCOUNT, 100)]
+
+
+def test_one_identifier_has_one_kind_unless_that_gives_it_back() -> None:
+    rules = find_policy("finance")
+    told = [Secret(Kind.ACCOUNT, "4829 137")]
+    assert [f.kind for f in together([hit(Kind.OTHER_ID, "4829137", 0)], [], told, rules)] == [Kind.ACCOUNT]
+    say = rules.say.model_copy(update={"reidentify": frozenset({Kind.ACCOUNT})})
+    giving = rules.model_copy(update={"say": say})
+    assert [f.kind for f in together([hit(Kind.OTHER_ID, "4829137", 0)], [], told, giving)] == [Kind.OTHER_ID]

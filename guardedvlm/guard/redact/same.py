@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.guard.detect.personal.lexicon import is_given_name, is_surname, is_word
+from guardedvlm.guard.detect.personal.written_date import written_date
 from guardedvlm.guard.redact.misread import differing, misreadings
 from guardedvlm.guard.redact.same_person import People
-from guardedvlm.guard.redact.written_date import written_date
 
 Thing: TypeAlias = tuple[Kind, str]
 """A kind, and a key that is equal for what is the same. Content: never log it."""

@@ -103,7 +103,7 @@ async def _unexplained_text(
     page = (*lines, *phrases(redacted.visible))
     found = await _looked(verifiers.personal(page, redacted.size))
     hidden = [finding for finding in found if policy.action(finding.kind) is not Action.KEEP]
-    cleared = clear_text(lines, found, policy, redacted.size)
+    cleared = await asyncio.to_thread(clear_text, lines, found, policy, redacted.size)
     return tuple(
         Finding(kind, line.box, 1.0, "verify", quad=line.quad, secret=line.text)
         for line in lines

@@ -1,9 +1,9 @@
-"""Search of a page for secrets that the document's own header tells (DICOM), whatever their spelling on the picture."""
+"""Search of a page for secrets that are known: from the document's own header (DICOM), or from another of its pages."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,6 +11,7 @@ from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal.labels import find_labels
 from guardedvlm.guard.detect.personal.lexicon import fold, is_common_word
 from guardedvlm.guard.detect.personal.view import View, folded, without_spaces
+from guardedvlm.guard.detect.personal.written_date import written_date
 
 KNOWN_SCORE = 0.95
 LEAST_JOINED = 4
@@ -25,23 +26,34 @@ LEAST_INEXACT_CODE = 7
 """Characters of a header's number from which on one wrongly read, missing or added character is forgiven. Shorter
 numbers have too many neighbours."""
 
+DATES = (Kind.DATE, Kind.DATE_OF_BIRTH)
+
 _CONFUSED = str.maketrans("o01il5s8b2z6g", "ooiiissbbzzgg")
+
+
+class Known:
+    """Secrets that are searched, made ready once for all the lines of a page."""
+
+    def __init__(self, known: Sequence[tuple[Kind, str]]) -> None:
+        values = [(kind, value) for kind, secret in known if (value := secret.strip())]
+        self._names = sorted({part for kind, value in values if kind is Kind.PERSON for part in name_parts(value)})
+        days = {(kind, day) for kind, value in values if kind in DATES for day in possible_days(value)}
+        self._dates = [(kind, _date_pattern(day)) for kind, day in sorted(days)]
+        self._codes = _Codes((kind, value) for kind, value in values if kind is not Kind.PERSON)
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Where `text` (one line) shows one of the secrets."""
+        view = folded(text)
+        for kind, pattern in self._dates:
+            yield from _dates(view, kind, pattern)
+        if self._names:
+            yield from name_spans(view, self._names, "known/name", LEAST_INEXACT_KNOWN)
+        yield from self._codes.spans(view)
 
 
 def known_spans(text: str, known: Sequence[tuple[Kind, str]]) -> Iterator[Span]:
     """Where `text` (one line) shows one of the secrets."""
-    view = folded(text)
-    run = _Run.of(view)
-    for kind, secret in known:
-        value = secret.strip()
-        if not value:
-            continue
-        if kind in (Kind.DATE, Kind.DATE_OF_BIRTH):
-            yield from _dates(view, kind, value)
-        if kind is Kind.PERSON:
-            yield from name_spans(view, name_parts(value), "known/name", LEAST_INEXACT_KNOWN)
-        else:
-            yield from _codes(view, run, kind, value)
+    return Known(known).spans(text)
 
 
 def name_parts(value: str) -> list[str]:
@@ -97,37 +109,56 @@ class _Run:
         return cls(solid, kept, confused("".join(solid.text[i].casefold()[:1] for i in kept)))
 
 
-def _codes(view: View, run: _Run, kind: Kind, value: str) -> Iterator[Span]:
-    """The characters of `value` in a row, however spaced and punctuated, with misread digits and one error more."""
-    wanted = confused("".join(c for c in value.casefold() if c.isalnum()))
-    if not wanted:
-        return
-    inexact = len(wanted) >= LEAST_INEXACT_CODE and kind not in (Kind.DATE, Kind.DATE_OF_BIRTH)
-    for at, end in _nearly(run.text, wanted) if inexact else _exactly(run.text, wanted):
-        span = run.solid.span(run.kept[at], run.kept[end - 1] + 1, kind, KNOWN_SCORE, "known/code")
-        if len(wanted) >= LEAST_CODE or _stands_alone(view, span):
-            yield span
+class _Codes:
+    """Characters of secrets in a row, however spaced and punctuated, with misread digits and one error more.
 
+    A code of LEAST_INEXACT_CODE characters with one error has one of its halves intact: halves are looked up, not
+    searched one by one, because a document may tell thousands.
+    """
 
-def _exactly(run: str, wanted: str) -> Iterator[tuple[int, int]]:
-    at = run.find(wanted)
-    while at >= 0:
-        yield at, at + len(wanted)
-        at = run.find(wanted, at + 1)
+    def __init__(self, values: Iterable[tuple[Kind, str]]) -> None:
+        self._exact: dict[str, set[Kind]] = {}
+        self._first: dict[str, list[tuple[str, Kind]]] = {}
+        self._second: dict[str, list[tuple[str, Kind]]] = {}
+        for kind, value in sorted(set(values)):
+            wanted = confused("".join(c for c in value.casefold() if c.isalnum()))
+            if len(wanted) >= LEAST_INEXACT_CODE and kind not in DATES:
+                half = len(wanted) // 2
+                self._first.setdefault(wanted[:half], []).append((wanted, kind))
+                self._second.setdefault(wanted[half:], []).append((wanted, kind))
+            elif wanted:
+                self._exact.setdefault(wanted, set()).add(kind)
+        self._lengths = [sorted(set(map(len, table))) for table in (self._exact, self._first, self._second)]
 
+    def spans(self, view: View) -> Iterator[Span]:
+        run = _Run.of(view)
+        for start, end, kind in sorted({*self._exactly(run.text), *self._nearly(run.text)}):
+            span = run.solid.span(run.kept[start], run.kept[end - 1] + 1, kind, KNOWN_SCORE, "known/code")
+            if end - start >= LEAST_CODE or _stands_alone(view, span):
+                yield span
 
-def _nearly(run: str, wanted: str) -> Iterator[tuple[int, int]]:
-    """Places [start, end) of `run` that are `wanted` but for one character at most: one of its halves is intact."""
-    half = len(wanted) // 2
-    lengths = (len(wanted), len(wanted) - 1, len(wanted) + 1)
-    for start, _ in _exactly(run, wanted[:half]):
-        found = next((n for n in lengths if start + n <= len(run) and _within_one(run[start : start + n], wanted)), 0)
-        if found:
-            yield start, start + found
-    for _, end in _exactly(run, wanted[half:]):
-        found = next((n for n in lengths if end >= n and _within_one(run[end - n : end], wanted)), 0)
-        if found:
-            yield end - found, end
+    def _exactly(self, run: str) -> Iterator[tuple[int, int, Kind]]:
+        for length in self._lengths[0]:
+            for start in range(len(run) - length + 1):
+                for kind in self._exact.get(run[start : start + length], ()):
+                    yield start, start + length, kind
+
+    def _nearly(self, run: str) -> Iterator[tuple[int, int, Kind]]:
+        """Places [start, end) that are a code but for one character at most."""
+        for length in self._lengths[1]:
+            for start in range(len(run) - length + 1):
+                for wanted, kind in self._first.get(run[start : start + length], ()):
+                    for size in (len(wanted), len(wanted) - 1, len(wanted) + 1):
+                        if start + size <= len(run) and _within_one(run[start : start + size], wanted):
+                            yield start, start + size, kind
+                            break
+        for length in self._lengths[2]:
+            for end in range(length, len(run) + 1):
+                for wanted, kind in self._second.get(run[end - length : end], ()):
+                    for size in (len(wanted), len(wanted) - 1, len(wanted) + 1):
+                        if end >= size and _within_one(run[end - size : end], wanted):
+                            yield end - size, end, kind
+                            break
 
 
 def _stands_alone(view: View, span: Span) -> bool:
@@ -140,16 +171,20 @@ _MISREAD = str.maketrans("oOlI|sSbBzZ", "00111558822")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def _dates(view: View, kind: Kind, value: str) -> Iterator[Span]:
-    """The date in any order, with any separator, and with letters that OCR reads for digits."""
-    match = re.fullmatch(r"(\d{4})[-./]?(\d{2})[-./]?(\d{2})", value)
-    try:
-        day = date(*(int(part) for part in match.groups())) if match else None
-    except ValueError:
-        day = None
+def possible_days(value: str) -> set[date]:
+    """The days that a written date may mean: "03/04/1985" two, one without a year of four digits none."""
+    compact = re.fullmatch(r"(\d{4})(\d{2})(\d{2})", value)
+    day = written_date("-".join(compact.groups()) if compact else value, ("en",))
+    if day is not None:
+        return {day}
+    day = written_date(value, ("de",))
     if day is None:
-        return
-    pattern = _date_pattern(day)
+        return set()
+    return {day, day.replace(month=day.day, day=day.month)}
+
+
+def _dates(view: View, kind: Kind, pattern: re.Pattern[str]) -> Iterator[Span]:
+    """The date in any order, with any separator, and with letters that OCR reads for digits."""
     places = {found.span() for text in (view.text, view.text.translate(_MISREAD)) for found in pattern.finditer(text)}
     for place in sorted(places):
         yield view.span(*place, kind, KNOWN_SCORE, "known/date")

@@ -12,7 +12,7 @@ from guardedvlm.guard.detect.personal.block import block_hits
 from guardedvlm.guard.detect.personal.elsewhere import SURE_FAMILY, SURE_NAME, repeated_parts
 from guardedvlm.guard.detect.personal.form import Hit, form_hits, signature_areas
 from guardedvlm.guard.detect.personal.identity_document import identity_document_hits
-from guardedvlm.guard.detect.personal.known import known_spans, name_spans
+from guardedvlm.guard.detect.personal.known import Known, name_spans
 from guardedvlm.guard.detect.personal.layout import Layout
 from guardedvlm.guard.detect.personal.place import Place
 from guardedvlm.guard.detect.personal.resolve import precedence, resolve
@@ -52,8 +52,9 @@ class Page:
                     yield Hit(index, Span(start, end, span.kind, span.score, span.recognizer))
 
     def _known_hits(self, known: Sequence[tuple[Kind, str]]) -> Iterator[Hit]:
+        wanted = Known(known)
         for index, line in enumerate(self.lines):
-            for span in known_spans(line.text, known):
+            for span in wanted.spans(line.text):
                 yield Hit(index, span)
 
     def _repeated_names(self, hits: Sequence[Hit]) -> Iterator[Hit]:
