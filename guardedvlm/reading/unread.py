@@ -24,7 +24,8 @@ RIM_SHARE = 0.12
 COLUMN_SHARE = 0.1
 """Share of the crop's height that the ink of a column has: dust has less."""
 REACH = 0.22
-"""Heights beside a run of ink within which a character counts as over it: places of characters are estimates."""
+"""Heights beside a run of ink within which a character counts as over it: places of characters are estimates. With 0.12
+3 % of rightly read lines have a run without one. One narrow letter between two others is not told, so."""
 LEAST_RUN = 0.3
 """Heights that a run of ink is wide so as to be a letter: rules, brackets and dots are narrower."""
 SMOOTHING = 1 / 48
