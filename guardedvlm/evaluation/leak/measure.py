@@ -185,7 +185,7 @@ class _Run:
             if not seen:
                 raise
             # The answer was refused, but the model has seen the picture: it counts.
-            self._report.refusals[refusal.reason.value] += 1
+            self._report.refusals[f"{refusal.reason.value} (the picture counts)"] += 1
             asked = request_of(content, self._plan.policy, Method.REDACT_IMAGE, want_image=False)
             redaction, told = await self._guard.pipeline.redact(asked), {}
         raster, heard = seen["raster"], seen["heard"]
