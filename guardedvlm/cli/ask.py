@@ -92,7 +92,9 @@ def _ask_server(client: Client, image: Path, question: str, want_image: bool, re
             if event.HasField("progress"):
                 told = event.progress
                 watcher(Progress(Stage(told.stage), told.page, told.pages))
-    return event.done
+            if event.HasField("done"):
+                return event.done
+    raise Internal(Reason.INTERNAL)  # a stream ends with `done` or an error
 
 
 async def _ask_here(

@@ -23,6 +23,8 @@ KEEP_SECONDS = 600.0
 MAX_ENTRIES = 10_000
 MAX_BYTES = 256 * 2**20
 """Released output that is held in all; the oldest goes first."""
+LARGEST = MAX_BYTES // 4
+"""A larger output is not held: it would drive out those of every other caller."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,8 @@ class Replays:
             raise
         entry.size, entry.until = self._size_of(output), self._clock() + KEEP_SECONDS
         entry.output.set_result(output)
+        if entry.size > LARGEST:
+            del self._entries[key]
         self._forget()
         return output
 

@@ -113,3 +113,16 @@ async def test_memory_is_bounded(replays, monkeypatch):
     monkeypatch.setattr(replay, "MAX_ENTRIES", 1)
     await replays.once(ANN, "r-last", "d", Work())
     replays.check_integrity()
+
+
+async def test_one_large_output_does_not_drive_out_the_others(replays, monkeypatch):
+    monkeypatch.setattr(replay, "LARGEST", 20)
+    small, large = Work(), Work()
+
+    async def long():
+        return await large() * 10
+
+    assert await replays.once(ANN, "small", "d", small) == "output 1"
+    assert await replays.once(EVE, "large", "d", long) == "output 1" * 10
+    assert await replays.once(EVE, "large", "d", long) == "output 2" * 10
+    assert await replays.once(ANN, "small", "d", small) == "output 1"
