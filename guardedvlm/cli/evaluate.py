@@ -87,7 +87,9 @@ def docs(
 ) -> None:
     """Redact labelled documents and count fields: of a personal one 95 % of the ink should be filled.
 
-    guardedvlm eval docs id-cards/ --policy healthcare --out report/
+    Example:
+
+        guardedvlm eval docs id-cards/ --policy healthcare --out report/
     """
     _labelled("Fields", "fields", by_ink, folder, output, policy, limit, jobs)
 
@@ -104,7 +106,9 @@ def faces(
 ) -> None:
     """Redact photographs with labelled faces, turned, small, dark and blurred, too: 90 % of each face should be filled.
 
-    guardedvlm eval faces photos/ --out report/
+    Example:
+
+        guardedvlm eval faces photos/ --out report/
     """
     try:
         chosen = [name for name in CONDITIONS if re.search(conditions, name)]
