@@ -59,6 +59,7 @@ def test_a_short_account_number_is_found_exactly() -> None:
     (span,) = known_spans("transfer from 482 913 done", known)
     assert span.kind is Kind.ACCOUNT
     assert not list(known_spans("transfer from 482 914 done", known))
+    assert not list(known_spans("Total 4,829.13", known))
 
 
 def test_thousands_of_numbers_are_searched_at_once() -> None:

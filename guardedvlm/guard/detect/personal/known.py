@@ -26,6 +26,7 @@ LEAST_INEXACT_CODE = 7
 """Characters of a header's number from which on one wrongly read, missing or added character is forgiven. Shorter
 numbers have too many neighbours."""
 
+_AMOUNT = re.compile(r"\d[\d, ]*\.\d\d|\d[\d. ]*,\d\d")
 DATES = (Kind.DATE, Kind.DATE_OF_BIRTH)
 
 _CONFUSED = str.maketrans("o01il5s8b2z6g", "ooiiissbbzzgg")
@@ -48,7 +49,7 @@ class Known:
             yield from _dates(view, kind, pattern)
         if self._names:
             yield from name_spans(view, self._names, "known/name", LEAST_INEXACT_KNOWN)
-        yield from self._codes.spans(view)
+        yield from self._codes.spans(text, view)
 
 
 def known_spans(text: str, known: Sequence[tuple[Kind, str]]) -> Iterator[Span]:
@@ -130,11 +131,14 @@ class _Codes:
                 self._exact.setdefault(wanted, set()).add(kind)
         self._lengths = [sorted(set(map(len, table))) for table in (self._exact, self._first, self._second)]
 
-    def spans(self, view: View) -> Iterator[Span]:
+    def spans(self, text: str, view: View) -> Iterator[Span]:
+        """Where `text`, whose `view` it is, shows one of them."""
         run = _Run.of(view)
         for start, end, kind in sorted({*self._exactly(run.text), *self._nearly(run.text)}):
             span = run.solid.span(run.kept[start], run.kept[end - 1] + 1, kind, KNOWN_SCORE, "known/code")
-            if end - start >= LEAST_CODE or _stands_alone(view, span):
+            # "106.50" is an amount, whatever number 10650 is.
+            amount = end - start < LEAST_INEXACT_CODE and _AMOUNT.fullmatch(text[span.start : span.end])
+            if not amount and (end - start >= LEAST_CODE or _stands_alone(view, span)):
                 yield span
 
     def _exactly(self, run: str) -> Iterator[tuple[int, int, Kind]]:
