@@ -25,8 +25,11 @@ NAMES = {
 
 
 @pytest.fixture(scope="module")
-def reader():
-    return PageReader()
+def pages():
+    """Each script's page, its ink, and what is read on it."""
+    reader = PageReader()
+    drawn = {script: page(names) for script, names in NAMES.items()}
+    return {script: (raster, ink, reader.read(raster)) for script, (raster, ink) in drawn.items()}
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +51,9 @@ def page(names):
 
 @pytest.mark.parametrize("policy", ["healthcare", "finance"])
 @pytest.mark.parametrize("script", NAMES)
-def test_names_in_a_script_outside_the_policys_languages_are_hidden(reader, personal, script, policy):
-    raster, ink = page(NAMES[script])
+def test_names_in_a_script_outside_the_policys_languages_are_hidden(pages, personal, script, policy):
+    raster, ink, lines = pages[script]
     rules, size = find_policy(policy), Size.of(raster)
-    lines = reader.read(raster)
     found = personal.page(lines, width=size.width, height=size.height, languages=rules.text.languages)
     cleared = clear_text(lines, found, rules, size)
     findings = (*found, *cleared.findings)
