@@ -130,17 +130,20 @@ def test_typefaces_have_a_size_in_pixels_and_some_are_by_hand():
 
 def test_readers_read_what_nobody_hid(drawn, readers):
     """The adversary is one: of large, dark print that is not covered it reads nearly all."""
-    clear = [
-        (one, number, line)
-        for one in drawn
-        for number, line in enumerate(one.lines)
-        if line.canary and "occluded" not in line.conditions and line.x_height >= 12
-        and _fate(one, number, line, np.zeros(one.owner.shape, np.bool_)).contrast >= 4.5
-        and line.conditions["typeface"] == "printed" and len(folded(line.text)) >= 6
-    ]  # fmt: skip
-    assert len(clear) >= 10
-    read = [is_read(line.text, readers.look(one.raster, [(n, line.corners)]).text()) for one, n, line in clear[:10]]
-    assert sum(read) >= 9
+    read = []
+    for one in drawn[:4]:
+        nothing = np.zeros(one.owner.shape, np.bool_)
+        clear = {
+            number: line
+            for number, line in enumerate(one.lines)
+            if line.canary and "occluded" not in line.conditions and line.conditions["typeface"] == "printed"
+            and line.x_height >= 12 and _fate(one, number, line, nothing).contrast >= 4.5
+            and len(folded(line.text)) >= 6
+        }  # fmt: skip
+        heard = readers.look(one.raster, [(number, line.corners) for number, line in clear.items()])
+        read += [is_read(line.text, heard.at_place["PP-OCR"][number]) for number, line in clear.items()]
+    assert len(read) >= 6
+    assert sum(read) >= 0.9 * len(read) - 1
 
 
 def test_a_crop_is_level_whatever_the_angle(drawn):
