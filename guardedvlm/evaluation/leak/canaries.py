@@ -6,6 +6,7 @@ addresses of the internet wherever chance puts them.
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +47,9 @@ def canaries(seed: int, count: int) -> list[Canary]:
     kinds = list(MAKERS)
     drawn.shuffle(kinds)
     made: dict[str, Canary] = {}
-    while len(made) < count:
-        kind = kinds[len(made) % len(kinds)]
+    for kind in itertools.cycle(kinds):  # of some kinds there are but few strings
+        if len(made) == count:
+            break
         labels, makers = MAKERS[kind]
         canary = Canary(kind, drawn.choice(labels), drawn.choice(makers)(drawn, drawn.choice(people)))
         made.setdefault(canary.text, canary)
