@@ -58,6 +58,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_labelled_documents_are_measured(folder, tmp_path):
     out = tmp_path / "report"
     done = run("docs", folder, "--out", out, "--policy", "healthcare")

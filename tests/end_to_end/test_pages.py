@@ -244,6 +244,7 @@ def test_one_refused_page_refuses_the_document(service, sheets):
     assert failure.value.reason is Reason.IMAGE_TOO_SMALL
 
 
+@pytest.mark.slow
 def test_the_command_line_gives_a_pdf_for_a_pdf(tmp_path):
     (tmp_path / "statement.pdf").write_bytes(STATEMENT)
     command = [sys.executable, "-m", "guardedvlm", "redact", tmp_path / "statement.pdf", "-o", tmp_path / "out"]
