@@ -360,6 +360,8 @@ def test_digits_one_below_the_other_are_one_number_and_rows_of_a_table_are_not()
     strict = policy(Mode.STRICT, Clear.NUMBERS)
     down = [line(digit, y=100 + 26 * row) for row, digit in enumerate("52298")]
     assert visible(clear_text(down, [], strict, PAGE)) == []
+    years = [line(year, y=100 + 21 * row) for row, year in enumerate(("2019", "2021"))]
+    assert visible(clear_text(years, [], strict, PAGE)) == ["2019", "2021"]
     rows = [line(digit, y=100 + 34 * row) for row, digit in enumerate("52298")]
     assert visible(clear_text(rows, [], strict, PAGE)) == list("52298")
 

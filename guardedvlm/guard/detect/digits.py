@@ -23,6 +23,9 @@ SAME_LINE = 0.5
 STACKED = 0.5
 """Text heights between the lone digits of a number that runs down a page, each a line of its own to the reader; rows of
 a table are further apart."""
+MOST_STACKED = 2
+"""Digits of a piece of a number that runs down: more make a line that tells its direction; "2019" over "2021" are
+two."""
 LONE = 2.0
 """Lengths over heights below which a line may be a lone digit that lies on its side."""
 SURE_LENGTH = 3.0
@@ -57,7 +60,7 @@ class Digits:
         proportion = _proportion(line)
         if proportion < SURE_LENGTH:
             near |= self._along(corners, np.broadcast_to(_ROWS, self._axes.shape))
-        if proportion < LONE:
+        if proportion < LONE and sum(map(str.isdigit, word.text)) <= MOST_STACKED:
             reach = STACKED * max(text_length(shape(line)), text_height(shape(line)))
             for axis in (_axis(line), _ROWS):
                 near |= self._along(corners, np.broadcast_to(_turned(axis), self._axes.shape), reach)
