@@ -21,7 +21,7 @@ from guardedvlm.evaluation.leak.fonts import by_hand, font, typefaces, x_height
 from guardedvlm.evaluation.leak.grounds import GROUNDS
 from guardedvlm.evaluation.leak.measure import COVERED, _fate, _resized
 from guardedvlm.evaluation.leak.scene import coloured, luminance, ratio, scene
-from guardedvlm.evaluation.leak.search import folded, is_anywhere, is_read
+from guardedvlm.evaluation.leak.search import Haystack, folded, is_read
 
 
 def luhn(number):
@@ -203,12 +203,12 @@ def test_a_canary_is_found_as_a_reader_would_write_it(canary, text, expected):
 @given(st.text("ABCDEFGHJKLMNPQRSTUVWXYZ346789", min_size=10, max_size=24), st.text(max_size=80), st.text(max_size=80))
 def test_a_canary_is_found_wherever_it_stands(canary, before, after):
     assume(len(folded(canary)) >= 10)
-    assert is_anywhere(canary, f"{before} {canary.lower()} {after}")
+    assert Haystack(f"{before} {canary.lower()} {after}").holds(canary)
 
 
 @given(st.text("abcdefgh", min_size=10, max_size=16), st.text("stuvwxyz ", max_size=200))
 def test_a_canary_is_not_found_where_nothing_of_it_is(canary, text):
-    assert not is_anywhere(canary, text)
+    assert not Haystack(text).holds(canary)
     assert not is_read(canary, text)
 
 

@@ -31,7 +31,7 @@ from guardedvlm.evaluation.coverage import filled_mask
 from guardedvlm.evaluation.leak import sinks
 from guardedvlm.evaluation.leak.adversary import LOOK, AdversaryEngine, Heard, Readers
 from guardedvlm.evaluation.leak.scene import Line, Scene, luminance, ratio, scene
-from guardedvlm.evaluation.leak.search import is_anywhere, is_read
+from guardedvlm.evaluation.leak.search import Haystack, is_read
 from guardedvlm.evaluation.report import Report, Worst, marked
 from guardedvlm.evaluation.session import measured_guard, request_of
 from guardedvlm.evaluation.share import bootstrapped, wilson
@@ -212,6 +212,8 @@ class _Run:
         filled = filled_mask(shown.raster, raster, boxes, resampled=size != page.size)
         self._report.area_hidden.append(float(filled.mean()))
         done = Released(seed)
+        pages = {reader: Haystack(text) for reader, text in heard.anywhere.items()}
+        returned = {name: Haystack(content) for name, content in told.items()}
         for number, line in enumerate(shown.lines):
             fate = _fate(shown, number, line, filled)
             if line.canary is None:
@@ -222,10 +224,9 @@ class _Run:
             fate.read_by = tuple(
                 reader
                 for reader in self._readers.names()
-                if is_read(line.text, heard.at_place[reader].get(number, ""))
-                or is_anywhere(line.text, heard.anywhere[reader])
+                if is_read(line.text, heard.at_place[reader].get(number, "")) or pages[reader].holds(line.text)
             )
-            fate.sinks = tuple(name for name, content in told.items() if is_anywhere(line.text, content))
+            fate.sinks = tuple(name for name, content in returned.items() if content.holds(line.text))
             done.fates.append(fate)
         leaks = [fate for fate in done.hidden_kinds() if fate.leaked]
         if leaks:
@@ -294,9 +295,10 @@ def _png(raster: Raster) -> bytes:
 
 def _search(released: Sequence[Released], written: dict[str, str]) -> None:
     """Look for every canary in everything that was written."""
+    haystacks = {name: Haystack(content) for name, content in written.items()}
     for picture in released:
         for fate in picture.fates:
-            found = tuple(name for name, content in written.items() if is_anywhere(fate.line.text, content))
+            found = tuple(name for name, content in haystacks.items() if content.holds(fate.line.text))
             fate.sinks = (*fate.sinks, *found)
 
 

@@ -30,10 +30,15 @@ def is_read(canary: str, text: str) -> bool:
     return wanted in found or (len(found) >= 0.7 * len(wanted) and fuzz.partial_ratio(wanted, found) >= NEARLY)
 
 
-def is_anywhere(canary: str, text: str) -> bool:
-    """Whether a long text holds the canary. False for one that is too short to tell."""
-    wanted = folded(canary)
-    if len(wanted) < LEAST_ANYWHERE:
-        return False
-    found = folded(text)
-    return wanted in found or (len(found) >= len(wanted) and fuzz.partial_ratio(wanted, found) >= NEARLY_ANYWHERE)
+class Haystack:
+    """A long text that many canaries are looked for in."""
+
+    def __init__(self, text: str) -> None:
+        self._text = folded(text)
+
+    def holds(self, canary: str) -> bool:
+        """Whether the text holds the canary. False for one that is too short to tell."""
+        wanted = folded(canary)
+        if not LEAST_ANYWHERE <= len(wanted) <= len(self._text):
+            return False
+        return wanted in self._text or fuzz.partial_ratio(wanted, self._text) >= NEARLY_ANYWHERE
