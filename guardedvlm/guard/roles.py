@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any, TypeVar
 
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Finding, Span
-from guardedvlm.core.region import Quad, Raster, Size
+from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.core.word import TextLine
 from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
 from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
@@ -135,8 +135,11 @@ class Roles:
     def verifiers(self, languages: Sequence[str], secrets: Sequence[Secret], deadline: Deadline) -> Verifiers:
         """The detectors that look at the final pixels, bound to one request's deadline."""
 
-        async def regions(raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
-            return await self._call("text_verifier", "regions", tuple[TextLine, ...], raster, fills, deadline=deadline)
+        async def regions(raster: Raster, fills: FillMap, places: tuple[Box, ...]) -> tuple[TextLine, ...]:
+            within = [astuple(place) for place in places]
+            return await self._call(
+                "text_verifier", "regions", tuple[TextLine, ...], raster, fills, deadline=deadline, within=within
+            )
 
         async def read_regions(raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:
             return await self._call(

@@ -20,6 +20,7 @@ import torch
 
 from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.region import Box, Raster, Size
+from guardedvlm.reading.session import keep_freed_memory
 from guardedvlm.reading.weights import package_folder, pinned_file
 
 PACKAGE = "facenet_pytorch"
@@ -51,6 +52,7 @@ class FaceVerifier:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
+        keep_freed_memory()
         paths = [pinned_file(PACKAGE, name, digest) for name, digest in WEIGHTS.items()]
         with _without_torchvision():
             from facenet_pytorch.models import mtcnn

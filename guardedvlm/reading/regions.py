@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from guardedvlm.core.region import Raster, Size
+from guardedvlm.core.region import Box, Raster, Size
 from guardedvlm.reading.session import open_session
 
 FloatQuad = npt.NDArray[np.float64]
@@ -83,6 +83,15 @@ class Sensitivity:
     overview_side: int = 2048  # pixels; the first look has at most as many as a square of this side
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Probability maps of a picture of `size`: of its overview, and of itself where the overview is smaller."""
+
+    size: Size
+    overview: ProbabilityMap
+    tiled: ProbabilityMap | None
+
+
 class TextDetector:
     """Finds text regions with one DB network."""
 
@@ -96,11 +105,25 @@ class TextDetector:
 
         `hidden` marks pixels that show the guard's own fill.
         """
+        return self.rectangles(self.look(raster, hidden), known)
+
+    def look(self, raster: Raster, hidden: Mask | None = None, within: Sequence[Box] | None = None) -> Look:
+        """What the network makes of a raster: the costly half of `find`, which several threads may do at a time.
+
+        Where `within` is given, the rest of the picture is not looked at; scale and contrast are the whole picture's
+        all the same.
+        """
         size = Size.of(raster)
-        overview = self._overview(raster, hidden)
-        quads = self._regions(self._probabilities(overview), size, known)
-        if is_shrunk(size, self._sensitivity):
-            quads += self._regions(self._tiled(raster, hidden), size, [*known, *quads])
+        places = [size.box] if within is None else within
+        overview = self._looked(self._overview(raster, hidden), size, places)
+        shrunk = is_shrunk(size, self._sensitivity)
+        return Look(size, overview, self._tiled(raster, hidden, places) if shrunk else None)
+
+    def rectangles(self, look: Look, known: Sequence[FloatQuad] = ()) -> list[FloatQuad]:
+        """The other half of `find`. `look` is used up."""
+        quads = self._regions(look.overview, look.size, known)
+        if look.tiled is not None:
+            quads += self._regions(look.tiled, look.size, [*known, *quads])
         return quads
 
     def _overview(self, raster: Raster, hidden: Mask | None) -> Grey:
@@ -114,9 +137,21 @@ class TextDetector:
         share = cv2.resize((hidden != 0).astype(np.float32), target, interpolation=cv2.INTER_AREA)
         return toned(small, (share > 0).astype(np.uint8))
 
-    def _tiled(self, raster: Raster, hidden: Mask | None) -> ProbabilityMap:
+    def _looked(self, overview: Grey, size: Size, places: Sequence[Box]) -> ProbabilityMap:
+        """Probability map of the overview; 0 outside of `places`, which are boxes of a picture of `size`."""
+        seen = np.zeros_like(overview)
+        for place in places:
+            box = place.scaled(size, Size(overview.shape[1], overview.shape[0]))
+            here = (slice(box.y0, box.y1), slice(box.x0, box.x1))
+            np.maximum(seen[here], self._probabilities(overview[here]), out=seen[here])
+        return seen
+
+    def _tiled(self, raster: Raster, hidden: Mask | None, places: Sequence[Box]) -> ProbabilityMap:
+        """Probability map of the picture itself; 0 in tiles that none of `places` reaches into."""
         stitched = np.zeros(raster.shape[:2], np.uint8)
         for rows, columns in tiles(Size.of(raster), self._sensitivity.overview_side):
+            if not any(place.overlap(Box(columns.start, rows.start, columns.stop, rows.stop)) for place in places):
+                continue
             seen = self._probabilities(toned(raster[rows, columns], None if hidden is None else hidden[rows, columns]))
             _blank_inner_edges(seen, rows, columns, stitched.shape)
             np.maximum(stitched[rows, columns], seen, out=stitched[rows, columns])

@@ -62,9 +62,11 @@ class Eyes:
         self.judge = personal
         self.read: list[tuple[Quad, ...]] = []
         self.context: list[tuple[TextLine, ...]] = []
+        self.places: list[tuple[Box, ...]] = []
 
-    async def text_regions(self, raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
+    async def text_regions(self, raster: Raster, fills: FillMap, places: Sequence[Box]) -> tuple[TextLine, ...]:
         assert fills.shape == raster.shape[:2]
+        self.places.append(tuple(places))
         return tuple(unread(text.box) for text in self.texts if self._is_seen(raster, text.box))
 
     async def read_regions(self, raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:
@@ -309,7 +311,7 @@ async def test_a_reader_that_leaves_regions_out_refuses() -> None:
 
 
 async def test_a_region_outside_the_picture_is_never_explained() -> None:
-    async def astray(raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
+    async def astray(raster: Raster, fills: FillMap, places: Sequence[Box]) -> tuple[TextLine, ...]:
         return (unread(Box(900, 900, 950, 920)),)
 
     async def read(raster: Raster, quads: tuple[Quad, ...]) -> tuple[TextLine, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Finding, Kind
-from guardedvlm.core.region import Fit, Geometry, Raster, Size
+from guardedvlm.core.region import Box, Fit, Geometry, Raster, Size
 from guardedvlm.core.word import TextLine
 from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.detect.codes import CodesVerifier
@@ -62,8 +63,8 @@ def verifiers(readers: tuple[PageReader, IndependentReader, PersonalData]) -> Ve
     _, reader, personal = readers
     codes_verifier = CodesVerifier()
 
-    async def text_regions(raster: Raster, fills: FillMap) -> tuple[TextLine, ...]:
-        return reader.regions(raster, fills)
+    async def text_regions(raster: Raster, fills: FillMap, places: Sequence[Box]) -> tuple[TextLine, ...]:
+        return reader.regions(raster, fills, [astuple(place) for place in places])
 
     async def read_regions(raster: Raster, quads: Sequence[object]) -> tuple[TextLine, ...]:
         return reader.read_regions(raster, quads)  # type: ignore[arg-type]

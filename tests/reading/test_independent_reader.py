@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import pytest
 
-from guardedvlm.core.region import Quad, Size
+from guardedvlm.core.region import Box, Quad, Size
 from guardedvlm.core.word import TextLine
 from guardedvlm.reading.ppocr_v4 import IndependentReader
 from guardedvlm.worker import Worker, WorkerSpec
@@ -67,6 +68,20 @@ def test_fills_are_not_text_when_they_are_known(independent_reader: IndependentR
     filled[last.y0 : last.y1, last.x0 : last.x1] = 0
     hidden[last.y0 : last.y1, last.x0 : last.x1] = 1
     assert independent_reader.regions(filled, hidden) == ()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_only_the_places_named_are_looked_at(independent_reader: IndependentReader, draw: Draw, turns: int) -> None:
+    upright, boxes = draw(("First 111", "Second 222"))
+    if turns:
+        boxes = [Box(b.y0, upright.shape[1] - b.x1, b.y1, upright.shape[1] - b.x0) for b in boxes]
+    raster = np.ascontiguousarray(np.rot90(upright, turns))
+    around = boxes[1].grown(20).clipped(Size.of(raster))
+    assert around is not None
+    (there,) = independent_reader.regions(raster, within=[astuple(around)])
+    assert there.box.overlap(boxes[1]) > 0.8 * boxes[1].area
+    assert there.box.overlap(boxes[0]) == 0
+    assert independent_reader.regions(raster, within=[]) == ()
 
 
 def test_through_a_worker(draw: Draw) -> None:

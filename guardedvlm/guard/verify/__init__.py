@@ -3,8 +3,8 @@ clear them.
 
     1. look: faces, codes and text regions on the final raster
     2. nothing left                        -> ClearedImage
-    3. something left: hide it and what surrounds it on the source page, resize and label anew, look again, up to
-       WIDER_PASSES times
+    3. something left: hide it and what surrounds it on the source page, resize and label anew, look again at what
+       changed, up to WIDER_PASSES times
     4. still something left                -> Refused(RESIDUAL_FOUND)
 
 This module makes `ClearedImage`, and no other in the guard does (tests/guard/test_contract.py).
@@ -12,6 +12,7 @@ This module makes `ClearedImage`, and no other in the guard does (tests/guard/te
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ from enum import StrEnum
 
 from guardedvlm.core.clearance import ClearedImage, raster_digest
 from guardedvlm.core.finding import Finding, Kind
+from guardedvlm.core.region import Box
 from guardedvlm.core.word import Word
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.detect.quads import shape
 from guardedvlm.guard.redact import RedactedImage, widen
+from guardedvlm.guard.verify.places import places_to_look_again
 from guardedvlm.guard.verify.signer import ClearanceSigner
 from guardedvlm.guard.verify.verifiers import Verifiers, residuals
 from guardedvlm.policy.model import Policy
@@ -74,12 +78,15 @@ async def verify(redacted: RedactedImage, verifiers: Verifiers, policy: Policy) 
     Refused(DETECTOR_FAILED) for any other failure to look.
     """
     found: tuple[Finding, ...] = ()
+    places: tuple[Box, ...] = (redacted.size.box,)
     for wider in range(WIDER_PASSES + 1):
-        left = await residuals(redacted, verifiers, policy)
+        left = await residuals(redacted, verifiers, policy, places)
         if not left:
             return _cleared(redacted, found, wider + 1)
         if wider < WIDER_PASSES:
-            redacted, found = widen(redacted, left), (*found, *left)
+            before, redacted = redacted, await asyncio.to_thread(widen, redacted, left)
+            places = places_to_look_again(before.raster, redacted.raster, map(shape, left))
+            found = (*found, *left)
     raise Refused(Reason.RESIDUAL_FOUND, count=len(left), kinds=_kinds(left))
 
 

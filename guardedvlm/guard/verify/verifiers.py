@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -51,9 +51,9 @@ class Verifiers:
     Raises Unavailable(DETECTOR_MISSING) when one is absent: a picture that nobody looked at is not verified.
     """
 
-    text_regions: Callable[[Raster, FillMap], Awaitable[tuple[TextLine, ...]]]
-    """Every text region, upright and at 90 degrees, unread. Takes the raster and its fills: to a text detector a page
-    full of black bars is one giant letter, in which it misses what was left beside them."""
+    text_regions: Callable[[Raster, FillMap, tuple[Box, ...]], Awaitable[tuple[TextLine, ...]]]
+    """Every text region, upright and at 90 degrees, unread, in the boxes named. Takes the raster and its fills: to a
+    text detector a page full of black bars is one giant letter, in which it misses what was left beside them."""
     read_regions: Callable[[Raster, tuple[Quad, ...]], Awaitable[tuple[TextLine, ...]]]
     """One line for each quad, in the same order; text "" where nothing was read."""
     faces: Callable[[Raster], Awaitable[tuple[Finding, ...]]]
@@ -67,14 +67,19 @@ class Verifiers:
                 raise Unavailable(Reason.DETECTOR_MISSING, stage="verify", detector=part.name)
 
 
-async def residuals(redacted: RedactedImage, verifiers: Verifiers, policy: Policy) -> tuple[Finding, ...]:
-    """Everything that may not be on the raster and is, in its pixels. Raises what a verifier raised, or Refused."""
-    raster = redacted.raster
+async def residuals(
+    redacted: RedactedImage, verifiers: Verifiers, policy: Policy, places: tuple[Box, ...]
+) -> tuple[Finding, ...]:
+    """Everything in `places` that may not be on the raster and is, in its pixels; codes everywhere.
+
+    Raises what a verifier raised, or Refused.
+    """
+    raster, fills = redacted.raster, redacted.hidden.astype(np.uint8)
     try:
         async with asyncio.TaskGroup() as group:
-            faces = group.create_task(_looked(verifiers.faces(raster)))
+            faces = group.create_task(_looked(_faces(raster, verifiers, places)))
             codes = group.create_task(_looked(verifiers.codes(raster)))
-            regions = group.create_task(_looked(verifiers.text_regions(raster, redacted.hidden.astype(np.uint8))))
+            regions = group.create_task(_looked(verifiers.text_regions(raster, fills, places)))
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     things = [
@@ -84,6 +89,17 @@ async def residuals(redacted: RedactedImage, verifiers: Verifiers, policy: Polic
     ]
     texts = await _unexplained_text(redacted, regions.result(), verifiers, policy)
     return (*things, *texts)
+
+
+async def _faces(raster: Raster, verifiers: Verifiers, places: Sequence[Box]) -> tuple[Finding, ...]:
+    """The faces in each of `places`, in pixels of `raster`."""
+    found: list[Finding] = []
+    for place in places:
+        part = np.ascontiguousarray(raster[place.y0 : place.y1, place.x0 : place.x1])
+        for face in await verifiers.faces(part):
+            box = Box(face.box.x0 + place.x0, face.box.y0 + place.y0, face.box.x1 + place.x0, face.box.y1 + place.y0)
+            found.append(replace(face, box=box, quad=None))
+    return tuple(found)
 
 
 async def _unexplained_text(
