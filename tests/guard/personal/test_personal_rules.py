@@ -79,6 +79,10 @@ FOUND = [
     ("le 14 juillet 1989", Kind.DATE, "14 juillet 1989"),
     ("5 de mayo de 1990", Kind.DATE, "5 de mayo de 1990"),
     ("12 MÄR/MAR 1990", Kind.DATE, "12 MÄR/MAR 1990"),
+    ("seen 03APR2024", Kind.DATE, "03APR2024"),
+    ("APR/03/2024", Kind.DATE, "APR/03/2024"),
+    ("valid thru 04/2024", Kind.DATE, "04/2024"),
+    ("Visit on 03.04.2024 in", Kind.DATE, "03.04.2024"),
     ("DOB:01/02/1960", Kind.DATE_OF_BIRTH, "01/02/1960"),
     ("born on 3 May 1950", Kind.DATE_OF_BIRTH, "3 May 1950"),
     ("a 31-year-old man", Kind.AGE, "31-year-old"),
@@ -114,6 +118,10 @@ FOUND = [
     ("98.6 °F", Kind.AMOUNT, "98.6 °F"),
     ("90mcg", Kind.AMOUNT, "90mcg"),
     ("BOOK TALK SDN BHD", Kind.ORGANIZATION, "BOOK TALK SDN BHD"),
+    ("GST ID. NO : 000181747712", Kind.ORGANIZATION, "000181747712"),
+    ("Co. Reg. No: 123456-A", Kind.ORGANIZATION, "123456-A"),
+    ("GST 4111 1111 1111 1111", Kind.PAYMENT_CARD, "4111 1111 1111 1111"),
+    ("Account: 106.10", Kind.AMOUNT, "106.10"),
     ("key sk-AbC9dEf0GhIjKlMnOpQrStUvWx12", Kind.OTHER_ID, "sk-AbC9dEf0GhIjKlMnOpQrStUvWx12"),
     ("slip shows XTD01167104", Kind.OTHER_ID, "XTD01167104"),
 ]
@@ -122,6 +130,21 @@ FOUND = [
 @pytest.mark.parametrize(("text", "kind", "value"), FOUND, ids=[f"{k}-{v}"[:40] for _, k, v in FOUND])
 def test_found(text, kind, value):
     assert (kind, value) in found(text)
+
+
+WRITTEN_DATES = (
+    "03/04/2024; 3/4/2024; 03-04-2024; 03.04.2024; 3.4.24; 2024-04-03; 2024/04/03; 2024.04.03; 20240403; 03 Apr 2024; "
+    "3 April 2024; April 3, 2024; Apr 3 2024; 3rd April 2024; April 3rd, 2024; 3-Apr-2024; 03-APR-24; 3. April 2024; "
+    "3 avril 2024; 3 de abril de 2024; Wed, 3 Apr 2024; Wednesday 3 April 2024; 03APR2024; APR/03/2024; 3 Apr. '24; "
+    "2024-04-03T10:15:00Z; 03/04/24 10:15; 04/2024; April 2024; Apr 03; 3. Apr. 2024; 1er mai 2024; 3. März 2024; "
+    "03 April; 24/04/03; 3rd of April, 2024; Mar-2024"
+).split("; ")
+
+
+@pytest.mark.parametrize("written", WRITTEN_DATES)
+@pytest.mark.parametrize("around", ["{}", "Visit on {} in the clinic", "Date: {}"])
+def test_a_date_is_one_however_it_is_written(written, around):
+    assert (Kind.DATE, written) in found(around.format(written))
 
 
 LEFT = [

@@ -42,8 +42,10 @@ _DATE = re.compile(
     rf"|(?:{_DAY} {_ANY_MONTH}|{_ANY_MONTH} {_DAY}) (?:19|20)\d\d(?!\d)"
     rf"|{_DAY}(?:st|nd|rd|th|er|º|\.)?[ ,.-]{{0,2}}(?:of |de |del )?{_MONTH}"
     rf"(?:[ ,.-]{{0,3}}(?:de |del |of )?{_YEAR}\b)?{_TIME}"
-    rf"|(?<![^\W\d_]){_MONTH}[ ,.-]{{0,2}}{_DAY}(?:st|nd|rd|th)?\b(?:[ ,.-]{{1,3}}{_YEAR}\b)?{_TIME}"
+    rf"|{_DAY}(?:{_MONTHS}){_LONG_YEAR}\b"  # "03APR2024"
+    rf"|(?<![^\W\d_]){_MONTH}[ ,./-]{{0,2}}{_DAY}(?:st|nd|rd|th)?\b(?:[ ,./-]{{1,3}}{_YEAR}\b)?{_TIME}"
     rf"|(?<![^\W\d_]){_MONTH}[ ,.-]{{0,3}}(?:de |of )?{_LONG_YEAR}\b"
+    rf"|(?:0[1-9]|1[0-2])[-./](?:19|20)\d\d(?![\d./-])"
     rf"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T ]?\d{{6}})?(?!\d)"
     rf")",
     re.IGNORECASE,

@@ -156,6 +156,8 @@ def _spans(view: View, text: str, result: Any) -> Iterator[Span]:
         found = trim_person(text, start, end)
         if found is None or is_label(text[slice(*found)]) or _is_heading(view.text, *found):
             continue
+        if not any(c.isalpha() for c in text[start:end]):
+            continue
         if kind is Kind.PERSON:
             yield view.span(*found, kind, result.score, "presidio/PERSON")
         else:

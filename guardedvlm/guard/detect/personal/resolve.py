@@ -42,6 +42,9 @@ def _explains(other: Span, span: Span) -> bool:
     surer = precedence(other) > precedence(span) or (
         precedence(other) == precedence(span) and other.score >= span.score
     )
+    if other.kind is Kind.ORGANIZATION and other.recognizer.startswith("form/"):
+        # Its label says whose number it is; only what guesses by looks gives way to it.
+        return span.recognizer.startswith("entropy/")
     if other.kind in YIELDING:
         # Nothing is lost where the covering kind is kept less often than the covered one.
         return surer and (span.kind is Kind.AMOUNT or (other.kind is Kind.DATE and span.kind in NUMBERS_IN_DATES))

@@ -16,6 +16,8 @@ _NAME_END = re.compile(
 _NUMBER = re.compile(
     r"[#*]?[A-Za-z]{0,6}[-./ ]?[\w|!*•#]*\d[\w|!*•#]*(?:[-./ ]{1,2}[\w|!*•#]*\d[\w|!*•#]*){0,8}(?:-[A-Za-z]{1,3}\b)?"
 )
+_MONEY = re.compile(r"(?:[A-Z]{2,3} ?|[$€£] ?)?\d{1,3}(?:,?\d{3}){0,2}\.\d\d")
+"""A value that is an amount and nothing else is in the column of a number by chance: numbers have no cents."""
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{4,}")
 _DATE_VALUE = re.compile(r"[\w'./,\- ]*\d[\w'./,\-: ]*")
 _ATTRIBUTE_VALUE = re.compile(r"[^\n;:|]{1,48}")
@@ -26,6 +28,7 @@ DIGIT_KINDS = frozenset(
     {
         Kind.MEDICAL_RECORD, Kind.HEALTH_PLAN, Kind.ACCOUNT, Kind.PAYMENT_CARD, Kind.ROUTING, Kind.SSN, Kind.LICENSE,
         Kind.DOCUMENT_NUMBER, Kind.DEVICE, Kind.OTHER_ID, Kind.VEHICLE, Kind.IBAN, Kind.PHONE, Kind.IP_ADDRESS,
+        Kind.ORGANIZATION,
     }
 )  # fmt: skip
 """Kinds whose value holds a digit, or is a code in capitals."""
@@ -136,9 +139,11 @@ def known_name(word: str) -> bool:
 
 def _number(part: str, *, strict: bool) -> int | None:
     match = _NUMBER.match(part)
+    if _MONEY.fullmatch(part.strip()):
+        return None
     if match is not None and any(c.isdigit() for c in match[0]):
-        words = re.findall(r"[^\W\d_]{3,}", match[0])
-        # "account holders 3", "card 5 of 7": words before the digits are no part of a number.
+        words = re.findall(r"[^\W\d_]{3,}|\b(?:on|of|at|in|by|to|am|le|el)\b", match[0])
+        # "account holders 3", "card 5 of 7", "visit on 3/4/2024": words before the digits are no part of a number.
         if strict and (sum(c.isdigit() for c in match[0]) < LEAST_DIGITS or any(is_common_word(w) for w in words)):
             return None
         return match.end()
