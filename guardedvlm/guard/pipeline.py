@@ -81,7 +81,7 @@ class Pipeline:
             try:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
-                pieces = self._pieces(run, capacity, cleared, prompt, question.sampling)
+                pieces = self._pieces(run, capacity, cleared, prompt, run.policy.sampling(question.sampling))
                 screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
                 async with aclosing(pieces):
                     async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):

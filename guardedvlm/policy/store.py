@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.policy.document import Problems
+from guardedvlm.policy.extend import BASES
 from guardedvlm.policy.load import FILE_NAME, examine_file
 from guardedvlm.policy.model import Policy
 
@@ -105,7 +106,7 @@ def _scan(folder: Path) -> Scan:
     for entry in entries:
         if entry.suffix in {".yaml", ".yml"} and not entry.is_dir():
             raise _folder_error(entry, f"belongs into a folder: {entry.stem}/{FILE_NAME}")
-    found = {entry.name: _policy_in(entry) for entry in entries if entry.is_dir()}
+    found = {entry.name: _policy_in(entry) for entry in entries if entry.is_dir() and entry.name != BASES}
     if not found:
         raise _folder_error(folder, f"holds no policy (<name>/{FILE_NAME})")
     return found

@@ -34,6 +34,8 @@ COMMANDS = (
     ["policy"],
     ["policy", "show"],
     ["policy", "check"],
+    ["policy", "schema"],
+    ["policy", "coverage"],
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],

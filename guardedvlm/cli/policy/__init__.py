@@ -1,0 +1,13 @@
+"""`guardedvlm policy ...`: policies as tested software."""
+
+from __future__ import annotations
+
+import typer
+
+from guardedvlm.cli.policy import show
+
+app = typer.Typer(help="Show, check, test, compare and sign policies.", no_args_is_help=True)
+app.command("show")(show.show)
+app.command("check")(show.check)
+app.command("schema")(show.schema)
+app.command("coverage")(show.coverage)
