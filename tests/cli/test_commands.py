@@ -36,6 +36,8 @@ COMMANDS = (
     ["policy", "check"],
     ["policy", "schema"],
     ["policy", "coverage"],
+    ["policy", "test"],
+    ["policy", "lint"],
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],

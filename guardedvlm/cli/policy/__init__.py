@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from guardedvlm.cli.policy import show
+from guardedvlm.cli.policy import cases, show
 
 app = typer.Typer(help="Show, check, test, compare and sign policies.", no_args_is_help=True)
 app.command("show")(show.show)
 app.command("check")(show.check)
 app.command("schema")(show.schema)
 app.command("coverage")(show.coverage)
+app.command("test")(cases.run)
+app.command("lint")(cases.lint)
