@@ -38,6 +38,7 @@ COMMANDS = (
     ["policy", "coverage"],
     ["policy", "test"],
     ["policy", "lint"],
+    ["policy", "diff"],
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],

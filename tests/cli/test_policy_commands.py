@@ -1,5 +1,7 @@
 """`guardedvlm policy ...` as an operator meets it."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,25 @@ def test_effective_values_come_with_their_lines():
         "text.mode" in line and "strict" in line and "healthcare/policy.yaml:" in line
         for line in done.output.splitlines()
     )
+
+
+def test_a_weaker_policy_needs_a_reason(tmp_path):
+    other = tmp_path / "policies" / "healthcare"
+    (tmp_path / "policies").mkdir()
+    shutil.copytree(POLICIES / "base", tmp_path / "policies" / "base")
+    other.mkdir()
+    text = (POLICIES / "healthcare" / "policy.yaml").read_text()
+    (other / "policy.yaml").write_text(text)
+    assert policy("diff", "healthcare", other).output == "0 weaker, 0 stronger, 0 other\n"
+    (other / "policy.yaml").write_text(text.replace("  max_tokens: 512", "  max_tokens: 500"))
+    assert policy("diff", "healthcare", other).exit_code == 0
+    weaker = tmp_path / "policies" / "base" / "common.yaml"  # what is inherited counts
+    weaker.write_text(weaker.read_text().replace("max_pages: 50", "max_pages: 60"))
+    done = policy("diff", "healthcare", other)
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1] == "1 weaker, 1 stronger, 0 other"
+    assert policy("diff", "healthcare", other, "--allow-weaker", "long files, DPIA-7").exit_code == 0
+    assert policy("diff", "healthcare", other, "--allow-weaker", " ").exit_code == 2
+    told = json.loads(policy("diff", "healthcare", other, "--json", "--allow-weaker", "DPIA-7").output)
+    assert (told["weaker"], told["allowed_because"]) == (1, "DPIA-7")
+    assert "1 weaker, 1 stronger" in policy("diff", other, "healthcare").output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from guardedvlm.cli.policy import cases, show
+from guardedvlm.cli.policy import cases, change, show
 
 app = typer.Typer(help="Show, check, test, compare and sign policies.", no_args_is_help=True)
 app.command("show")(show.show)
@@ -13,3 +13,4 @@ app.command("schema")(show.schema)
 app.command("coverage")(show.coverage)
 app.command("test")(cases.run)
 app.command("lint")(cases.lint)
+app.command("diff")(change.diff)
