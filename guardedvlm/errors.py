@@ -59,6 +59,7 @@ class Reason(StrEnum):
     # the policy
     POLICY_MISSING = "POLICY_MISSING"
     POLICY_INVALID = "POLICY_INVALID"
+    POLICY_UNSIGNED = "POLICY_UNSIGNED"
     POLICY_EXPIRED = "POLICY_EXPIRED"
     POLICY_FORBIDS = "POLICY_FORBIDS"
     # the guard
@@ -136,6 +137,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.TENANT_UNKNOWN: "the caller's tenant is not configured",
     Reason.POLICY_MISSING: "the tenant has no policy, so nothing can be cleared",
     Reason.POLICY_INVALID: "the policy is invalid",
+    Reason.POLICY_UNSIGNED: "the policy is not signed by the key that this service was given",
     Reason.POLICY_EXPIRED: "the determination that the policy stands on has expired, so nothing can be cleared",
     Reason.POLICY_FORBIDS: "the policy does not allow this call",
     Reason.KIND_REFUSED: "the document holds something of a kind for which the policy refuses it",

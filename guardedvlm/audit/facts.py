@@ -29,6 +29,7 @@ MAX_BYTES = 2**30
 MAX_COUNT = 1_000_000
 MAX_MILLISECONDS = 24 * 3600 * 1000
 MAX_DETECTORS = 64
+MAX_POLICIES = 1_000
 POLICY_NAME = r"^[a-z][a-z0-9-]{0,63}$"
 """policy.model.Policy.name."""
 MAX_POLICY_DIGITS = 8
@@ -197,5 +198,9 @@ class Facts(TypedDict, total=False):
     sealed_labels: Count  # labels whose strings left with the answer, sealed for the tenant's key
     # how long it took
     timings: dict[Stage, Milliseconds]
+    # the policies of the process
+    policies: Annotated[tuple[PolicyUsed, ...], Field(max_length=MAX_POLICIES)]  # in force from now on
+    policies_kept: Annotated[tuple[PolicyName, ...], Field(max_length=MAX_POLICIES)]  # whose new file is broken
+    policy_problems: Count  # in files that were not taken
     # the ledger itself
     torn_bytes: Bytes  # bytes of an incomplete last line that were cut off at start

@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+MAX_NAME_DIGITS = 8
+"""A record holds the policy's name, and no number as long as one that is somebody's (audit.facts)."""
+
+
 class Section(BaseModel):
     """Base of every part: closed and frozen."""
 
@@ -173,6 +177,8 @@ class Policy(Section):
                 yield Contradiction(("text", "clear"), f"text.clear names {clear}, but {kind} is hidden")
         if self.text.date_labels is DateLabels.INTERVAL and self.hide.get(Kind.DATE) is not Action.LABEL:
             yield Contradiction(("text", "date_labels"), "text.date_labels is interval, but hide.DATE is not label")
+        if sum(map(str.isdigit, self.name)) > MAX_NAME_DIGITS:
+            yield Contradiction(("name",), f"has more than {MAX_NAME_DIGITS} digits; no record could hold it")
         if self.name == BASES:
             yield Contradiction(("name",), f"{BASES!r} is the folder of the bases; choose another name")
         unlabelled = sorted(kind for kind in self.say.reidentify if self.hide.get(kind) is not Action.LABEL)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from guardedvlm.cli import app
 from guardedvlm.cli.policy.bench import guard_bench
 from guardedvlm.core.finding import Kind
+from guardedvlm.errors import ConfigurationError
 from guardedvlm.policy.cases import cases_of
 from guardedvlm.policy.exercise import run_cases
 from guardedvlm.policy.load import load_policy
@@ -108,3 +109,18 @@ def test_a_weaker_policy_needs_a_reason(tmp_path):
     told = json.loads(policy("diff", "healthcare", other, "--json", "--allow-weaker", "DPIA-7").output)
     assert (told["weaker"], told["allowed_because"]) == (1, "DPIA-7")
     assert "1 weaker, 1 stronger" in policy("diff", other, "healthcare").output
+
+
+def test_keys_are_made_once_and_signatures_checked(tmp_path):
+    site, office = tmp_path / "policies", tmp_path / "office"
+    shutil.copytree(POLICIES, site)
+    assert policy("keygen", office).exit_code == 0
+    assert (office / "policy.key").stat().st_mode & 0o077 == 0
+    again = CliRunner().invoke(app, ["policy", "keygen", str(office)])
+    assert isinstance(again.exception, ConfigurationError)
+    assert policy("verify", site, "--key", office / "policy.pub").exit_code == 5
+    assert policy("sign", site, "--key", office / "policy.key").exit_code == 0
+    assert policy("verify", site, "--key", office / "policy.pub").exit_code == 0
+    base = site / "base" / "common.yaml"
+    base.write_text(base.read_text().replace("max_pages: 50", "max_pages: 51"))
+    assert policy("verify", site / "finance", "--key", office / "policy.pub").exit_code == 5

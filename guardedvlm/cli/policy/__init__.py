@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from guardedvlm.cli.policy import cases, change, show
+from guardedvlm.cli.policy import cases, change, show, signing
 
 app = typer.Typer(help="Show, check, test, compare and sign policies.", no_args_is_help=True)
 app.command("show")(show.show)
@@ -14,3 +14,6 @@ app.command("coverage")(show.coverage)
 app.command("test")(cases.run)
 app.command("lint")(cases.lint)
 app.command("diff")(change.diff)
+app.command("keygen")(signing.keygen)
+app.command("sign")(signing.sign_policies)
+app.command("verify")(signing.verify)
