@@ -99,6 +99,16 @@ class Found:
         """Of all sheets."""
         return (finding for sheet in self.sheets for finding in sheet.findings)
 
+    def kept(self, policy: Policy) -> list[tuple[Size, Finding]]:
+        """What was found and stays, once for each page that shows it, with the page's size."""
+        return [
+            (sheet.sheet.size, finding)
+            for sheet in self.sheets
+            for finding in sheet.findings
+            if not _is_hidden(finding, policy)
+            for _ in sheet.sheet.pages
+        ]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:

@@ -59,7 +59,7 @@ class Pipeline:
             document = await asyncio.to_thread(Document.of, await run.decode())
             found = await find(run, document)
             cleared = await clear(run, document, found, None)
-            await run.record_cleared(cleared.outcomes, cleared.digests)
+            await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             await run.advance(State.RELEASE_OPEN)
             await run.advance(State.RELEASED, timings=run.take_time(), **redacted.sealed_labels())
@@ -75,7 +75,7 @@ class Pipeline:
             capacity = await self._backend.capacity()
             found = await find(run, document)
             cleared = await clear(run, document, found, capacity.geometry)
-            await run.record_cleared(cleared.outcomes, cleared.digests)
+            await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             deny = hidden_strings(run, found, cleared)
             try:

@@ -42,6 +42,7 @@ COMMANDS = (
     ["policy", "keygen"],
     ["policy", "sign"],
     ["policy", "verify"],
+    ["policy", "replay"],
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from guardedvlm.cli.policy import cases, change, show, signing
+from guardedvlm.cli.policy import cases, change, past, show, signing
 
 app = typer.Typer(help="Show, check, test, compare and sign policies.", no_args_is_help=True)
 app.command("show")(show.show)
@@ -17,3 +17,4 @@ app.command("diff")(change.diff)
 app.command("keygen")(signing.keygen)
 app.command("sign")(signing.sign_policies)
 app.command("verify")(signing.verify)
+app.command("replay")(past.replay)
