@@ -96,7 +96,9 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, telemetry, detectors)
-        yield Guard(Pipeline(roles, backend, signer, witness), roles, ledger, key, detectors)
+        pipeline = Pipeline(roles, backend, signer, witness)
+        parts.push_async_callback(pipeline.close)
+        yield Guard(pipeline, roles, ledger, key, detectors)
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:

@@ -182,6 +182,32 @@ class FoundAlike(TypedDict):
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
+class Judged(TypedDict):
+    """What a policy said, or would have said, of one request. `complete` is false where it ended, or was given up,
+    before everything was judged."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    verdict: Verdict
+    complete: bool
+    reason: NotRequired[Reason]
+    hidden: dict[Kind, Count]  # findings
+    question: NotRequired[Screening]
+    answer: NotRequired[Screening]
+
+
+class Shadow(TypedDict):
+    """A candidate policy beside the one that was in force, on one request."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    of: Pseudonym  # the request's random id
+    policy: PolicyUsed
+    candidate: PolicyUsed
+    said: Judged
+    would_say: Judged
+    failure: NotRequired[Reason]  # why the candidate was not judged
+    milliseconds: Milliseconds
+
+
 class Facts(TypedDict, total=False):
     """What one record says; each record states what its step learnt, and `REQUIRED` says what it must."""
 
@@ -229,5 +255,6 @@ class Facts(TypedDict, total=False):
     policies: Annotated[tuple[PolicyUsed, ...], Field(max_length=MAX_POLICIES)]  # in force from now on
     policies_kept: Annotated[tuple[PolicyName, ...], Field(max_length=MAX_POLICIES)]  # whose new file is broken
     policy_problems: Count  # in files that were not taken
+    shadow: Shadow
     # the ledger itself
     torn_bytes: Bytes  # bytes of an incomplete last line that were cut off at start

@@ -37,6 +37,8 @@ class LedgerEvent(StrEnum):
     """Writing works again after a failure; requests in between were refused."""
     POLICIES = "POLICIES"
     """Which policies are in force from now on, and which of them because their new file is broken."""
+    SHADOWED = "SHADOWED"
+    """What a candidate policy would have said of a request that is over, beside what was said."""
 
 
 REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
@@ -47,6 +49,7 @@ REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
     State.REFUSED: frozenset({"reason"}),
     LedgerEvent.OPENED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies"}),
+    LedgerEvent.SHADOWED: frozenset({"shadow"}),
 }
 """Facts without which a step is not evidence."""
 
@@ -54,6 +57,7 @@ OF_LEDGER: Mapping[LedgerEvent, frozenset[str]] = {
     LedgerEvent.OPENED: frozenset({"torn_bytes"}),
     LedgerEvent.RESUMED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies", "policies_kept", "policy_problems"}),
+    LedgerEvent.SHADOWED: frozenset({"shadow"}),
 }
 """What an event of the ledger may say, and a request may not."""
 

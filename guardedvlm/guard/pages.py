@@ -19,7 +19,7 @@ from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage
 from guardedvlm.core.finding import Action, Finding, Kind
 from guardedvlm.core.region import Geometry, Raster, Size
-from guardedvlm.core.word import Word
+from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import Internal, Reason, Refused
 from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.detect.personal.elsewhere import code_of, known_elsewhere
@@ -85,6 +85,7 @@ class FoundSheet:
     findings: tuple[Finding, ...] = field(repr=False)
     words: tuple[Word, ...] = field(repr=False)
     known: tuple[Secret, ...] = field(repr=False)
+    lines: tuple[TextLine, ...] = field(default=(), repr=False)  # as they were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ async def _found(run: Run, sheet: Sheet, look: Look, told: tuple[Secret, ...]) -
     seen = (*personal, *look.visual)
     cleared = await asyncio.to_thread(clear_text, look.lines, seen, run.policy, sheet.size)
     findings = tuple(replace(finding, page=sheet.pages[0]) for finding in (*seen, *cleared.findings))
-    return FoundSheet(sheet, findings, cleared.visible, known)
+    return FoundSheet(sheet, findings, cleared.visible, known, look.lines)
 
 
 def together(

@@ -58,6 +58,7 @@ class GuardRequest:
     want_strings: bool = False  # what the labels stand for, sealed for `sealing_key`
     sealing_key: SealingKey | None = None
     watcher: Watcher | None = None
+    candidate: Policy | None = None  # tried when the request is over (guard.shadow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ COMMANDS = (
     ["policy", "sign"],
     ["policy", "verify"],
     ["policy", "replay"],
+    ["policy", "shadow-report"],
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from guardedvlm.cli.policy import cases, change, past, show, signing
+from guardedvlm.cli.policy import cases, change, past, shadow, show, signing
 
 app = typer.Typer(help="Show, check, test, compare and sign policies.", no_args_is_help=True)
 app.command("show")(show.show)
@@ -18,3 +18,4 @@ app.command("keygen")(signing.keygen)
 app.command("sign")(signing.sign_policies)
 app.command("verify")(signing.verify)
 app.command("replay")(past.replay)
+app.command("shadow-report")(shadow.shadow_report)
