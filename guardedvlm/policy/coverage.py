@@ -148,18 +148,12 @@ def _lines(policies: Sequence[Policy]) -> Iterator[str]:
         for item in items:
             done = " | ".join(_done(item, policy) for policy in policies)
             kinds = ", ".join(sorted(item.kinds)) or "none"
-            yield f"| {item.reference} | {item.name} | {kinds} | {done} | {_open(item)} |"
+            yield f"| {item.reference} | {item.name} | {kinds} | {done} | {item.open} |"
     yield from ("", "## Kinds", "", "| kind | found by | not found |", "|---|---|---|")
     for kind in Kind:
         if kind not in RESERVED_KINDS:
             names = ", ".join(f"`{name}`" for name in DETECTORS[kind])
             yield f"| {kind} | {names} | {UNFOUND.get(kind, '')} |"
-
-
-def _open(item: Item) -> str:
-    if item.open or item.kinds:
-        return item.open
-    raise ValueError("an item that no kind stands for must say so")
 
 
 def _done(item: Item, policy: Policy) -> str:

@@ -144,8 +144,12 @@ def _unfound(case: _Case, kind: Kind) -> Verdict:
 
 
 def _in_text(case: _Case, kind: Kind) -> Verdict:
-    """Of question and answer: what a policy hides was counted there; what it kept was not looked at."""
-    if case.old.action(kind) is Action.KEEP:
+    """Of question and answer: what a policy hides was counted there; what it kept was not looked at. How a kind is
+    hidden in the picture makes no difference to them."""
+    was_kept, is_kept = (policy.action(kind) is Action.KEEP for policy in (case.old, case.new))
+    if was_kept is is_kept:
+        return SAME
+    if was_kept:
         return UNKNOWN
     screens = [case.past.facts.get(name) for name in ("prompt_screen", "answer_screen")]
     if any(kind in screen["found"] for screen in screens if screen):

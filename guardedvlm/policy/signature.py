@@ -11,7 +11,6 @@ key in the settings there is no unsigned policy: a signature that was taken away
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from enum import StrEnum
@@ -78,9 +77,12 @@ def check_signature(policy: Policy, use: Use, policy_file: Path, key: Ed25519Pub
         raise refused("is not a signature (ed25519:<key id>:<base64>)")
     if found[1] != key_id(key):
         raise refused(f"is by the key {found[1]}, and the service knows {key_id(key)}")
+    signature = base64.b64decode(found[2])
     try:
-        key.verify(base64.b64decode(found[2], validate=True), _message(policy, use))
-    except (InvalidSignature, binascii.Error):
+        if base64.b64encode(signature).decode("ascii") != found[2]:
+            raise InvalidSignature  # two spellings of one signature
+        key.verify(signature, _message(policy, use))
+    except InvalidSignature:
         raise refused(f"is not of this {use}: it, or a base that it extends, was changed after it was signed") from None
 
 

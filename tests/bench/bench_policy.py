@@ -1,6 +1,6 @@
 """Milliseconds to load a shipped policy (read, extend, merge, check, digest), and to merge it alone.
 
-    python tests/bench/bench_policy.py [--rounds 200]
+python tests/bench/bench_policy.py [--rounds 200]
 """
 
 import argparse

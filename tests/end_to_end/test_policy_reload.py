@@ -1,5 +1,6 @@
 """A real service with signed policies: an unsigned one stops the start, and on reload leaves the old one in force."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,12 @@ import time
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from PIL import Image, ImageDraw, ImageFont
 from running_service import free_port, start_service, stop_service
 from typer.testing import CliRunner
 
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import read_records, verify_ledger
 from guardedvlm.cli import app
 from guardedvlm.cli.init import make_site
 from guardedvlm.rpc.server import POLICIES
@@ -59,17 +61,47 @@ def test_a_signed_site(tmp_path):
             policy("sign", folder, "--key", office / "policy.key")
             wait_for(lambda: status(service, POLICIES) == health_pb2.HealthCheckResponse.SERVING)
             assert client.policy().digest != before
+            other = path.with_name("candidate.yaml")
+            text = path.read_text().replace("keep: [AMOUNT, DATE, ORGANIZATION]", "keep: [AMOUNT, DATE]")
+            other.write_text(text.replace("hide:\n", "hide:\n  ORGANIZATION: label\n", 1))
+            policy("sign", folder / "finance", "--candidate", "--key", office / "policy.key")
+            wait_for(lambda: len(records(tmp_path, LedgerEvent.POLICIES)) == 3)
+            time.sleep(3)  # a candidate changes nothing that is told
+            found = client.redact(picture())
+            assert [item.kind for item in found.redaction.pages[0].counts if item.kind == "ORGANIZATION"] == []
+            wait_for(lambda: records(tmp_path, LedgerEvent.SHADOWED))
             shutil.rmtree(folder / "healthcare")
-            wait_for(lambda: len(told(tmp_path)) == 4)
+            wait_for(lambda: len(told(tmp_path)[-1]["policies"]) == 1)
         with service.client("clinic") as client, pytest.raises(Exception, match="no policy"):
             client.policy()
     finally:
         stop_service(service)
     facts = told(tmp_path)
-    assert [one["policies_kept"] for one in facts] == [(), ("finance",), (), ()]
-    assert [len(one["policies"]) for one in facts] == [2, 2, 2, 1]
+    assert [one["policies_kept"] for one in facts if one["policies_kept"]] == [("finance",)]
+    assert len(facts[0]["policies"]) == 2
+    (shadow,) = records(tmp_path, LedgerEvent.SHADOWED)
+    assert "failure" not in shadow["shadow"]
+    assert shadow["shadow"]["would_say"]["hidden"]["ORGANIZATION"] == 1
+    assert "ORGANIZATION" not in shadow["shadow"]["said"]["hidden"]
+    assert verify_ledger(tmp_path / "site" / "ledger").chain_ok
+    report = policy("shadow-report", tmp_path / "site" / "ledger")
+    assert "ORGANIZATION +1 hidden" in report
+    replayed = policy("replay", folder / "finance", "--ledger", tmp_path / "site" / "ledger", "--old", folder)
+    assert "1 requests: 1 unchanged" in replayed
+
+
+def records(tmp_path, event):
+    return [one.facts for one in read_records(tmp_path / "site" / "ledger") if one.event is event]
 
 
 def told(tmp_path):
-    records = read_records(tmp_path / "site" / "ledger")
-    return [one.facts for one in records if one.event is LedgerEvent.POLICIES]
+    return records(tmp_path, LedgerEvent.POLICIES)
+
+
+def picture():
+    page = Image.new("RGB", (900, 300), "white")
+    font = ImageFont.load_default(size=36)
+    ImageDraw.Draw(page).text((40, 40), "Northwind Traders Ltd", "black", font)
+    ImageDraw.Draw(page).text((40, 140), "Total 12.50 USD", "black", font)
+    page.save(stream := io.BytesIO(), "PNG")
+    return stream.getvalue()

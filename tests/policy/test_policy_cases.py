@@ -104,6 +104,20 @@ def test_a_found_kind_is_what_the_policy_does_to_it() -> None:
     assert found_outcome(refusing, frozenset({Kind.MRZ})).refused is Reason.KIND_REFUSED
 
 
+def test_a_file_of_cases_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "a.yaml").write_bytes(b"\xff")
+    found, wrong = cases_of(tmp_path / "policy.yaml")
+    assert (found, [error.explanation for error in wrong]) == ([], ["is not UTF-8 text"])
+
+
+async def test_a_refused_kind_is_exercised_by_a_document_that_is_refused() -> None:
+    refusing = POLICY.model_copy(update={"hide": {**POLICY.hide, Kind.MRZ: Action.REFUSE}})
+    case = Case(name="a", found=frozenset({Kind.MRZ}), expect=Expectation(refused=Reason.KIND_REFUSED))
+    told = Told({"a": found_outcome(refusing, frozenset({Kind.MRZ}))})
+    assert (await run_cases(refusing, [Located(case, Path(), "a:1")], told)).results[0].exercised == {"hide.MRZ"}
+
+
 def test_rules_are_what_decides() -> None:
     rules = rules_of(POLICY)
     assert {"hide.PERSON", "keep.AMOUNT", "ask.forbid.age", "text.clear.labels", "text.mode"} <= rules

@@ -20,6 +20,7 @@ from guardedvlm.policy.load import load_policy
 from guardedvlm.policy.model import (
     AskRules,
     AuditRules,
+    GdprRecord,
     InferenceRules,
     Limits,
     Policy,
@@ -166,6 +167,13 @@ def changed(**parts: Any) -> Policy:
 def test_what_a_change_does(new: Policy, path: str, effect: Effect) -> None:
     (found,) = compare(HEALTH, new)
     assert (found.path, found.effect) == (path, effect)
+
+
+def test_another_ground_is_neither_weaker_nor_stronger() -> None:
+    grounds = [GdprRecord(special_categories={Topic.HEALTH: letter}) for letter in ("a", "h")]
+    old, new = (HEALTH.model_copy(update={"gdpr": ground}) for ground in grounds)
+    assert [change.effect for change in compare(old, new)] == [Effect.OTHER]
+    assert [change.effect for change in compare(HEALTH, new) if change.path.endswith("health")] == [Effect.WEAKER]
 
 
 def test_a_kind_that_is_kept_from_now_on_is_weaker() -> None:

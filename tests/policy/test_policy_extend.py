@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind
+from guardedvlm.errors import ConfigurationError
 from guardedvlm.policy.document import Document, Place, Source
 from guardedvlm.policy.extend import MAX_BASES, merged
-from guardedvlm.policy.load import examine_file, load_policy
+from guardedvlm.policy.load import examine_file, load_policy, parse_policy
 from guardedvlm.policy.model import Policy, Topic
 
 SHIPPED = Path(__file__).parents[2] / "policies"
@@ -99,6 +101,33 @@ def test_an_error_in_a_base_names_the_base(folder: Path) -> None:
 )
 def test_a_base_that_is_not_there(folder: Path, name: str, problem: str) -> None:
     assert problems(write(folder, HEAD + f"extends: {name}\n" + HIDE, site="")) == [f"clinic/policy.yaml:4: {problem}"]
+
+
+def test_a_text_without_a_file_extends_nothing() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_policy(HEAD + "extends: site\n" + HIDE)
+    assert (caught.value.place, caught.value.explanation) == (
+        "policy.yaml:4",
+        "extends needs a policy that lies in a file",
+    )
+
+
+def test_a_base_that_is_no_text(folder: Path) -> None:
+    path = write(folder, HEAD + "extends: site\n", site="")
+    (folder / "base" / "site.yaml").write_bytes(b"limits: \xff\n")
+    assert problems(path) == ["base/site.yaml:1: is not UTF-8 text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("base", "'base' is the folder of the bases; choose another name"),
+        ("clinic-123456789", "has more than 8 digits; no record could hold it"),
+    ],
+)
+def test_a_name_that_cannot_be_one(folder: Path, name: str, problem: str) -> None:
+    text = HEAD.replace("clinic", name) + HIDE + "keep: [AMOUNT]\n"
+    assert problems(write(folder, text)) == [f"clinic/policy.yaml:1: {problem}"]
 
 
 def test_a_circle_is_told_where_it_closes(folder: Path) -> None:
@@ -202,10 +231,11 @@ def test_a_merge_is_the_nearer_word_and_each_value_stands_where_its_place_says(
         assert (first if place.file == "own" else second).places[where] == place
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="every line is being traced")
 def test_loading_with_a_base_takes_less_than_fifty_milliseconds() -> None:
     took = []
-    for _ in range(5):
-        began = time.perf_counter()
+    for _ in range(10):
+        began = time.process_time()
         load_policy(SHIPPED / "healthcare" / "policy.yaml").digest()
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert min(took) < 0.050

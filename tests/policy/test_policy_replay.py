@@ -16,7 +16,7 @@ from guardedvlm.core.ports import FinishReason
 from guardedvlm.errors import Reason
 from guardedvlm.policy.compare import MEASURES
 from guardedvlm.policy.load import load_policy
-from guardedvlm.policy.model import Mode, PersonalText, Policy, Topic
+from guardedvlm.policy.model import Clear, DateLabels, Mode, PersonalText, Policy, Release, Topic
 from guardedvlm.policy.replay import _RULES, Past, Verdict, counted, replay
 
 OLD = load_policy(Path(__file__).parents[2] / "policies" / "healthcare" / "policy.yaml")
@@ -78,7 +78,21 @@ CASES = [
     (FORBIDDEN, kept(Kind.PERSON), U),
     (past(Reason.INTERNAL, State.DECODED), kept(Kind.SSN), U),
     (past(asks=False), kept(Kind.EMAIL), S),
+    (past(), changed(hide={Kind.EMAIL: Action.FILL}), S),  # stood in the answer, which knows no fill
+    (past(), OLD.model_copy(update={"hide": {**OLD.hide, Kind.AMOUNT: Action.LABEL}, "keep": frozenset()}), C),
+    (
+        past(findings=()),
+        OLD.model_copy(update={"hide": {**OLD.hide, Kind.AMOUNT: Action.FILL}, "keep": frozenset()}),
+        U,
+    ),
+    (past(Reason.KIND_REFUSED, State.DECODED), kept(Kind.SSN), S),
+    (past(Reason.ANSWER_REFUSED, State.GENERATING, answer_screen=None), kept(Kind.SSN), U),
     # text
+    (past(), changed(text={"clear": OLD.text.clear - {Clear.NUMBERS}}), U),
+    (past(), changed(text={"date_labels": DateLabels.INTERVAL}), S),
+    (past(findings=({"kind": Kind.DATE, "action": "label"},)), changed(text={"date_labels": DateLabels.INTERVAL}), U),
+    (FORBIDDEN, changed(text={"date_labels": DateLabels.INTERVAL}), S),
+    (past(Reason.IMAGE_CORRUPT, State.ADMITTED), changed(text={"min_confidence": 0.9}), S),
     (past(), changed(text={"min_confidence": 0.9}), U),
     (past(), changed(text={"mode": Mode.BALANCED}), U),
     (FORBIDDEN, changed(text={"min_confidence": 0.9}), S),
@@ -118,6 +132,12 @@ CASES = [
     (past(), changed(inference={"seed": 7}), U),
     (FORBIDDEN, changed(inference={"seed": 7}), S),
     (past(), changed(say={"boxes": False}), C),
+    (past(regions=None), changed(say={"boxes": False}), U),
+    (past(), changed(say={"release": Release.SENTENCE}), S),
+    (REFUSED, changed(say={"release": Release.SENTENCE}), U),
+    (past(Reason.IMAGE_CORRUPT, State.ADMITTED), changed(limits={"max_side": 640}), U),
+    (FORBIDDEN, changed(limits={"max_bytes": 1}), S),
+    (past(input_bytes=None), changed(limits={"max_bytes": 1}), U),
     (past(), changed(say={"redacted_image": False}), U),
     (past(asks=False), changed(say={"redacted_image": False}), C),
     (past(), changed(say={"reidentify": frozenset({Kind.PERSON})}), S),
@@ -167,3 +187,15 @@ def test_to_know_less_never_decides_more(
 def test_every_value_of_a_policy_is_decided_or_openly_not() -> None:
     for path in MEASURES:
         assert any(known in _RULES for known in (path, path.rpartition(".")[0])), path
+
+
+def test_classes_of_clear_text_mean_nothing_between_balanced_policies() -> None:
+    balanced = changed(text={"mode": Mode.BALANCED})
+    other = balanced.model_copy(update={"text": balanced.text.model_copy(update={"clear": frozenset()})})
+    one = Past("1f" * 16, balanced.digest(), True, ALL, None, FACTS)
+    assert replay(one, {balanced.digest(): balanced}, other).verdict is S
+
+
+def test_a_value_that_nothing_here_knows_is_undecidable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(_RULES, "audit")  # type: ignore[arg-type]  # a mapping to readers
+    assert replay(past(), KNOWN, changed(audit={"retention_days": 3000})).because == ("audit.retention_days",)

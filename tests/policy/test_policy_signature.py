@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardedvlm.errors import ConfigurationError, Reason
@@ -130,6 +130,7 @@ def test_a_broken_candidate_is_none_and_takes_nothing_away(folder: Path) -> None
     assert store.held("finance").candidate is None
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, len(LINE) - 2), to=st.sampled_from("0aZ+/=:"))
 def test_no_character_of_a_signature_can_be_another(tmp_path_factory: pytest.TempPathFactory, at: int, to: str) -> None:
     if LINE[at] == to:
@@ -157,3 +158,20 @@ def test_a_look_reloads_what_has_changed_and_stands_still(folder: Path) -> None:
     assert (found.changed, found.problems) == (("finance",), ())
     assert store.look() is None
     assert store.policy_for("finance").say.max_tokens == 99
+
+
+def test_every_last_character_of_a_signature_counts(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    for to in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/":
+        signature_file(path).write_text(LINE[:-4] + to + LINE[-3:])
+        if to == LINE[-4]:
+            check_signature(POLICY, Use.POLICY, path, PUBLIC)
+            continue
+        with pytest.raises(ConfigurationError):
+            check_signature(POLICY, Use.POLICY, path, PUBLIC)
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_not_there(folder: Path) -> None:
+    (folder / "finance" / "gone.yaml").symlink_to(folder / "nowhere")
+    store = PolicyStore(folder, PUBLIC)
+    assert store.look() is None
