@@ -40,9 +40,10 @@ from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
 from guardedvlm.policy.store import PolicyStore
+from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
-from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys
+from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
 from guardedvlm.transport.identity import Identities
 from guardedvlm.transport.secret_file import PRIVATE_FOLDER
 from guardedvlm.transport.tls import channel_credentials, server_credentials
@@ -95,7 +96,9 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, telemetry, detectors)
-        yield Guard(Pipeline(roles, backend, signer, witness), roles, ledger, key, detectors)
+        pipeline = Pipeline(roles, backend, signer, witness)
+        parts.push_async_callback(pipeline.close)
+        yield Guard(pipeline, roles, ledger, key, detectors)
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
@@ -110,16 +113,18 @@ async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
 
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
     """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
-    policies = PolicyStore(settings.policies)
+    policies = PolicyStore(settings.policies, read_public_key(settings.policy_key) if settings.policy_key else None)
     identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
         service = GuardService(guard.pipeline, policies, identities, guard.key)
         server = GuardServer(service, with_reflection=settings.reflection)
+        watch = PolicyWatch(policies, guard.ledger, server.health)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
                 await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
+                await watch.look()
         finally:
             await server.stop(settings.drain_seconds)
 

@@ -54,6 +54,7 @@ class Settings(Part):
     token_listen: Annotated[str, Field(pattern=ADDRESS)] | None = None  # beside mutual TLS, for bearer tokens
     tls: Tls | None = None
     policies: Path = Path("policies")
+    policy_key: Path | None = None  # public key (PEM): every policy must be signed by it
     tenants: Path = Path("tenants.yaml")
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
@@ -83,7 +84,7 @@ class Settings(Part):
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
-        for name in ("policies", "tenants", "keys", "ledger", "spacy_model"):
+        for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model"):
             if values[name] is not None:
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference"):

@@ -59,9 +59,11 @@ class Reason(StrEnum):
     # the policy
     POLICY_MISSING = "POLICY_MISSING"
     POLICY_INVALID = "POLICY_INVALID"
+    POLICY_UNSIGNED = "POLICY_UNSIGNED"
     POLICY_EXPIRED = "POLICY_EXPIRED"
     POLICY_FORBIDS = "POLICY_FORBIDS"
     # the guard
+    KIND_REFUSED = "KIND_REFUSED"
     RESIDUAL_FOUND = "RESIDUAL_FOUND"
     ANSWER_REFUSED = "ANSWER_REFUSED"
     DETECTOR_FAILED = "DETECTOR_FAILED"
@@ -135,8 +137,10 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.TENANT_UNKNOWN: "the caller's tenant is not configured",
     Reason.POLICY_MISSING: "the tenant has no policy, so nothing can be cleared",
     Reason.POLICY_INVALID: "the policy is invalid",
+    Reason.POLICY_UNSIGNED: "the policy is not signed by the key that this service was given",
     Reason.POLICY_EXPIRED: "the determination that the policy stands on has expired, so nothing can be cleared",
     Reason.POLICY_FORBIDS: "the policy does not allow this call",
+    Reason.KIND_REFUSED: "the document holds something of a kind for which the policy refuses it",
     Reason.RESIDUAL_FOUND: "verification found something on the redacted picture that may be personal",
     Reason.ANSWER_REFUSED: "the answer broke the policy and was withheld",
     Reason.DETECTOR_FAILED: "a detector failed, so the picture could not be cleared",

@@ -11,7 +11,7 @@ The one name that a site chooses freely is the policy's, and it comes from the o
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 from guardedvlm.audit.component import is_component_name
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.ports import FinishReason
+from guardedvlm.core.topic import Topic
 from guardedvlm.errors import Reason
 
 CLOSED = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
@@ -29,6 +30,9 @@ MAX_BYTES = 2**30
 MAX_COUNT = 1_000_000
 MAX_MILLISECONDS = 24 * 3600 * 1000
 MAX_DETECTORS = 64
+MAX_POLICIES = 1_000
+MAX_FOUND = 4_000
+"""More than there are kinds, tenths, areas and actions of a kind: 30 x 11 x 4 x 3."""
 POLICY_NAME = r"^[a-z][a-z0-9-]{0,63}$"
 """policy.model.Policy.name."""
 MAX_POLICY_DIGITS = 8
@@ -75,6 +79,15 @@ class Stage(StrEnum):
     SCREEN = "screen"
     LEDGER = "ledger"
     TOTAL = "total"
+
+
+class Area(StrEnum):
+    """How much of its page a finding covers. Powers of ten: not the width of a name."""
+
+    SPECK = "speck"  # less than a thousandth
+    SMALL = "small"  # less than a hundredth
+    MEDIUM = "medium"  # less than a tenth
+    LARGE = "large"
 
 
 class VerifyVerdict(StrEnum):
@@ -147,12 +160,52 @@ class Verification(TypedDict):
 
 
 class Screening(TypedDict):
-    """What a screen said of a question or an answer, what was done, and the personal spans in it by kind."""
+    """What a screen said of a question or an answer, what was done, the personal spans in it by kind, and the topics
+    for which it was refused."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
     verdict: Verdict
     action: Verdict
     found: dict[Kind, Count]
+    topics: NotRequired[tuple[Topic, ...]]
+
+
+class FoundAlike(TypedDict):
+    """How many findings of a document are alike: kind, score in tenths, size, and what was done. No place at all, and
+    so no finer one than the grid's."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    kind: Kind
+    action: Action
+    tenths: Annotated[int, Field(ge=0, le=10)]  # of the detector's own score, rounded down
+    area: Area
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+
+
+class Judged(TypedDict):
+    """What a policy said, or would have said, of one request. `complete` is false where it ended, or was given up,
+    before everything was judged."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    verdict: Verdict
+    complete: bool
+    reason: NotRequired[Reason]
+    hidden: dict[Kind, Count]  # findings
+    question: NotRequired[Screening]
+    answer: NotRequired[Screening]
+
+
+class Shadow(TypedDict):
+    """A candidate policy beside the one that was in force, on one request."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    of: Pseudonym  # the request's random id
+    policy: PolicyUsed
+    candidate: PolicyUsed
+    said: Judged
+    would_say: Judged
+    failure: NotRequired[Reason]  # why the candidate was not judged
+    milliseconds: Milliseconds
 
 
 class Facts(TypedDict, total=False):
@@ -177,6 +230,7 @@ class Facts(TypedDict, total=False):
     regions: dict[Kind, Count]
     area_permille: dict[Kind, Permille]
     actions: dict[Action, Count]
+    findings: Annotated[tuple[FoundAlike, ...], Field(max_length=MAX_FOUND)]  # also what was kept
     hidden: Annotated[tuple[Grid, ...], Field(max_length=MAX_PAGES)]  # one grid a page
     detectors: Annotated[tuple[Component, ...], Field(max_length=MAX_DETECTORS)]
     # what was checked
@@ -197,5 +251,10 @@ class Facts(TypedDict, total=False):
     sealed_labels: Count  # labels whose strings left with the answer, sealed for the tenant's key
     # how long it took
     timings: dict[Stage, Milliseconds]
+    # the policies of the process
+    policies: Annotated[tuple[PolicyUsed, ...], Field(max_length=MAX_POLICIES)]  # in force from now on
+    policies_kept: Annotated[tuple[PolicyName, ...], Field(max_length=MAX_POLICIES)]  # whose new file is broken
+    policy_problems: Count  # in files that were not taken
+    shadow: Shadow
     # the ledger itself
     torn_bytes: Bytes  # bytes of an incomplete last line that were cut off at start

@@ -5,10 +5,11 @@ Coarse on purpose: a reviewer sees that the header of a form was hidden, but not
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from guardedvlm.core.finding import Kind
+from guardedvlm.audit.facts import Area, FoundAlike
+from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.region import Box, Size
 
 CELLS = 32
@@ -40,3 +41,23 @@ def area_permille(pages: Iterable[tuple[Size, Iterable[tuple[Kind, Box]]]]) -> d
             inside = box.clipped(page)
             areas[kind] += inside.area if inside else 0
     return {kind: min(1000, -(-1000 * area // pixels)) for kind, area in areas.items()}
+
+
+def area_of(box: Box, page: Size) -> Area:
+    """How much of the page a box covers."""
+    inside = box.clipped(page)
+    share = inside.area / page.pixels if inside else 0.0
+    bounds = ((0.001, Area.SPECK), (0.01, Area.SMALL), (0.1, Area.MEDIUM))
+    return next((area for bound, area in bounds if share < bound), Area.LARGE)
+
+
+def found_alike(found: Iterable[tuple[Kind, Action, float, Box, Size]]) -> tuple[FoundAlike, ...]:
+    """Findings with the same kind, action, tenth of the score and area counted together, in a fixed order."""
+    groups = Counter(
+        (kind, action, min(10, max(0, int(10 * score))) if score == score else 0, area_of(box, page))
+        for kind, action, score, box, page in found
+    )
+    return tuple(
+        FoundAlike(kind=kind, action=action, tenths=tenths, area=area, count=count)  # type: ignore[typeddict-item]
+        for (kind, action, tenths, area), count in sorted(groups.items())
+    )

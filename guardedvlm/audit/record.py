@@ -35,6 +35,10 @@ class LedgerEvent(StrEnum):
     """A process began to write; `torn_bytes` says how much of an incomplete last line it cut off."""
     RESUMED = "RESUMED"
     """Writing works again after a failure; requests in between were refused."""
+    POLICIES = "POLICIES"
+    """Which policies are in force from now on, and which of them because their new file is broken."""
+    SHADOWED = "SHADOWED"
+    """What a candidate policy would have said of a request that is over, beside what was said."""
 
 
 REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
@@ -44,8 +48,18 @@ REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
     State.CLEARED: frozenset({"verification"}),
     State.REFUSED: frozenset({"reason"}),
     LedgerEvent.OPENED: frozenset({"torn_bytes"}),
+    LedgerEvent.POLICIES: frozenset({"policies"}),
+    LedgerEvent.SHADOWED: frozenset({"shadow"}),
 }
 """Facts without which a step is not evidence."""
+
+OF_LEDGER: Mapping[LedgerEvent, frozenset[str]] = {
+    LedgerEvent.OPENED: frozenset({"torn_bytes"}),
+    LedgerEvent.RESUMED: frozenset({"torn_bytes"}),
+    LedgerEvent.POLICIES: frozenset({"policies", "policies_kept", "policy_problems"}),
+    LedgerEvent.SHADOWED: frozenset({"shadow"}),
+}
+"""What an event of the ledger may say, and a request may not."""
 
 
 def _real_time(text: str) -> str:
@@ -80,9 +94,9 @@ class Entry(BaseModel):
             raise ValueError("a required fact is missing")
         if ("reason" in self.facts) != (self.event is State.REFUSED):
             raise ValueError("a reason belongs to a refusal")
-        if isinstance(self.event, LedgerEvent) and not self.facts.keys() <= {"torn_bytes"}:
+        if isinstance(self.event, LedgerEvent) and not self.facts.keys() <= OF_LEDGER[self.event]:
             raise ValueError("a ledger event says nothing about requests")
-        if isinstance(self.event, State) and "torn_bytes" in self.facts:
+        if isinstance(self.event, State) and not self.facts.keys().isdisjoint(frozenset().union(*OF_LEDGER.values())):
             raise ValueError("a request says nothing about the ledger")
         return self
 

@@ -19,9 +19,8 @@ from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.outcome import Watcher
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.run import GuardRequest
-from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.load import FILE_NAME, load_policy
 from guardedvlm.policy.model import Policy
-from guardedvlm.policy.store import PolicyStore
 from guardedvlm.transport.reidentification import read_public
 
 
@@ -38,20 +37,23 @@ def local_settings(config: Path | None, ledger: Path | None) -> Settings:
     return load_settings(None, keys=str(state / "keys"), ledger=str((ledger or state / "ledger").resolve()))
 
 
+def policy_file(name: str) -> Path:
+    """The file of the policy of that name among those that ship, or that file, or the one in that folder.
+
+    Raises ConfigurationError(POLICY_MISSING).
+    """
+    path = Path(name)
+    for file in (path, path / FILE_NAME, default_policies() / name / FILE_NAME):
+        if file.is_file():
+            return file
+    known = ", ".join(sorted(file.parent.name for file in default_policies().glob(f"*/{FILE_NAME}")))
+    explanation = f"no such file or policy; there are {known}"
+    raise ConfigurationError(Reason.POLICY_MISSING, place=name, explanation=explanation)
+
+
 def find_policy(name: str) -> Policy:
     """The policy of that name among those that ship, or of that file or folder. Raises ConfigurationError."""
-    path = Path(name)
-    if path.is_dir() and (path / "policy.yaml").is_file():
-        return load_policy(path / "policy.yaml")
-    if path.is_file():
-        return load_policy(path)
-    shipped = PolicyStore(default_policies())
-    if name not in shipped.names:
-        known = ", ".join(sorted(shipped.names))
-        raise ConfigurationError(
-            Reason.POLICY_MISSING, place=name, explanation=f"no such file or policy; there are {known}"
-        )
-    return shipped.policy_for(name)
+    return load_policy(policy_file(name))
 
 
 def read_document(path: Path, policy: Policy) -> RawImage:

@@ -24,6 +24,9 @@ def serve(
     inference: Annotated[
         str | None, typer.Option(help="embedded, or unix:PATH or HOST:PORT of serve-inference.")
     ] = None,
+    policy_key: Annotated[
+        Path | None, typer.Option(help="Public key by which every policy must be signed.", dir_okay=False)
+    ] = None,
     otel: Annotated[Otel | None, typer.Option(help="Where spans and metrics go.")] = None,
     otlp_endpoint: Annotated[str | None, typer.Option(help="Collector, http(s)://HOST:PORT (gRPC).")] = None,
     replicas: Annotated[int | None, typer.Option(min=1, help="Worker processes of each detector role.")] = None,
@@ -44,6 +47,7 @@ def serve(
         listen=listen,
         health_listen=health_listen,
         inference=inference,
+        policy_key=str(policy_key.resolve()) if policy_key else None,
         otel=otel,
         otlp_endpoint=otlp_endpoint,
         replicas=replicas,

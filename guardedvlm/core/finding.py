@@ -60,6 +60,7 @@ class Action(StrEnum):
     FILL = "fill"
     LABEL = "label"
     KEEP = "keep"
+    REFUSE = "refuse"  # the whole document, where one is found; a policy's word only, never what happened to a region
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -19,8 +19,8 @@ from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage
 from guardedvlm.core.finding import Action, Finding, Kind
 from guardedvlm.core.region import Geometry, Raster, Size
-from guardedvlm.core.word import Word
-from guardedvlm.errors import Internal, Reason
+from guardedvlm.core.word import TextLine, Word
+from guardedvlm.errors import Internal, Reason, Refused
 from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.detect.personal.elsewhere import code_of, known_elsewhere
 from guardedvlm.guard.detect.quads import covers, shape
@@ -85,6 +85,7 @@ class FoundSheet:
     findings: tuple[Finding, ...] = field(repr=False)
     words: tuple[Word, ...] = field(repr=False)
     known: tuple[Secret, ...] = field(repr=False)
+    lines: tuple[TextLine, ...] = field(default=(), repr=False)  # as they were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,16 @@ class Found:
     def findings(self) -> Iterator[Finding]:
         """Of all sheets."""
         return (finding for sheet in self.sheets for finding in sheet.findings)
+
+    def kept(self, policy: Policy) -> list[tuple[Size, Finding]]:
+        """What was found and stays, once for each page that shows it, with the page's size."""
+        return [
+            (sheet.sheet.size, finding)
+            for sheet in self.sheets
+            for finding in sheet.findings
+            if not _is_hidden(finding, policy)
+            for _ in sheet.sheet.pages
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,18 +144,23 @@ class ClearedDocument:
 
 
 async def find(run: Run, document: Document) -> Found:
-    """Look at every sheet with every detector; one that fails refuses the request."""
+    """Look at every sheet with every detector; one that fails refuses the request.
+
+    Raises Refused(KIND_REFUSED) where the policy refuses a document for what was found.
+    """
     looks: list[Look] = []
     seen = 0
     for sheet in document.sheets:
         looks.append(await run.look(sheet.raster))
         seen += len(sheet.pages)
         run.tell(Stage.READ, seen, document.pages)
+    _check_admissible((finding for look in looks for finding in (*look.personal, *look.visual)), run.policy)
     hidden = [finding for look in looks for finding in look.personal if _is_hidden(finding, run.policy)]
     told = tuple(Secret(*known) for known in known_elsewhere(hidden))
     if len(looks) == 1 and run.policy.text.mode is Mode.STRICT:
         told = ()  # there is no other page, and what no rule names is hidden anyway
     found = [await _found(run, sheet, look, told) for sheet, look in zip(document.sheets, looks, strict=True)]
+    _check_admissible((finding for sheet in found for finding in sheet.findings), run.policy)
     labels = await asyncio.to_thread(Labels, [finding for sheet in found for finding in sheet.findings], run.policy)
     return Found(tuple(found), labels)
 
@@ -157,7 +173,7 @@ async def _found(run: Run, sheet: Sheet, look: Look, told: tuple[Secret, ...]) -
     seen = (*personal, *look.visual)
     cleared = await asyncio.to_thread(clear_text, look.lines, seen, run.policy, sheet.size)
     findings = tuple(replace(finding, page=sheet.pages[0]) for finding in (*seen, *cleared.findings))
-    return FoundSheet(sheet, findings, cleared.visible, known)
+    return FoundSheet(sheet, findings, cleared.visible, known, look.lines)
 
 
 def together(
@@ -181,6 +197,13 @@ def together(
     return (*map(alike, first), *added)
 
 
+def _check_admissible(findings: Iterable[Finding], policy: Policy) -> None:
+    """Raise Refused(KIND_REFUSED) for the first kind by name that the policy does not take in a document."""
+    met = policy.refused & {finding.kind for finding in findings}
+    if met:
+        raise Refused(Reason.KIND_REFUSED, kind=min(met).value)
+
+
 def _is_hidden(finding: Finding, policy: Policy) -> bool:
     return policy.action(finding.kind) is not Action.KEEP
 
@@ -196,6 +219,7 @@ async def clear(run: Run, document: Document, found: Found, geometry: Geometry |
     residuals: list[Finding] = []
     for seen in found.sheets:
         cleared = await _cleared(run, seen, found.labels, geometry)
+        _check_admissible(cleared.residuals, run.policy)  # what only the verifiers saw was there all the same
         residuals += cleared.residuals
         outcomes |= {page: _outcome(page, cleared) for page in seen.sheet.pages}
         images |= dict.fromkeys(seen.sheet.pages, cleared.image)

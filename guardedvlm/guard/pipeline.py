@@ -23,6 +23,7 @@ from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import GuardRequest, Run, Witness, running
 from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen
+from guardedvlm.guard.shadow import Shadows, Trial
 from guardedvlm.guard.verify import ClearanceSigner
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
@@ -50,16 +51,26 @@ class Pipeline:
         self._backend = backend
         self._signer = signer
         self._witness = witness
+        self._shadows = Shadows(roles, witness.ledger)
+
+    async def close(self) -> None:
+        """Wait for what still runs when all requests are over: trials of candidate policies."""
+        await self._shadows.close()
 
     async def redact(self, request: GuardRequest) -> Redaction:
         """The redacted pages, verified at their own sizes. No model is asked. Raises GuardedVLMError."""
+        with self._shadows.after() as trial:
+            return await self._redacted(request, trial)
+
+    async def _redacted(self, request: GuardRequest, trial: Trial) -> Redaction:
         async with running(request, self._roles, self._witness) as run:
+            trial.run = run
             await run.admit()
             run.check_wishes_allowed()
             document = await asyncio.to_thread(Document.of, await run.decode())
-            found = await find(run, document)
+            trial.found = found = await find(run, document)
             cleared = await clear(run, document, found, None)
-            await run.record_cleared(cleared.outcomes, cleared.digests)
+            await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             await run.advance(State.RELEASE_OPEN)
             await run.advance(State.RELEASED, timings=run.take_time(), **redacted.sealed_labels())
@@ -67,21 +78,30 @@ class Pipeline:
 
     async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:
         """Answer a question about the document, piece by piece as the policy releases it. Raises GuardedVLMError."""
+        with self._shadows.after() as trial:
+            async with aclosing(self._analyzed(request, question, trial)) as events:
+                async for event in events:
+                    yield event
+
+    async def _analyzed(self, request: GuardRequest, question: Question, trial: Trial) -> AsyncGenerator[Event, None]:
         async with running(request, self._roles, self._witness) as run:
+            trial.run, trial.question = run, question.text
             await run.admit()
             run.check_wishes_allowed()
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
             document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
-            found = await find(run, document)
+            trial.found = found = await find(run, document)
             cleared = await clear(run, document, found, capacity.geometry)
-            await run.record_cleared(cleared.outcomes, cleared.digests)
+            await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             deny = hidden_strings(run, found, cleared)
             try:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
-                pieces = self._pieces(run, capacity, cleared, prompt, question.sampling)
+                pieces = trial.heard(
+                    self._pieces(run, capacity, cleared, prompt, run.policy.sampling(question.sampling))
+                )
                 screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
                 async with aclosing(pieces):
                     async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):

@@ -34,7 +34,12 @@ def hidden_strings(run: Run, found: Found, cleared: ClearedDocument) -> DenySet:
 
 def screening(report: ScreenReport) -> dict[str, object]:
     """A screen's report as a record tells it."""
-    return {"verdict": Verdict(report.verdict.value), "action": _ACTIONS[report.deed], "found": dict(report.edits)}
+    return {
+        "verdict": Verdict(report.verdict.value),
+        "action": _ACTIONS[report.deed],
+        "found": dict(report.edits),
+        "topics": report.topics,
+    }
 
 
 class AnswerRelease:

@@ -16,12 +16,12 @@ from typing import TypeVar
 from guardedvlm.audit.component import component_name
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import MediaFormat, Method, Stage, VerifyVerdict
-from guardedvlm.audit.grid import area_permille, hidden_grid
+from guardedvlm.audit.grid import area_permille, found_alike, hidden_grid
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.request import Observer, RequestLog
 from guardedvlm.audit.traceparent import TraceParent
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.finding import Finding, Span
+from guardedvlm.core.finding import Action, Finding, Span
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.region import Geometry, Raster, Size
 from guardedvlm.core.tenant import Caller
@@ -58,6 +58,7 @@ class GuardRequest:
     want_strings: bool = False  # what the labels stand for, sealed for `sealing_key`
     sealing_key: SealingKey | None = None
     watcher: Watcher | None = None
+    candidate: Policy | None = None  # tried when the request is over (guard.shadow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +192,11 @@ class Run:
             verifiers = self._roles.verifiers(self.policy.text.languages, known, self.request.deadline)
             return await verify(redacted, verifiers, self.policy)
 
-    async def record_cleared(self, pages: Sequence[PageOutcome], digests: Sequence[str]) -> None:
-        """Record what was hidden and that it was verified: REDACTED and CLEARED.
+    async def record_cleared(
+        self, pages: Sequence[PageOutcome], digests: Sequence[str], kept: Sequence[tuple[Size, Finding]] = ()
+    ) -> None:
+        """Record what was hidden, what was found and `kept` (with the page's size), and that it was verified: REDACTED
+        and CLEARED.
 
         Counts are sums over the pages, and passes the most that one of them took. `image_digest` is the keyed digest of
         the raster digests of all pages in their order, each with its length: of one page that of its raster.
@@ -203,6 +207,12 @@ class Run:
             regions=dict(Counter(region.kind for region in regions)),
             area_permille=area_permille((page.size, ((r.kind, r.box) for r in page.regions)) for page in pages),
             actions=dict(Counter(region.action for region in regions)),
+            findings=found_alike(
+                [
+                    *((r.kind, r.action, r.score, r.box, page.size) for page in pages for r in page.regions),
+                    *((f.kind, Action.KEEP, f.score, f.box, size) for size, f in kept),
+                ]
+            ),
             hidden=tuple(hidden_grid((region.box for region in page.regions), page.size) for page in pages),
             detectors=tuple(
                 {"name": component_name(name, digest), "digest": digest}

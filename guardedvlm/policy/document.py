@@ -7,7 +7,7 @@ default stands in for a part that could not be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.policy.explain import explain, place_of
-from guardedvlm.policy.yaml_tree import Fault, Tree, Where, read_tree
+from guardedvlm.policy.yaml_tree import Fault, Value, Where, read_tree
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,18 +45,43 @@ class Contradictions(ValueError):
         self.found = tuple(found)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A line (counted from 1) of a file. `depth` counts the files between it and the one that was asked for."""
+
+    depth: int
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was written, of one file or of several that were merged, and the place of everything in it."""
+
+    value: Mapping[str, Value]
+    places: Mapping[Where, Place]
+
+    def place(self, where: Where) -> Place:
+        """The place of `where`, or of the nearest thing around it that was written."""
+        while where and where not in self.places:
+            where = where[:-1]
+        return self.places[where]
+
+
 @dataclass(frozen=True, slots=True)
 class Document(Generic[M]):
-    """A valid document: its value, and where in the file each part of it stands."""
+    """A valid document: its value, and where each part of it was written."""
 
-    name: str
     reason: Reason
     value: M
-    tree: Tree
+    source: Source
 
     def error(self, where: Where, explanation: str, reason: Reason | None = None) -> ConfigurationError:
         """An error about the part at `where`."""
-        place = f"{self.name}:{self.tree.line(where)}"
+        place = str(self.source.place(where))
         return ConfigurationError(reason or self.reason, place=place, explanation=explanation)
 
 
@@ -83,20 +108,34 @@ def read_text(path: Path, name: str, reason: Reason, absent: Reason | None = Non
 
 def examine(text: str, name: str, model: type[M], reason: Reason) -> Document[M] | Problems:
     """Read `text` into `model`. Returns the document, or everything that is wrong with it. Raises nothing."""
+    source = read_source(text, name, reason)
+    return source if isinstance(source, tuple) else validated(source, model, reason)
+
+
+def read_source(text: str, name: str, reason: Reason, depth: int = 0) -> Source | Problems:
+    """What is written in `text`, or why it cannot be read. Raises nothing."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         return (_too_large(name, reason),)
     tree = read_tree(text)
     if isinstance(tree, tuple):
         return tuple(_located(fault, name, reason) for fault in tree)
+    places = {where: Place(depth, name, line) for where, line in tree.lines.items()}
+    return Source(tree.value, {(): Place(depth, name, 1), **places})
+
+
+def validated(source: Source, model: type[M], reason: Reason) -> Document[M] | Problems:
+    """`source` as a value of `model`, or everything that is wrong with it, in the order of the lines."""
     try:
         # As JSON and strict: a mistyped value is refused, where pydantic would turn `yes` into true and true into 1.
-        value = model.model_validate_json(json.dumps(tree.value), strict=True)
+        value = model.model_validate_json(json.dumps(source.value), strict=True)
     except ValidationError as error:
-        found = sorted(_contradictions(error.errors(include_url=False), model), key=lambda item: tree.line(item.where))
+        found = _contradictions(error.errors(include_url=False), model)
+        told = sorted(((source.place(item.where), item) for item in found), key=lambda pair: pair[0])
         return tuple(
-            _located(Fault(tree.line(item.where), item.explanation), name, item.reason or reason) for item in found
+            ConfigurationError(item.reason or reason, place=str(place), explanation=item.explanation)
+            for place, item in told
         )
-    return Document(name, reason, value, tree)
+    return Document(reason, value, source)
 
 
 def require(found: Document[M] | Problems) -> Document[M]:

@@ -23,6 +23,8 @@ class Rule(StrEnum):
     """45 CFR 164.514(b)(1): what is hidden is what a documented determination by an expert says."""
     PCI_DSS = "pci_dss"
     """PCI DSS 4.0.1, requirements 3.4.1, 3.5.1 and 10.5.1."""
+    GLBA = "glba"
+    """16 CFR 313.3(o)(2)(ii)(B): what is left is blind data, without the identifiers of a consumer."""
     GDPR = "gdpr"
     """Regulation (EU) 2016/679, the articles that a file can be checked for: 4(5), 5(1)(c) and (e), 9, 25(2), 35(3)."""
 
@@ -72,6 +74,24 @@ ACCOUNT_DATA: tuple[Identifier, ...] = (
 )
 """PCI DSS 4.0.1, requirement 3."""
 
+BLIND_DATA: tuple[Identifier, ...] = (
+    # "blind data that does not contain personal identifiers such as account numbers, names, or addresses"
+    _identifier("16 CFR 313.3(o)(2)(ii)(B)", "names", Kind.PERSON, Kind.SIGNATURE),
+    _identifier("16 CFR 313.3(o)(2)(ii)(B)", "addresses", Kind.ADDRESS, Kind.EMAIL, Kind.PHONE),
+    _identifier(
+        "16 CFR 313.3(o)(2)(ii)(B)",
+        "account numbers",
+        *(Kind.ACCOUNT, Kind.IBAN, Kind.PAYMENT_CARD, Kind.ROUTING, Kind.CODE),
+    ),
+    # "such as": what a bank asks to know its customer by identifies as well.
+    _identifier(
+        "16 CFR 313.3(o)(2)(ii)(B)",
+        "other personal identifiers",
+        *(Kind.SSN, Kind.DATE_OF_BIRTH, Kind.LICENSE, Kind.DOCUMENT_NUMBER, Kind.MRZ, Kind.FACE, Kind.OTHER_ID),
+    ),
+)
+"""Gramm-Leach-Bliley: information without these is no personally identifiable financial information."""
+
 DIRECT_IDENTIFIERS: tuple[Identifier, ...] = (
     # Dates, amounts and organisations may be what the purpose needs; who it is about never is, for a language model.
     _identifier("Art. 4(1) and 25(2)", "names", Kind.PERSON, Kind.SIGNATURE),
@@ -90,6 +110,7 @@ DIRECT_IDENTIFIERS: tuple[Identifier, ...] = (
 IDENTIFIERS: Mapping[Rule, tuple[Identifier, ...]] = {
     Rule.HIPAA_SAFE_HARBOR: SAFE_HARBOR,
     Rule.PCI_DSS: ACCOUNT_DATA,
+    Rule.GLBA: BLIND_DATA,
     Rule.GDPR: DIRECT_IDENTIFIERS,
 }
 """What a rule asks to hide. hipaa_expert is not here: 164.514(b)(1) leaves it to the expert."""

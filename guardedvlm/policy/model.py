@@ -15,7 +15,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from guardedvlm.core.finding import RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
+from guardedvlm.core.ports import Sampling
 from guardedvlm.policy.document import Contradiction, Contradictions
+from guardedvlm.policy.extend import BASES
 from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
 from guardedvlm.policy.prohibited import Ground, broken
 from guardedvlm.policy.vocabulary import Clear, DateLabels, Mode, PersonalText, Release, Topic
@@ -24,6 +26,7 @@ __all__ = [
     "AuditRules",
     "Clear",
     "DateLabels",
+    "InferenceRules",
     "Limits",
     "Mode",
     "PersonalText",
@@ -31,6 +34,10 @@ __all__ = [
     "Release",
     "Topic",
 ]
+
+
+MAX_NAME_DIGITS = 8
+"""A record holds the policy's name, and no number as long as one that is somebody's (audit.facts)."""
 
 
 class Section(BaseModel):
@@ -69,6 +76,16 @@ class SayRules(Section):
     # Kinds whose labels a caller with the role `reidentify` may have undone: the strings that they stand for leave
     # sealed for the key that the tenants file names. Empty: nobody may.
     reidentify: frozenset[Kind] = frozenset()
+
+
+class InferenceRules(Section):
+    """How the model may be asked. A caller's wishes are brought inside these; `say.max_tokens` is one of them."""
+
+    max_temperature: Annotated[float, Field(ge=0, le=2)] = (
+        2.0  # 0: always the likeliest word, so answers can be repeated
+    )
+    max_top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Annotated[int | None, Field(ge=0, lt=2**32)] = None  # of every call, whatever the caller says
 
 
 class Limits(Section):
@@ -113,13 +130,15 @@ class Policy(Section):
     version: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[0-9]+)?$")]
     description: Annotated[str, Field(min_length=1, max_length=500)]
     rules: frozenset[Rule] = frozenset()  # what the policy claims to follow; checked (policy.legal)
-    hide: dict[Kind, Literal[Action.FILL, Action.LABEL]]
+    extends: Annotated[str | None, Field(exclude=True, repr=False)] = None  # a base; resolved before this (extend)
+    hide: dict[Kind, Literal[Action.FILL, Action.LABEL, Action.REFUSE]]
     keep: frozenset[Kind] = frozenset()
     expert: ExpertDetermination | None = None  # with the rule hipaa_expert, and only with it
     gdpr: GdprRecord | None = None  # with the rule gdpr, and only with it
     text: TextRules = TextRules()
     ask: AskRules = AskRules()
     say: SayRules = SayRules()
+    inference: InferenceRules = InferenceRules()
     limits: Limits = Limits()
     audit: AuditRules = AuditRules()
 
@@ -158,6 +177,10 @@ class Policy(Section):
                 yield Contradiction(("text", "clear"), f"text.clear names {clear}, but {kind} is hidden")
         if self.text.date_labels is DateLabels.INTERVAL and self.hide.get(Kind.DATE) is not Action.LABEL:
             yield Contradiction(("text", "date_labels"), "text.date_labels is interval, but hide.DATE is not label")
+        if sum(map(str.isdigit, self.name)) > MAX_NAME_DIGITS:
+            yield Contradiction(("name",), f"has more than {MAX_NAME_DIGITS} digits; no record could hold it")
+        if self.name == BASES:
+            yield Contradiction(("name",), f"{BASES!r} is the folder of the bases; choose another name")
         unlabelled = sorted(kind for kind in self.say.reidentify if self.hide.get(kind) is not Action.LABEL)
         if unlabelled:
             explanation = f"say.reidentify names what has no label under 'hide': {', '.join(unlabelled)}"
@@ -182,10 +205,27 @@ class Policy(Section):
         return self.expert is None or self.expert.determined <= day < self.expert.expires
 
     def action(self, kind: Kind) -> Action:
-        """What happens to a finding of `kind`; kinds that the guard gives itself are filled."""
+        """What happens to a finding of `kind`; kinds that the guard gives itself are filled, and so is, until the
+        document is refused for it, one of `refused`."""
         if kind in self.keep:
             return Action.KEEP
-        return self.hide.get(kind, Action.FILL)
+        action = self.hide.get(kind, Action.FILL)
+        return Action.FILL if action is Action.REFUSE else action
+
+    @property
+    def refused(self) -> frozenset[Kind]:
+        """Kinds for which a whole document is refused."""
+        return frozenset(kind for kind, action in self.hide.items() if action is Action.REFUSE)
+
+    def sampling(self, wished: Sampling) -> Sampling:
+        """`wished` inside what the policy allows."""
+        rules = self.inference
+        return Sampling(
+            max_tokens=min(wished.max_tokens, self.say.max_tokens),
+            temperature=min(wished.temperature, rules.max_temperature),
+            top_p=min(wished.top_p, rules.max_top_p),
+            seed=wished.seed if rules.seed is None else rules.seed,
+        )
 
     def canonical(self) -> str:
         """Effective values as canonical JSON: what the digest covers and what GetPolicy shows."""

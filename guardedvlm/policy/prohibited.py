@@ -130,6 +130,13 @@ PROHIBITIONS: tuple[Prohibition, ...] = (
         "a card number may not be given back, sealed or not; remove PAYMENT_CARD",
         lambda policy, _: Kind.PAYMENT_CARD in policy.say.reidentify,
     ),
+    Prohibition(
+        Rule.GLBA,
+        "16 CFR 313.3(o)(2)(ii)(B)",
+        ("ask", "forbid"),
+        "blind data stays blind: forbid identify_person and reveal_hidden under ask and say",
+        lambda policy, _: not {Topic.IDENTIFY_PERSON, Topic.REVEAL_HIDDEN} <= policy.ask.forbid & policy.say.forbid,
+    ),
     *map(_special_category, SPECIAL_CATEGORIES),
     Prohibition(
         Rule.GDPR,

@@ -1,8 +1,9 @@
-"""The policies of a folder by name: `<folder>/<name>/policy.yaml`.
+"""The policies of a folder by name: `<folder>/<name>/policy.yaml`, and beside it, where there is one, `candidate.yaml`.
 
 Complete or not there: at start one broken file is an error. On reload every valid file takes effect at once, in one
-swap, and a broken one leaves the policy that was in force. A name whose folder was removed has no policy any more, and
-requests for it are refused. A request holds the Policy that it began with.
+swap, and a broken one leaves the policy that was in force; a broken candidate is none. A name whose folder was removed
+has no policy any more, and requests for it are refused. A request holds the Policy that it began with. With a key, a
+file that is not signed by it is a broken one (`policy.signature`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,41 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.policy.document import Problems
+from guardedvlm.policy.extend import BASES
 from guardedvlm.policy.load import FILE_NAME, examine_file
 from guardedvlm.policy.model import Policy
+from guardedvlm.policy.signature import SUFFIX, Use, check_signature
 
-Scan: TypeAlias = Mapping[str, Policy | Problems]
-"""What each policy folder holds."""
+CANDIDATE_NAME = "candidate.yaml"
+"""A policy that is tried on the requests of its name and acts on nothing (guard.shadow)."""
+Print: TypeAlias = frozenset[tuple[str, int, int, int]]
+"""Path, inode, size and time of every file that a policy is made of: another print, other files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What stands under one name: the policy in force and its candidate."""
+
+    policy: Policy
+    candidate: Policy | None = None
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of both; "" without a candidate."""
+        return self.policy.digest(), self.candidate.digest() if self.candidate else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What the folder holds: names with a valid policy, all names, and what is wrong."""
+
+    valid: Mapping[str, Held]
+    names: frozenset[str]
+    problems: Problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +67,28 @@ class Reload:
 class PolicyStore:
     """Policies by name. Safe to use from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read every policy of `folder`. Raises ConfigurationError: the first problem of any of them."""
+    def __init__(self, folder: Path, key: Ed25519PublicKey | None = None) -> None:
+        """Read every policy of `folder`; with `key` each must be signed by it.
+
+        Raises ConfigurationError: the first problem of any of them.
+        """
         self._folder = folder
+        self._key = key
         self._lock = threading.Lock()
-        policies, problems = _split(_scan(folder))
-        if problems:
-            raise problems[0]
-        self._policies = policies
+        self._loaded = self._seen = _print(folder)
+        scan = _scan(folder, key)
+        if scan.problems:
+            raise scan.problems[0]
+        self._held = scan.valid
 
     @property
     def names(self) -> frozenset[str]:
         """Names of the policies in force."""
-        return frozenset(self._policies)
+        return frozenset(self._held)
+
+    def digests(self) -> dict[str, str]:
+        """Digest of every policy in force by name."""
+        return {name: held.policy.digest() for name, held in sorted(self._held.items())}
 
     def policy_for(self, name: str) -> Policy:
         """The policy `name`.
@@ -58,44 +96,58 @@ class PolicyStore:
         Raises Refused: POLICY_MISSING where there is none, since without a policy nothing can be cleared, and
         POLICY_EXPIRED where what it stands on has expired since it was loaded.
         """
-        policy = self._policies.get(name)
-        if policy is None:
+        return self.held(name).policy
+
+    def held(self, name: str) -> Held:
+        """The policy `name` and its candidate, of one moment. Raises as `policy_for`."""
+        held = self._held.get(name)
+        if held is None:
             raise Refused(Reason.POLICY_MISSING)
-        if not policy.in_force(datetime.now(UTC).date()):
+        if not held.policy.in_force(datetime.now(UTC).date()):
             raise Refused(Reason.POLICY_EXPIRED)
-        return policy
+        return held
+
+    def look(self) -> Reload | None:
+        """Reload if the files have changed and stood still since the last look; None where there was nothing to do.
+
+        A file that is being written is not read halfway: what was seen must be seen twice.
+        """
+        seen = _print(self._folder)
+        settled, self._seen = seen == self._seen, seen
+        return self.reload() if settled and seen != self._loaded else None
 
     def reload(self) -> Reload:
         """Read the folder again and swap; raises nothing. If the folder itself cannot be used, nothing changes."""
         with self._lock:
-            before = self._policies
+            before = self._held
+            self._loaded = _print(self._folder)
             try:
-                scan = _scan(self._folder)
+                scan = _scan(self._folder, self._key)
             except ConfigurationError as error:
                 return Reload(kept=tuple(sorted(before)), problems=(error,))
-            valid, problems = _split(scan)
-            kept = {name: policy for name, policy in before.items() if name in scan and name not in valid}
+            valid = scan.valid
+            kept = {name: held for name, held in before.items() if name in scan.names and name not in valid}
             after = {**valid, **kept}
-            self._policies = MappingProxyType(after)
-        changed = (name for name in valid.keys() & before.keys() if valid[name].digest() != before[name].digest())
+            self._held = MappingProxyType(after)
+        changed = (name for name in valid.keys() & before.keys() if valid[name].digests != before[name].digests)
         return Reload(
             added=tuple(sorted(after.keys() - before.keys())),
             changed=tuple(sorted(changed)),
             removed=tuple(sorted(before.keys() - after.keys())),
             kept=tuple(sorted(kept)),
-            problems=problems,
+            problems=scan.problems,
         )
 
 
-def store_problems(folder: Path) -> Problems:
+def store_problems(folder: Path, key: Ed25519PublicKey | None = None) -> Problems:
     """Everything that is wrong with any policy of `folder`; empty when a store would take it."""
     try:
-        return _split(_scan(folder))[1]
+        return _scan(folder, key).problems
     except ConfigurationError as error:
         return (error,)
 
 
-def _scan(folder: Path) -> Scan:
+def _scan(folder: Path, key: Ed25519PublicKey | None) -> Scan:
     """What every policy folder holds. Raises ConfigurationError when `folder` is absent, empty or laid out wrongly."""
     try:
         # Names with a dot are editors' and Kubernetes' own (..data of a mounted ConfigMap).
@@ -105,30 +157,51 @@ def _scan(folder: Path) -> Scan:
     for entry in entries:
         if entry.suffix in {".yaml", ".yml"} and not entry.is_dir():
             raise _folder_error(entry, f"belongs into a folder: {entry.stem}/{FILE_NAME}")
-    found = {entry.name: _policy_in(entry) for entry in entries if entry.is_dir()}
-    if not found:
+    folders = [entry for entry in entries if entry.is_dir() and entry.name != BASES]
+    if not folders:
         raise _folder_error(folder, f"holds no policy (<name>/{FILE_NAME})")
-    return found
+    valid: dict[str, Held] = {}
+    problems: list[ConfigurationError] = []
+    for entry in folders:
+        found = _policy_in(entry, FILE_NAME, Use.POLICY, key)
+        candidate = _policy_in(entry, CANDIDATE_NAME, Use.CANDIDATE, key) if _has_candidate(entry) else None
+        problems += (error for each in (found, candidate) if isinstance(each, tuple) for error in each)
+        if isinstance(found, Policy):
+            valid[entry.name] = Held(found, candidate if isinstance(candidate, Policy) else None)
+    return Scan(MappingProxyType(valid), frozenset(entry.name for entry in folders), tuple(problems))
 
 
-def _policy_in(folder: Path) -> Policy | Problems:
-    document = examine_file(folder / FILE_NAME)
+def _has_candidate(folder: Path) -> bool:
+    path = folder / CANDIDATE_NAME
+    return path.exists() or path.is_symlink()
+
+
+def _policy_in(folder: Path, file: str, use: Use, key: Ed25519PublicKey | None) -> Policy | Problems:
+    document = examine_file(folder / file)
     if isinstance(document, tuple):
         return document
     if document.value.name != folder.name:
         return (document.error(("name",), "name must be the name of the folder that the file lies in"),)
+    if key is not None:
+        try:
+            check_signature(document.value, use, folder / file, key)
+        except ConfigurationError as error:
+            return (error,)
     return document.value
 
 
-def _split(scan: Scan) -> tuple[Mapping[str, Policy], Problems]:
-    valid: dict[str, Policy] = {}
-    problems: list[ConfigurationError] = []
-    for name, found in scan.items():
-        if isinstance(found, Policy):
-            valid[name] = found
-        else:
-            problems += found
-    return MappingProxyType(valid), tuple(problems)
+def _print(folder: Path) -> Print:
+    """The files of every policy and base; what cannot be looked at is not there."""
+    found = []
+    for path in folder.glob("*/*"):
+        if path.suffix not in {".yaml", SUFFIX}:
+            continue
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        found.append((f"{path.parent.name}/{path.name}", state.st_ino, state.st_size, state.st_mtime_ns))
+    return frozenset(found)
 
 
 def _folder_error(path: Path, explanation: str) -> ConfigurationError:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from guardedvlm.core.topic import Topic
+
+__all__ = ["Clear", "DateLabels", "Mode", "PersonalText", "Release", "Topic"]
+
 
 class Mode(StrEnum):
     """When text stays visible. No mode shows what could not be read."""
@@ -37,19 +41,6 @@ class PersonalText(StrEnum):
     LABEL = "label"  # PERSON-A
     MASK = "mask"  # [PERSON]
     REFUSE = "refuse"
-
-
-class Topic(StrEnum):
-    """Questions and statements about people that a policy can forbid."""
-
-    IDENTIFY_PERSON = "identify_person"
-    DESCRIBE_FACE = "describe_face"
-    ETHNICITY = "ethnicity"
-    RELIGION = "religion"
-    HEALTH = "health"
-    SEXUAL_ORIENTATION = "sexual_orientation"
-    AGE = "age"
-    REVEAL_HIDDEN = "reveal_hidden"
 
 
 class Release(StrEnum):

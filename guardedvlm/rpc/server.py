@@ -12,6 +12,8 @@ from guardedvlm.v1 import guard_pb2
 from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
 
 SERVICE = guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name
+POLICIES = "guardedvlm.policies"
+"""In health: SERVING while every policy file is in force, NOT_SERVING while a broken one leaves an older one there."""
 TRANSPORT_LIMIT = 2 * RECEIVE_LIMIT
 """gRPC itself rejects a message above this, without details; between the two limits the service says why."""
 SEND_LIMIT = 512 * 2**20
@@ -32,7 +34,7 @@ class GuardServer:
         self._service = service
         self._with_reflection = with_reflection
         self._servers: list[grpc.aio.Server] = []
-        self.health = HealthServer([SERVICE])
+        self.health = HealthServer([SERVICE], [POLICIES])
 
     async def start(self, listeners: dict[str, grpc.ServerCredentials | None], health_address: str) -> tuple[int, ...]:
         """Serve at every address of `listeners`; returns their ports. Raises ConfigurationError(PORT_TAKEN)."""

@@ -57,6 +57,7 @@ class Call:
     deadline: Deadline
     traceparent: str | None
     sealing_key: SealingKey | None
+    candidate: Policy | None
 
 
 class GuardService(GuardServiceServicer):
@@ -142,12 +143,14 @@ class GuardService(GuardServiceServicer):
             caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
             if not caller.roles & set(roles or (Role.CALLER,)):
                 raise NotPermitted(Reason.ROLE_MISSING)
-            policy = self._policies.policy_for(self._identities.policy_name(caller.tenant))
+            held = self._policies.held(self._identities.policy_name(caller.tenant))
+            policy = held.policy
             left = context.time_remaining()
             deadline = Deadline.after(policy.limits.max_seconds)
             traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
             deadline = deadline if left is None else deadline.sooner(left)
-            yield Call(caller, policy, deadline, traceparent, self._identities.sealing_key(caller.tenant))
+            key = self._identities.sealing_key(caller.tenant)
+            yield Call(caller, policy, deadline, traceparent, key, held.candidate)
         except Exception as failure:
             if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
                 _log_defect(failure)
@@ -219,6 +222,7 @@ def _guard_request(
         want_strings=request.include_reidentification,
         sealing_key=call.sealing_key,
         watcher=watcher,
+        candidate=call.candidate,
     )
 
 

@@ -51,7 +51,7 @@ def load_or_create_signing_key(folder: Path) -> Ed25519PrivateKey:
     try:
         if not path.exists():
             _create_private(path)
-        private = _read_private(path)
+        private = read_private_key(path)
         public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         beside = folder / PUBLIC_KEY
         if not beside.exists() or beside.read_bytes() != public:
@@ -83,11 +83,12 @@ def load_public_keys(paths: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
     if not paths:
         explanation = "an inference service needs the public key of at least one guard"
         raise ConfigurationError(Reason.SETTINGS_INVALID, place="guard-key", explanation=explanation)
-    keys = [_read_public(path) for path in paths]
+    keys = [read_public_key(path) for path in paths]
     return {key_id(key): key for key in keys}
 
 
-def _read_private(path: Path) -> Ed25519PrivateKey:
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """The private key in the file `path`. Raises ConfigurationError(SETTINGS_INVALID)."""
     try:
         key = load_pem_private_key(read_secret(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -97,7 +98,8 @@ def _read_private(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _read_public(path: Path) -> Ed25519PublicKey:
+def read_public_key(path: Path) -> Ed25519PublicKey:
+    """The public key in the file `path`. Raises ConfigurationError(SETTINGS_INVALID)."""
     try:
         with path.open("rb") as file:
             key = load_pem_public_key(file.read(MAX_BYTES))

@@ -1,6 +1,6 @@
 """grpc.health.v1 on a port of its own: a limit on concurrent calls would also reject the orchestrator's checks.
 
-Nothing is SERVING before it was set ready. The service "" stands for all of them together.
+Nothing is SERVING before it was set ready. The service "" stands for all of them together, without the reports.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ STOP_SECONDS = 1.0
 class HealthServer:
     """Tells an orchestrator which services are ready. Used from one event loop."""
 
-    def __init__(self, services: Collection[str]) -> None:
-        """Prepare health for the full names of `services`, at least one. Raises ValueError when there are none."""
-        if not services or OVERALL in services:
+    def __init__(self, services: Collection[str], reports: Collection[str] = ()) -> None:
+        """Prepare health for the full names of `services`, at least one, and of `reports`: what an operator should know
+        and what takes no service away. Raises ValueError when there are no services."""
+        if not services or OVERALL in (*services, *reports):
             raise ValueError("health needs the names of services")
-        self._ready = dict.fromkeys(services, False)
+        self._services = frozenset(services)
+        self._ready = dict.fromkeys((*services, *reports), False)
         self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
@@ -50,6 +52,7 @@ class HealthServer:
         await self._server.stop(STOP_SECONDS)
 
     async def _publish(self) -> None:
-        for service, ready in {**self._ready, OVERALL: all(self._ready.values())}.items():
+        overall = all(self._ready[service] for service in self._services)
+        for service, ready in {**self._ready, OVERALL: overall}.items():
             status = health_pb2.HealthCheckResponse.ServingStatus
             await self._servicer.set(service, status.SERVING if ready else status.NOT_SERVING)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from guardedvlm.audit.facts import (
+    Area,
     Component,
     Facts,
+    FoundAlike,
     MediaFormat,
     Method,
     PolicyUsed,
@@ -23,6 +25,7 @@ from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import FinishReason
 from guardedvlm.core.region import Box, Size
+from guardedvlm.core.topic import Topic
 
 ORIGIN = "a0" * 16
 TENANT = "b1" * 16
@@ -70,6 +73,10 @@ def life() -> dict[State, Facts]:
             regions={Kind.FACE: 1, Kind.PERSON: 2},
             area_permille={Kind.FACE: 40, Kind.PERSON: 9},
             actions={Action.FILL: 1, Action.LABEL: 2},
+            findings=(
+                FoundAlike(kind=Kind.FACE, action=Action.FILL, tenths=9, area=Area.MEDIUM, count=1),
+                FoundAlike(kind=Kind.AMOUNT, action=Action.KEEP, tenths=7, area=Area.SPECK, count=4),
+            ),
             hidden=(hidden_grid([Box(0, 0, 64, 64)], Size(640, 480)),),
             detectors=(Component(name="centerface", digest="06" * 32),),
         ),
@@ -85,7 +92,9 @@ def life() -> dict[State, Facts]:
             prompt_screen=Screening(verdict=Verdict.MODIFY, action=Verdict.MODIFY, found={Kind.PERSON: 1}),
         ),
         State.RELEASE_OPEN: Facts(
-            answer_screen=Screening(verdict=Verdict.DENY, action=Verdict.ALLOW, found={Kind.DATE: 1})
+            answer_screen=Screening(
+                verdict=Verdict.DENY, action=Verdict.ALLOW, found={Kind.DATE: 1}, topics=(Topic.RELIGION,)
+            )
         ),
         State.RELEASED: Facts(
             answer_digest="10" * 32,

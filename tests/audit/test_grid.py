@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardedvlm.audit.grid import CELLS, area_permille, hidden_grid
-from guardedvlm.core.finding import Kind
+from guardedvlm.audit.facts import MAX_FOUND, Area
+from guardedvlm.audit.grid import CELLS, area_of, area_permille, found_alike, hidden_grid
+from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.region import Box, Size
 
 sizes = st.builds(Size, st.integers(1, 3_000), st.integers(1, 3_000))
@@ -62,3 +63,32 @@ def test_area_is_of_all_pages_together() -> None:
     small, large, box = Size(10, 10), Size(30, 10), Box(0, 0, 10, 10)
     pages = [(small, [(Kind.FACE, box)]), (large, [(Kind.FACE, box), (Kind.PERSON, Box(0, 0, 1, 1))])]
     assert area_permille(pages) == {Kind.FACE: 500, Kind.PERSON: 3}
+
+
+def test_findings_that_are_alike_are_one_line_and_say_no_place() -> None:
+    page = Size(1000, 1000)
+    found = [
+        (Kind.PERSON, Action.LABEL, 0.85, Box(0, 0, 40, 20), page),
+        (Kind.PERSON, Action.LABEL, 0.89, Box(500, 500, 530, 525), page),
+        (Kind.PERSON, Action.KEEP, 0.85, Box(0, 0, 40, 20), page),
+        (Kind.FACE, Action.FILL, 1.0, Box(0, 0, 400, 400), page),
+        (Kind.FACE, Action.FILL, float("nan"), Box(2000, 0, 2400, 400), page),
+    ]
+    assert found_alike(found) == (
+        {"kind": Kind.FACE, "action": Action.FILL, "tenths": 0, "area": Area.SPECK, "count": 1},
+        {"kind": Kind.FACE, "action": Action.FILL, "tenths": 10, "area": Area.LARGE, "count": 1},
+        {"kind": Kind.PERSON, "action": Action.KEEP, "tenths": 8, "area": Area.SPECK, "count": 1},
+        {"kind": Kind.PERSON, "action": Action.LABEL, "tenths": 8, "area": Area.SPECK, "count": 2},
+    )
+
+
+def test_a_record_holds_every_way_in_which_findings_can_differ() -> None:
+    assert len(Kind) * 11 * len(Area) * 3 <= MAX_FOUND
+
+
+def test_an_area_is_a_power_of_ten() -> None:
+    page = Size(100, 100)
+    sizes = [(1, 1), (3, 3), (10, 10), (30, 30), (40, 40)]
+    areas = [area_of(Box(0, 0, width, height), page) for width, height in sizes]
+    assert areas == [Area.SPECK, Area.SPECK, Area.MEDIUM, Area.MEDIUM, Area.LARGE]
+    assert area_of(Box(0, 0, 9, 9), page) is Area.SMALL

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from guardedvlm.audit.facts import Facts, Method
-from guardedvlm.audit.record import GENESIS, LedgerEvent, Record, make_entry, now, record_hash
+from guardedvlm.audit.record import GENESIS, OF_LEDGER, LedgerEvent, Record, make_entry, now, record_hash
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import Internal, Reason
 
@@ -84,7 +84,7 @@ def _texts(values: dict[str, Any]) -> list[tuple[tuple[Any, ...], str]]:
 
 
 def test_every_fact_of_the_schema_is_in_the_poison_test(life: dict[State, Facts]) -> None:
-    assert set(_whole(life)["facts"]) == set(Facts.__annotations__) - {"torn_bytes"}
+    assert set(_whole(life)["facts"]) == set(Facts.__annotations__) - frozenset().union(*OF_LEDGER.values())
 
 
 @pytest.mark.parametrize("canary", CANARIES)
@@ -179,6 +179,11 @@ def test_the_error_says_nothing_of_the_facts(facts: dict[str, Any]) -> None:
         (State.DECODED, REQUEST, {"torn_bytes": 1}),
         (LedgerEvent.OPENED, None, {}),
         (LedgerEvent.OPENED, None, {"torn_bytes": 0, "pages": 1}),
+        (LedgerEvent.OPENED, None, {"torn_bytes": 0, "policies": ()}),
+        (LedgerEvent.POLICIES, None, {}),
+        (LedgerEvent.POLICIES, None, {"policies": (), "torn_bytes": 0}),
+        (LedgerEvent.POLICIES, None, {"policies": ({"name": "Jane Doe", "digest": "00" * 32},)}),
+        (LedgerEvent.POLICIES, None, {"policies": (), "policies_kept": ("mrn-123456789",)}),
         (State.DECODED, REQUEST, {"pages": True}),
         (State.DECODED, REQUEST, {"pages": 0}),
         (State.DECODED, REQUEST, {"pages": 1.0}),

@@ -86,8 +86,8 @@ def test_a_fault_is_told_with_its_line(extra: str, problem: str) -> None:
     ("text", "problem"),
     [
         (
-            VALID.replace("  FACE: fill", "  FACE: blur"),
-            "policy.yaml:5: hide.FACE: 'blur' is not known; known: fill, label",
+            VALID.replace("  FACE: fill", "  FACE: paint"),
+            "policy.yaml:5: hide.FACE: 'paint' is not known; known: fill, label, refuse",
         ),
         (
             VALID.replace("  FACE: fill", "  FACES: fill"),

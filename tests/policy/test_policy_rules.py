@@ -112,6 +112,11 @@ def test_legal_combinations_are_taken(text: str) -> None:
             "a card number may not be given back, sealed or not; remove PAYMENT_CARD",
         ),
         (
+            written("glba", ask=f"forbid: {QUIET.replace(', reveal_hidden', '')}"),
+            "glba (16 CFR 313.3(o)(2)(ii)(B))",
+            "blind data stays blind: forbid identify_person and reveal_hidden under ask and say",
+        ),
+        (
             written("gdpr", days=LONGEST_DAYS + 1),
             "gdpr (Art. 5(1)(e))",
             f"nothing is kept longer than {LONGEST_DAYS} days",
@@ -146,7 +151,7 @@ def test_every_special_category_is_forbidden_or_has_its_ground(topic: str, part:
 
 def test_the_table_is_tested_as_a_whole() -> None:
     """One case of each entry is above: a new entry needs one."""
-    assert len(PROHIBITIONS) == 11 + 6 - 1  # two cases belong to 164.514(c)(2)
+    assert len(PROHIBITIONS) == 12 + 6 - 1  # two cases belong to 164.514(c)(2)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def write(folder: Path, name: str, version: str = "2026-11-23", *, text: str | N
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    shutil.copytree(SHIPPED / "base", tmp_path / "base")
     write(tmp_path, "bank")
     write(tmp_path, "clinic")
     return tmp_path

@@ -68,6 +68,16 @@ def test_health_of_nothing_is_a_defect(services: list[str]) -> None:
         HealthServer(services)
 
 
+async def test_a_report_takes_no_service_away() -> None:
+    server = HealthServer([GUARD], ["policies"])
+    port = await server.start("127.0.0.1:0")
+    await server.set_ready(GUARD, True)
+    assert [await check(port, name) for name in (GUARD, "", "policies")] == [SERVING, SERVING, NOT_SERVING]
+    await server.set_ready("policies", True)
+    assert await check(port, "policies") == SERVING
+    await server.stop()
+
+
 async def test_watchers_are_told_of_changes_and_of_the_end(server: HealthServer) -> None:
     port = await server.start("127.0.0.1:0")
     seen = []

@@ -1,0 +1,55 @@
+"""Policies that change while the service runs: taken over as a whole, written down, and told in health.
+
+A request goes on with the policy that it began with. A broken file leaves the policy that was in force; health then
+says NOT_SERVING for `guardedvlm.policies`, and the service itself goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.record import LedgerEvent, make_entry
+from guardedvlm.errors import Unavailable
+from guardedvlm.policy.store import PolicyStore, Reload
+from guardedvlm.rpc.server import POLICIES
+from guardedvlm.transport.health import HealthServer
+
+LOG = logging.getLogger("guardedvlm")
+
+
+class PolicyWatch:
+    """Looks at the policies' files when it is told to. Used from one task."""
+
+    def __init__(self, policies: PolicyStore, ledger: Ledger, health: HealthServer) -> None:
+        self._policies = policies
+        self._ledger = ledger
+        self._health = health
+        self._last = Reload()
+        self._untold = True  # what is in force at the start is evidence, too
+
+    async def look(self) -> None:
+        """Take over what has changed. Raises nothing that the files can cause; what cannot be written down now is
+        written down at the next look."""
+        found = await asyncio.to_thread(self._policies.look)
+        if found is not None:
+            self._last, self._untold = found, True
+            for problem in found.problems:
+                LOG.error("%s at %s: not taken; guardedvlm policy check says more", problem.reason, problem.place)
+        await self._health.set_ready(POLICIES, not self._last.problems)
+        if self._untold:
+            await self._tell()
+
+    async def _tell(self) -> None:
+        facts: dict[str, Any] = {
+            "policies": tuple({"name": name, "digest": digest} for name, digest in self._policies.digests().items()),
+            "policies_kept": self._last.kept,
+            "policy_problems": len(self._last.problems),
+        }
+        try:
+            await self._ledger.append(make_entry(LedgerEvent.POLICIES, None, facts))
+        except Unavailable:
+            return  # the service is not ready either; the next look tries again
+        self._untold = False

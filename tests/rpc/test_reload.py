@@ -1,0 +1,79 @@
+"""Policies that change while the service runs are written down and told in health."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.record import LedgerEvent
+from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.policy.store import PolicyStore
+from guardedvlm.rpc.reload import PolicyWatch
+from guardedvlm.rpc.server import POLICIES, SERVICE
+from guardedvlm.transport.health import HealthServer
+
+SHIPPED = Path(__file__).parents[2] / "policies"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Path(shutil.copytree(SHIPPED, tmp_path / "policies"))
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger(tmp_path / "ledger", "a0" * 16)
+    yield ledger
+    ledger.close()
+
+
+def told(tmp_path):
+    return [dict(one.facts) for one in read_records(tmp_path / "ledger") if one.event is LedgerEvent.POLICIES]
+
+
+async def test_what_is_in_force_is_written_down_at_the_start_and_at_every_change(folder, ledger, tmp_path, caplog):
+    store, health = PolicyStore(folder), HealthServer([SERVICE], [POLICIES])
+    watch = PolicyWatch(store, ledger, health)
+    await watch.look()
+    await watch.look()
+    (first,) = told(tmp_path)
+    assert first["policies"] == tuple({"name": name, "digest": digest} for name, digest in store.digests().items())
+    assert (first["policies_kept"], first["policy_problems"], health._ready[POLICIES]) == ((), 0, True)
+
+    path = folder / "finance" / "policy.yaml"
+    good = path.read_text()
+    held = store.policy_for("finance")
+    path.write_text(good.replace("FACE: fill", "FACE: blur"))
+    await watch.look()
+    await watch.look()
+    _, second = told(tmp_path)
+    assert (second["policies"], second["policies_kept"], second["policy_problems"]) == (
+        first["policies"],
+        ("finance",),
+        1,
+    )
+    assert (store.policy_for("finance") is held, health._ready[POLICIES]) == (True, False)
+    assert "POLICY_INVALID at finance/policy.yaml:" in caplog.text
+
+    path.write_text(good.replace("FACE: fill", "FACE: refuse"))
+    await watch.look()
+    await watch.look()
+    third = told(tmp_path)[2]
+    assert (third["policies"] != first["policies"], health._ready[POLICIES]) == (True, True)
+    assert verify_ledger(tmp_path / "ledger").chain_ok
+    await health.stop()
+
+
+async def test_what_cannot_be_written_down_is_written_down_later(folder, ledger, tmp_path, monkeypatch):
+    health = HealthServer([SERVICE], [POLICIES])
+    watch = PolicyWatch(PolicyStore(folder), ledger, health)
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError()))
+        broken.setattr("os.fdatasync", lambda _: (_ for _ in ()).throw(OSError()))
+        await watch.look()
+    assert told(tmp_path) == []
+    await ledger.probe()
+    await watch.look()
+    assert len(told(tmp_path)) == 1
+    await health.stop()
