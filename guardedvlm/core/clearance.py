@@ -42,10 +42,15 @@ class ClearedPrompt:
     schema: str = field(default="", repr=False)
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """All parts: the question, the turns and the schema."""
+        turns = (text for turn in self.history for text in (turn.question, turn.answer))
+        return self.question, *turns, self.schema
+
+    @property
     def chars(self) -> int:
         """Characters of all parts together."""
-        turns = sum(len(turn.question) + len(turn.answer) for turn in self.history)
-        return len(self.question) + turns + len(self.schema)
+        return sum(map(len, self.texts))
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form, as hex."""

@@ -22,7 +22,7 @@ from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redac
 from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import GuardRequest, Run, Witness, running
-from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen
+from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen
 from guardedvlm.guard.verify import ClearanceSigner
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
@@ -82,7 +82,9 @@ class Pipeline:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
                 pieces = self._pieces(run, capacity, cleared, prompt, question.sampling)
-                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
+                grounding = Grounding(dict(enumerate(cleared.words)), prompt.texts)
+                # The question's labels are among them.
+                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt, grounding)
                 async with aclosing(pieces):
                     async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):
                         yield event

@@ -18,12 +18,13 @@ from guardedvlm.core.finding import RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Ac
 from guardedvlm.policy.document import Contradiction, Contradictions
 from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
 from guardedvlm.policy.prohibited import Ground, broken
-from guardedvlm.policy.vocabulary import Clear, DateLabels, Mode, PersonalText, Release, Topic
+from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Mode, PersonalText, Release, Topic
 
 __all__ = [
     "AuditRules",
     "Clear",
     "DateLabels",
+    "GroundRule",
     "Limits",
     "Mode",
     "PersonalText",
@@ -64,6 +65,8 @@ class SayRules(Section):
     personal: PersonalText = PersonalText.MASK
     forbid: frozenset[Topic] = frozenset()
     release: Release = Release.SENTENCE
+    # A claim that is in no word of the redacted picture: invented, or print too faint for every detector.
+    grounding: GroundRule = GroundRule.MASK
     boxes: bool = True  # whether a caller gets the boxes of hidden regions
     redacted_image: bool = True  # whether a caller gets the redacted picture
     # Kinds whose labels a caller with the role `reidentify` may have undone: the strings that they stand for leave

@@ -57,3 +57,13 @@ class Release(StrEnum):
 
     WHOLE = "whole"
     SENTENCE = "sentence"
+    TOKEN = "token"  # noqa: S105  # by words, held back by length; only without a rule that needs whole sentences
+
+
+class GroundRule(StrEnum):
+    """What happens to a number, date, amount or identifier of an answer that does not stand in the picture."""
+
+    OFF = "off"
+    FLAG = "flag"  # told of in the response
+    MASK = "mask"  # [UNGROUNDED]
+    REFUSE = "refuse"

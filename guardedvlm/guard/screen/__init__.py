@@ -8,6 +8,7 @@ times: forbidden topics, the personal-data recognisers, and the strings that are
 from guardedvlm.guard.screen.answer import AnswerScreen
 from guardedvlm.guard.screen.deny import DenySet, normalise_secret
 from guardedvlm.guard.screen.edits import Spans
+from guardedvlm.guard.screen.grounding import Grounding
 from guardedvlm.guard.screen.prompt import PromptScreen, screen_prompt
 from guardedvlm.guard.screen.report import Deed, ScreenReport, Verdict
 from guardedvlm.guard.screen.topics import topics_of
@@ -16,6 +17,7 @@ __all__ = [
     "AnswerScreen",
     "Deed",
     "DenySet",
+    "Grounding",
     "PromptScreen",
     "ScreenReport",
     "Spans",

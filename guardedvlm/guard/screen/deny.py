@@ -16,6 +16,7 @@ from guardedvlm.core.finding import RESERVED_KINDS, Kind
 from guardedvlm.errors import Internal, Reason
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
 from guardedvlm.guard.screen.normal import NormalText, fold, visible
+from guardedvlm.guard.screen.runs import Run, is_part_of_a_number
 
 MIN_WORD = 4
 """Letters of a part of a secret that is looked for on its own; shorter ones ("van") are too frequent."""
@@ -36,8 +37,6 @@ _QUANTITIES = frozenset({Kind.AMOUNT, Kind.DATE, Kind.AGE, *RESERVED_KINDS})
 """Kinds whose digits are no identifier: they are not assembled from several sentences."""
 _TOKEN = re.compile(r"[^\W_]+")
 _YEAR = re.compile(r"(?:19|20)\d\d\Z")
-_DECIMALS = re.compile(r"[.,]\d{1,3}(?!\d)")
-_THOUSANDS = re.compile(r"\d[.,]\Z")
 
 
 def normalise_secret(text: str) -> str:
@@ -68,40 +67,6 @@ class _Pattern:
     kind: Kind
     secret: str = field(repr=False)
     spelling: Spelling
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Letters and digits of a text, folded, in one run; character i comes from character `origin[i]` of the text."""
-
-    run: str = field(repr=False)
-    origin: tuple[int, ...] = field(repr=False)
-    starts: frozenset[int]  # positions in `run` at which a word starts
-    ends: frozenset[int]  # positions in `run` at which a word has ended
-
-    @classmethod
-    def of(cls, text: str) -> _Run:
-        run: list[str] = []
-        origin: list[int] = []
-        starts: set[int] = set()
-        ends: set[int] = set()
-        previous = ""
-        for index, character in enumerate(text):
-            # A letter beside a digit is a border: "MRN12345" is two words.
-            sort = "digit" if character.isdigit() else "letter" if character.isalnum() else ""
-            if sort != previous:
-                ends.add(len(origin))
-                starts.add(len(origin))
-            previous = sort
-            for folded in fold(character) if sort else "":
-                run.append(folded)
-                origin.append(index)
-        ends.add(len(origin))
-        return cls("".join(run), tuple(origin), frozenset(starts), frozenset(ends))
-
-    def span(self, start: int, end: int) -> tuple[int, int]:
-        """The range of the text that positions [start, end) of the run come from."""
-        return self.origin[start], self.origin[end - 1] + 1
 
 
 class DenySet:
@@ -138,7 +103,7 @@ class DenySet:
         """
         if self._patterns is None:
             raise Internal(Reason.INTERNAL)
-        run = _Run.of(text)
+        run = Run.of(text)
         found = [
             Match(*run.span(at, at + len(pattern)), rule.kind, rule.secret)
             for pattern, rule in self._patterns.items()
@@ -153,7 +118,7 @@ class DenySet:
             raise Internal(Reason.INTERNAL)
         return any(number in digits for number in self._numbers)
 
-    def _fragments(self, run: _Run) -> Iterator[Match]:
+    def _fragments(self, run: Run) -> Iterator[Match]:
         """Parts of hidden numbers, MIN_FRAGMENT digits or more, widened to the end of the number they stand in."""
         for number, kind in self._numbers.items():
             for start in run.starts:
@@ -212,7 +177,7 @@ def _occurrences(run: str, pattern: str) -> Iterator[int]:
         at = run.find(pattern, at + 1)
 
 
-def _is_spelled(text: str, run: _Run, start: int, end: int, spelling: Spelling) -> bool:
+def _is_spelled(text: str, run: Run, start: int, end: int, spelling: Spelling) -> bool:
     if spelling is Spelling.INSIDE:
         return True
     if start not in run.starts or end not in run.ends:
@@ -221,5 +186,5 @@ def _is_spelled(text: str, run: _Run, start: int, end: int, spelling: Spelling) 
     if spelling is Spelling.CAPITALISED:
         return not text[first:last].islower()
     # "45" is not the age 45 in "45.00", nor "1234" the last four in "1,234.50".
-    is_part = _DECIMALS.match(text, last) or _THOUSANDS.search(text[max(0, first - 4) : first])
+    is_part = is_part_of_a_number(text, first, last)
     return not (is_part and run.run[start:end].isdigit() and end - start < MIN_FRAGMENT)
