@@ -77,7 +77,7 @@ class Pipeline:
             cleared = await clear(run, document, found, capacity.geometry)
             await run.record_cleared(cleared.outcomes, cleared.digests)
             redacted = await redaction(run, document, found, cleared)
-            deny = hidden_strings(run, found, cleared)
+            deny = await asyncio.to_thread(hidden_strings, run, found, cleared)
             try:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)

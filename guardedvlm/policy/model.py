@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from guardedvlm.core.finding import RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
+from guardedvlm.core.finding import PATTERN_KINDS, RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
 from guardedvlm.policy.document import Contradiction, Contradictions
 from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
 from guardedvlm.policy.prohibited import Ground, broken
@@ -129,7 +129,7 @@ class Policy(Section):
     @model_validator(mode="after")
     def _holds_together(self) -> Policy:
         """Refuse what leaves a kind open, hides nothing, contradicts itself or breaks a rule that it claims."""
-        found = [*self._uncovered(), *self._mixed(), *self._illegal()]
+        found = [*self._uncovered(), *self._mixed(), *self._unstreamable(), *self._illegal()]
         if found:
             raise Contradictions(found)
         return self
@@ -165,6 +165,18 @@ class Policy(Section):
         if unlabelled:
             explanation = f"say.reidentify names what has no label under 'hide': {', '.join(unlabelled)}"
             yield Contradiction(("say", "reidentify"), explanation)
+
+    def _unstreamable(self) -> Iterator[Contradiction]:
+        """Rules that decide whole sentences, because they change their mind with what follows, and `token`."""
+        if self.say.release is not Release.TOKEN:
+            return
+        where, why = ("say", "release"), "say.release is token, but a rule decides whole sentences:"
+        if sentence_kinds := sorted(set(self.hide) - PATTERN_KINDS - VISUAL_KINDS):
+            yield Contradiction(where, f"{why} hide {', '.join(sentence_kinds)} (use sentence)")
+        if self.say.forbid:
+            yield Contradiction(where, f"{why} say.forbid (use sentence)")
+        if self.say.grounding is not GroundRule.OFF:
+            yield Contradiction(where, f"{why} say.grounding {self.say.grounding} (use sentence)")
 
     def _illegal(self) -> Iterator[Contradiction]:
         """What the claimed rules ask for and the policy does not do."""

@@ -36,7 +36,9 @@ from guardedvlm.inference.reader.values import dates
 from guardedvlm.reading.ppocr import PageReader
 
 RECEIPTS = Path(__file__).parents[3] / "shared" / "data" / "receipts"
-WRONG_EACH = 6
+SENTENCES = 3
+"""That each value is put into; it counts once, and as kept or caught only where it is in all of them."""
+WRONG_EACH = 12
 """Wrong values of each sort for each receipt."""
 
 
@@ -94,7 +96,8 @@ def wrong_days(day: date, chance: random.Random) -> Iterator[date]:
 def is_printed(candidate: Decimal | date, printed: str) -> bool:
     """Whether the labels have the value somewhere on the receipt, its digits in a row."""
     if isinstance(candidate, Decimal):
-        return bool(re.search(rf"(?<!\d){f'{candidate:.2f}'.replace('.', '')}(?!\d)", re.sub(r"(?<=\d)[., ](?=\d)", "", printed)))
+        digits = f"{candidate:.2f}".replace(".", "")
+        return bool(re.search(rf"(?<!\d){digits}(?!\d)", re.sub(r"(?<=\d)[., ](?=\d)", "", printed)))
     return candidate in {found.value for found in dates(printed)}
 
 
@@ -119,9 +122,9 @@ class Receipt:
         screen = AnswerScreen(find_policy("finance"), nothing_personal, DenySet(()), {}, (), grounding)
         return await screen.push(draft) + await screen.close()
 
-    async def is_kept(self, value: str) -> list[bool]:
-        """For each sentence with `value`, whether it leaves as it is."""
-        return [await self.released(draft) == draft for draft in sentences(value)]
+    async def kept(self, value: str) -> int:
+        """In how many of the sentences `value` leaves as it is."""
+        return sum([await self.released(draft) == draft for draft in sentences(value)])
 
 
 async def measure(limit: int, misses: bool) -> None:
@@ -138,13 +141,13 @@ async def measure(limit: int, misses: bool) -> None:
             right.append(("right dates kept", [*days_as_written(receipt.day)]))
         for name, values in right:
             for value in values:
-                kept[name] += (verdicts := await receipt.is_kept(value))
-                if misses and not all(verdicts):
+                kept[name].append(await receipt.kept(value) == SENTENCES)
+                if misses and not kept[name][-1]:
                     print(f"{path.stem}: {name}: not {value}")
         for name, values in wrong(receipt, chance):
             for value in values:
-                caught[name] += (verdicts := [not is_kept for is_kept in await receipt.is_kept(value)])
-                if misses and not all(verdicts):
+                caught[name].append(await receipt.kept(value) == 0)
+                if misses and not caught[name][-1]:
                     print(f"{path.stem}: {name}: not {value}")
     for name, verdicts in (kept | caught).items():
         print(f"{name:24} {wilson(sum(verdicts), len(verdicts))}")

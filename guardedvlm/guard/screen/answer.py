@@ -10,6 +10,9 @@ guarantees, for every way of cutting the draft into pieces:
  - after a refusal or any failure nothing leaves any more.
 A value that a model spells in words or letters over three and more sentences is not recognised.
 
+Under `release: token`, which no policy with a rule for whole sentences may ask for, the sentences are blocks of a fixed
+length, cut between words; everything else is the same.
+
 The guard's own words between pieces (`lead`) are no part of the draft: they are not examined, not changed and not
 counted, and a value that they part is one value.
 """
@@ -22,6 +25,7 @@ from dataclasses import replace
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.grounding import GroundedSpan
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.screen.blocks import Blocks
 from guardedvlm.guard.screen.deny import DenySet, of_labels
 from guardedvlm.guard.screen.edits import Edit, Spans, Substitutes, applied, mask, personal_edits
 from guardedvlm.guard.screen.grounding import Grounding, Judged
@@ -54,7 +58,7 @@ class AnswerScreen:
         self._hidden: tuple[DenySet, ...] = (deny, of_labels(labels))
         self._substitutes = Substitutes(labels, policy.say.personal, taken)
         self._tally = Tally()
-        self._sentences = Sentences()
+        self._sentences = Blocks() if policy.say.release is Release.TOKEN else Sentences()
         self._held = ""  # the last closed sentence, examined with the one before it
         self._edits: list[Edit] = []  # of `_held`, in its characters
         self._whole: list[str] = []  # released at `close` under Release.WHOLE

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from guardedvlm.guard.screen.edits import LABEL
 from guardedvlm.guard.screen.moments import Written, moments
-from guardedvlm.guard.screen.quantities import QUANTITY, Quantity
+from guardedvlm.guard.screen.quantities import QUANTITY, Quantity, decimals
 from guardedvlm.guard.screen.spelled import spelled
 
 SLIGHT_DIGITS = 2
@@ -24,6 +24,7 @@ _TOKEN = re.compile(r"[^\s\[\]{}()\"“”„«»<>|=]*\d[^\s\[\]{}()\"“”„
 _EDGE = ".,;:!?'’‘*_–—-/\\#~…"
 _NUMBER_PIECE = re.compile(r"[^-–—/:]+")
 _RANGE = re.compile(r"[^\W\d_]{0,3}[$€£]?[\d.,]+(?:[-–—/:][^\W\d_]{0,3}[$€£]?[\d.,]+)+")
+_SPACED = re.compile(r"\d{1,3}(?:[ \u202f]\d{3})+[.,]\d\d(?!\d)")
 _BETWEEN = re.compile(r"[ \t\n.,;:/–-]{1,3}\Z")
 _UNITS_AROUND = 12
 """Characters beside a number in which its currency or unit may stand."""
@@ -83,9 +84,19 @@ def _numbers(text: str) -> Iterator[Claim]:
         for piece in filter(None, pieces):
             start, end = first + piece.start(), first + piece.end()
             if start >= taken:
-                claim = _quantity(text, start, end) or Claim(start, end, text[start:end])
+                claim = _spaced(text, start) or _quantity(text, start, end) or Claim(start, end, text[start:end])
                 taken = claim.end
                 yield claim
+
+
+def _spaced(text: str, start: int) -> Claim | None:
+    """The number that is written with spaces at `start` ("1 234,50"), which may as well be two."""
+    found = _SPACED.match(text, start)
+    if found is None:
+        return None
+    parts = (_quantity(text, start + part.start(), start + part.end()) for part in _TOKEN.finditer(found[0]))
+    value = Quantity(decimals(re.sub(r"\s", "", found[0])), has_cents=True)
+    return Claim(start, found.end(), found[0], value, parts=tuple(filter(None, parts)))
 
 
 def _quantity(text: str, start: int, end: int) -> Claim | None:

@@ -19,7 +19,7 @@ from itertools import combinations
 
 from guardedvlm.core.grounding import Ground, Place
 from guardedvlm.core.word import Word
-from guardedvlm.guard.screen.claims import Claim, claims
+from guardedvlm.guard.screen.claims import SLIGHT_DIGITS, Claim, claims
 from guardedvlm.guard.screen.shown import ShownPage, Sight
 
 LEAST_PIECES = 5
@@ -75,7 +75,7 @@ class Grounding:
         if len(missing) < len(parts) and not re.search(r"\s", claim.text):
             # "120/90" where the picture has 120/80: a part of something that is there is no count.
             parts = [(replace(part, bound=True), sight, places) for part, sight, places in parts]
-        if len(missing) > 1 and sum(len(part.text) for part in missing) >= LEAST_PIECES:
+        if missing and (claim.quantity is not None or _is_in_pieces(claim.parts, missing)):
             yield claim, None, ()
         else:
             yield from parts
@@ -90,6 +90,14 @@ class Grounding:
         if page not in self._pages:
             self._pages[page] = ShownPage(self._words.get(page, ()))
         return self._pages[page]
+
+
+def _is_in_pieces(parts: Sequence[Claim], missing: Sequence[Claim]) -> bool:
+    """Whether neighbouring numbers, some of them not in the picture, are one number: most of it is missing, or it is
+    told digit by digit."""
+    short = all(len(part.text) <= SLIGHT_DIGITS for part in parts) and len(parts) > SLIGHT_DIGITS
+    digits = sum(len(part.text) for part in (parts if short else missing))
+    return digits >= LEAST_PIECES and (short or len(missing) > 1)
 
 
 class _Asked:

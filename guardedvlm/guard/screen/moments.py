@@ -19,7 +19,7 @@ Clock = tuple[int, int, int]
 """Hour, minute, second; -1 for a second that is not said."""
 
 _MONTH = rf"(?P<month>{'|'.join(sorted(MONTHS, key=len, reverse=True))})(?![a-z])\.?"
-_YEAR = r"(?P<year>(?:19|20)\d\d|\d\d(?!\d))"
+_YEAR = r"(?P<year>(?:19|20)\d\d|\d\d(?!\d)|\d\d(?=\d\d?:\d\d))"
 _LONG_YEAR = r"(?P<year>(?:19|20)\d\d)"
 _OF = r"(?:of |de |del )?"
 _ORDINAL = r"(?:st|nd|rd|th|er|º|\.)?"

@@ -13,7 +13,7 @@ from guardedvlm.core.word import Word
 from guardedvlm.guard.screen.claims import Claim
 from guardedvlm.guard.screen.moments import Written, moments, strikes, tells
 from guardedvlm.guard.screen.normal import NormalText, visible
-from guardedvlm.guard.screen.quantities import QUANTITY, UNITS, Quantity
+from guardedvlm.guard.screen.quantities import CURRENCIES, QUANTITY, UNITS, Quantity
 from guardedvlm.guard.screen.runs import Run, is_part_of_a_number
 from guardedvlm.guard.verify.verifiers import phrases
 
@@ -22,6 +22,9 @@ MOST_PLACES = 8
 LEAST_CODE = 5
 """Letters and digits from which on an identifier is compared without its marks and spaces."""
 _LETTER_O = re.compile(r"(?<![A-Za-z])[Oo](?=\d)|(?<=\d)[Oo](?![A-Za-z])|(?<=\d[./-])[Oo](?=[\dOo])")
+_CODE = re.compile(r"0\d+")
+"""No count begins with a zero."""
+_MARK = re.compile(r"\d[.,]\d")
 _LOST_MARK = re.compile(r"(?<![\d/.:-])(\d\d)([-/.:]?)(\d\d)([-/.:]?)((?:19|20)\d\d)(?!\d|[-/.:]\d)")
 _LOOSE = re.compile(r"\d{1,3}(?:,\d{3})*\.\d\d|\d{1,9} ?[.,] ?\d\d(?!\d)|\d{1,3}(?: \d{3})+(?:[.,]\d\d)?(?!\d)")
 """Amounts as OCR leaves them: glued together ("1.0012.50"), or with a space at the mark ("9 .00")."""
@@ -69,7 +72,7 @@ class ShownPage:
 
     def __init__(self, words: Sequence[Word]) -> None:
         self._lines = [_Line.of(line.words) for line in phrases(words)]
-        self._numbers: dict[Decimal, list[tuple[Quantity, _Line, int, int]]] = {}
+        self._numbers: dict[Decimal, list[tuple[Quantity, _Spot]]] = {}
         self._moments: list[tuple[Written, _Line]] = []
         self._units = {unit for line in self._lines for unit in _units(line.text)}
         for line in self._lines:
@@ -84,23 +87,33 @@ class ShownPage:
             return self._code(claim.digits)
         if claim.moment is not None:
             return self._moment(claim.moment) or (self._code(claim.text) if claim.moment.days else None)
-        found = self._quantity(claim.quantity) if claim.quantity is not None else None
-        return found or self._code(claim.text)
+        if claim.quantity is not None and (found := self._quantity(claim.quantity)):
+            return found
+        # An amount is compared as a number alone: of "136.00 0.00" the first digits are not 1,360.00.
+        return None if claim.quantity is not None and _MARK.search(claim.text) else self._code(claim.text)
 
     def _index(self, line: _Line) -> None:
         self._moments += [(written, line) for written in (*moments(line.text), *_lost_marks(line.text))]
         for quantity, start, end in _quantities(line.text):
             for value in quantity.values:
-                self._numbers.setdefault(value, []).append((quantity, line, start, end))
+                self._numbers.setdefault(value, []).append((quantity, (line, start, end)))
 
     def _quantity(self, said: Quantity) -> Sight | None:
         places = [place for value in said.values for place in self._numbers.get(value, ())]
-        # "8.00" is not the 8 of "8 pieces"; it is that of "RM 8".
-        found = [(shown.unit, *place) for shown, *place in places if shown.has_cents or shown.unit or not said.has_cents]
-        if exact := [place for unit, *place in found if self._is_unit(said.unit, unit)]:
+        found = [(shown.unit, spot) for shown, spot in places if _is_alike(said, shown)]
+        if exact := [spot for unit, spot in found if self._is_unit(said.unit, unit)]:
             return _sight(exact)
-        bare = [place for unit, *place in found if not unit]
-        return Sight(_sight(bare).boxes, exact=False) if bare else None
+        bare = [spot for unit, spot in found if not unit]
+        return Sight(_sight(bare).boxes, exact=False) if bare else self._year(said)
+
+    def _year(self, said: Quantity) -> Sight | None:
+        """The dates of which a bare number is the year."""
+        found = [
+            (line, shown.start, shown.end)
+            for shown, line in self._moments
+            if not said.unit and any(day[0] in said.values for day in shown.days if day[0])
+        ]
+        return _sight(found) if found else None
 
     def _is_unit(self, said: str, shown: str) -> bool:
         """Whether a number with unit `shown` is one with unit `said`; a unit may stand in the head of a column."""
@@ -144,6 +157,11 @@ def _lost_marks(text: str) -> Iterator[Written]:
             yield Written(match.start(), match.end(), frozenset(day for day in days if day[1] <= 12 and day[2] <= 31))
 
 
+def _is_alike(said: Quantity, shown: Quantity) -> bool:
+    """Whether equal numbers are numbers of one sort: "8.00" is not the 8 of "8 pieces"; it is that of "RM 8"."""
+    return shown.has_cents or not said.has_cents or shown.unit in CURRENCIES or (shown.unit == said.unit != "")
+
+
 def _units(text: str) -> Iterator[str]:
     for word in re.findall(r"[^\W\d_]+\$?(?:/[A-Za-z]+)?|[%$€£¥₹]|°[CF]", text):
         if unit := UNITS.get(word.casefold()):
@@ -153,7 +171,8 @@ def _units(text: str) -> Iterator[str]:
 def _quantities(text: str) -> Iterator[tuple[Quantity, int, int]]:
     """Every number of a page's text, with amounts that OCR tore or glued read both ways."""
     for found in QUANTITY.finditer(text):
-        yield Quantity.of(found), found.start(), found.end()
+        if not _CODE.fullmatch(found["number"]):
+            yield Quantity.of(found), found.start(), found.end()
     for torn in _LOOSE.finditer(text):
         if whole := QUANTITY.fullmatch(re.sub(r"\s", "", torn[0])):
             yield Quantity.of(whole), torn.start(), torn.end()
