@@ -183,6 +183,7 @@ class Facts(TypedDict, total=False):
     # what was checked
     verification: Verification
     image_digest: Digest  # keyed digest of the cleared raster, or of all pages' (guard.run.Run.record_cleared)
+    instructions: Count  # texts of the picture that instruct the model
     prompt_screen: Screening
     answer_screen: Screening
     grounding: dict[Ground, Count]  # numbers, dates, amounts and identifiers of what was released

@@ -114,6 +114,7 @@ class Answer:
     evidence: tuple[Evidence, ...]
     edits: Mapping[Kind, int]
     grounding: tuple[GroundedSpan, ...]
+    instructions: int  # texts of the picture that instruct the model
     input_tokens: int
     output_tokens: int
     model: str

@@ -16,14 +16,16 @@ from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Backend, Capacity, Draft, Sampling
+from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.answers import Piece, joined
 from guardedvlm.guard.outcome import Redaction
 from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redaction
 from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import GuardRequest, Run, Witness, running
-from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen
+from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, instructions_in, with_quotes
 from guardedvlm.guard.verify import ClearanceSigner
+from guardedvlm.policy.model import Instructions
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
 
@@ -81,6 +83,7 @@ class Pipeline:
             try:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
+                prompt = await self._warned(run, prompt, cleared)
                 pieces = self._pieces(run, capacity, cleared, prompt, question.sampling)
                 grounding = Grounding(dict(enumerate(cleared.words)), prompt.texts)
                 # The question's labels are among them.
@@ -110,6 +113,20 @@ class Pipeline:
             finally:
                 run.refusal = {"prompt_screen": screening(screen.report)}
                 labels |= screen.dealt
+
+    async def _warned(self, run: Run, prompt: ClearedPrompt, cleared: ClearedDocument) -> ClearedPrompt:
+        """The prompt with what the picture says to the model quoted, where the policy says so; it is counted.
+
+        Raises Refused(INSTRUCTIONS_FOUND) where the policy refuses it.
+        """
+        with run.timed(Stage.PROMPT):
+            texts = await asyncio.to_thread(instructions_in, cleared.words)
+        run.instructions = len(texts)
+        run.refusal = run.refusal | {"instructions": len(texts)}
+        if texts and run.policy.text.instructions is Instructions.REFUSE:
+            raise Refused(Reason.INSTRUCTIONS_FOUND, count=len(texts))
+        is_quoted = run.policy.text.instructions is Instructions.QUOTE
+        return with_quotes(prompt, texts) if is_quoted else prompt
 
     async def _pieces(
         self, run: Run, capacity: Capacity, cleared: ClearedDocument, prompt: ClearedPrompt, sampling: Sampling

@@ -106,6 +106,7 @@ class AnswerRelease:
             evidence=evidence,
             edits=dict(self._screen.report.edits),
             grounding=self._screen.grounding,
+            instructions=self._run.instructions,
             input_tokens=last.input_tokens,
             output_tokens=last.output_tokens,
             model=self._capacity.model,

@@ -18,13 +18,14 @@ from guardedvlm.core.finding import PATTERN_KINDS, RESERVED_KINDS, TEXT_KINDS, V
 from guardedvlm.policy.document import Contradiction, Contradictions
 from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
 from guardedvlm.policy.prohibited import Ground, broken
-from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Mode, PersonalText, Release, Topic
+from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Instructions, Mode, PersonalText, Release, Topic
 
 __all__ = [
     "AuditRules",
     "Clear",
     "DateLabels",
     "GroundRule",
+    "Instructions",
     "Limits",
     "Mode",
     "PersonalText",
@@ -48,6 +49,7 @@ class TextRules(Section):
     min_confidence: Annotated[float, Field(ge=0.5, le=1.0)] = 0.75
     clear: frozenset[Clear] = frozenset({Clear.LABELS, Clear.COMMON_WORDS})
     date_labels: DateLabels = DateLabels.RANDOM
+    instructions: Instructions = Instructions.QUOTE  # text that speaks to the model, as injected prompts do
 
 
 class AskRules(Section):

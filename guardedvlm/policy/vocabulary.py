@@ -31,6 +31,14 @@ class DateLabels(StrEnum):
     INTERVAL = "interval"  # DATE-A, DATE-A+14d: days since the first of the dates that lie within a year of it
 
 
+class Instructions(StrEnum):
+    """What happens where the picture's own text instructs the model. It is counted in any case."""
+
+    FLAG = "flag"  # counted, and told of in the response
+    QUOTE = "quote"  # quoted to the model as text of the picture that is not to be followed
+    REFUSE = "refuse"
+
+
 class PersonalText(StrEnum):
     """What happens to a personal span of a question or an answer."""
 

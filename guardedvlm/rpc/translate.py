@@ -70,7 +70,9 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
         finish_reason=_FINISH[answer.finish],
         redaction=redaction(answer.redaction, policy),
         evidence=[pb.Evidence(box=_box(item.box), score=item.score, page_index=item.page) for item in answer.evidence],
-        screening=pb.Screening(edits=_counts(answer.edits), modified=_is_modified(answer)),
+        screening=pb.Screening(
+            edits=_counts(answer.edits), modified=_is_modified(answer), picture_instructions=answer.instructions
+        ),
         grounding=[_grounded(span) for span in answer.grounding],
         usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
         model=answer.model,

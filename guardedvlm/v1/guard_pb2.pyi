@@ -345,12 +345,14 @@ class Verification(_message.Message):
     def __init__(self, passes: _Optional[int] = ..., residuals: _Optional[_Iterable[_Union[KindCount, _Mapping]]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class Screening(_message.Message):
-    __slots__ = ("edits", "modified")
+    __slots__ = ("edits", "modified", "picture_instructions")
     EDITS_FIELD_NUMBER: _ClassVar[int]
     MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
     edits: _containers.RepeatedCompositeFieldContainer[KindCount]
     modified: bool
-    def __init__(self, edits: _Optional[_Iterable[_Union[KindCount, _Mapping]]] = ..., modified: _Optional[bool] = ...) -> None: ...
+    picture_instructions: int
+    def __init__(self, edits: _Optional[_Iterable[_Union[KindCount, _Mapping]]] = ..., modified: _Optional[bool] = ..., picture_instructions: _Optional[int] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("box", "score", "page_index")

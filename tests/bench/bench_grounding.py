@@ -2,11 +2,11 @@
 
     .venv/bin/python tests/bench/bench_grounding.py [--limit N] [--misses]
 
-Receipts: ../shared/data/receipts, each read once by the guard's reader. The answers are sentences with the labelled total
-or date, as printed and in other spellings, and the same sentences with a wrong one: a digit changed, two digits swapped,
-a digit more or less, another day, month or year. A wrong value that the receipt prints somewhere (by its labels) is no
-wrong value to grounding, and is left out. Right ones are counted where the reader read their digits. The screen runs as
-in a request, with the shipped policy finance, but for the recognisers of personal data.
+Receipts: ../shared/data/receipts, each read once by the guard's reader. The answers are sentences with the labelled
+total or date, as printed and in other spellings, and the same sentences with a wrong one: a digit changed, two digits
+swapped, a digit more or less, another day, month or year. A wrong value that the receipt prints somewhere (by its
+labels) is no wrong value to grounding, and is left out. Right ones are counted where the reader read their digits. The
+screen runs as in a request, with the shipped policy finance, but for the recognisers of personal data.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from guardedvlm.guard.screen.answer import AnswerScreen
 from guardedvlm.guard.screen.deny import DenySet, normalise_secret
 from guardedvlm.guard.screen.edits import Spans
 from guardedvlm.guard.screen.grounding import Grounding
-from guardedvlm.guard.screen.prompt import PromptScreen, screen_prompt
+from guardedvlm.guard.screen.instructions import instructions_in
+from guardedvlm.guard.screen.prompt import PromptScreen, screen_prompt, with_quotes
 from guardedvlm.guard.screen.report import Deed, ScreenReport, Verdict
 from guardedvlm.guard.screen.topics import topics_of
 
@@ -22,7 +23,9 @@ __all__ = [
     "ScreenReport",
     "Spans",
     "Verdict",
+    "instructions_in",
     "normalise_secret",
     "screen_prompt",
     "topics_of",
+    "with_quotes",
 ]

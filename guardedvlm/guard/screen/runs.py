@@ -57,8 +57,8 @@ class Run:
     def reversed(self) -> Run:
         """The run read from its end."""
         size = len(self.run)
-        mirror = lambda places: frozenset(size - place for place in places)  # noqa: E731
-        return Run(self.run[::-1], self.sources[::-1], mirror(self.ends), mirror(self.starts))
+        starts, ends = (frozenset(size - place for place in places) for places in (self.ends, self.starts))
+        return Run(self.run[::-1], self.sources[::-1], starts, ends)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The range of the text that positions [start, end) of the run, not empty, come from."""

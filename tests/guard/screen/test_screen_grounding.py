@@ -1,9 +1,10 @@
-"""Numbers, dates and identifiers of an answer are looked up in the picture; what is not there does not pass for read."""
+"""Numbers, dates and identifiers of an answer are looked up in the picture; what is not there is not passed on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -173,7 +174,7 @@ def test_cuts_change_neither_text_nor_spans(policy: MakePolicy, draft: str, data
 
     cuts = sorted(data.draw(st.lists(st.integers(0, len(draft)), max_size=8)))
     bounds = [0, *cuts, len(draft)]
-    chunks = [draft[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    chunks = [draft[a:b] for a, b in pairwise(bounds)]
     assert asyncio.run(told(chunks)) == asyncio.run(told([draft]))
 
 

@@ -52,12 +52,16 @@ VALUES = {
 }
 DRAFTS = (
     *(f"It says {value} here. The next line has nothing of it." for value in VALUES.values()),
-    "Jo\u200bhnathan Smi\u00adthers and J\u0301ohnathan. ４１１１ １１１１ １１１１ １１１１ is a card. \u202e9999-90-912\u202c reads back.",
+    "Jo\u200bhnathan Smi\u00adthers and J\u0301ohnathan. ４１１１ １１１１ １１１１ １１１１ is a card. "
+    "\u202e9999-90-912\u202c reads back.",
     "Numbers: 4111. 1111. 1111. 1111. Then ７７３０ 419 952. Then ①②③. It ends.",
-    "Near: 4111 1111 1111 1112, 219-09-999, 7730419, Smith, Johnathon Smithers, smithersjohnathan, May, may. End of it.",
+    "Near: 4111 1111 1111 1112, 219-09-999, 7730419, Smith, Johnathon Smithers, smithersjohnathan, May, may. "
+    "End of it.",
     "Seven seven three zero four one nine nine five two. Back: 2599140377 and srehtimS. NzczMDQxOTk1Mg== is it. Done.",
-    "The total is 1,234.50 on 3 May 2024, of 3 items. It is 1.234,50 or 1,243.50. Nothing else?\nYes! “Quoted.” Dr. Roe.",
-    "PERSON-K paid [SSN] to ACCOUNT-B. A\u0308 o\u0308 ｆｕｌｌ ｗｉｄｔｈ. \u2067right to left\u2069 marks. e.g. this, p.m. that. 5.",
+    "The total is 1,234.50 on 3 May 2024, of 3 items. It is 1.234,50 or 1,243.50. Nothing else?\n"
+    "Yes! “Quoted.” Dr. Roe.",
+    "PERSON-K paid [SSN] to ACCOUNT-B. A\u0308 o\u0308 ｆｕｌｌ ｗｉｄｔｈ. \u2067right to left\u2069 marks. "
+    "e.g. this, p.m. that. 5.",
 )  # fmt: skip
 PAGE = tuple(
     Word(text, Box(10 + 90 * at, 10, 90 + 90 * at, 30))
