@@ -65,6 +65,7 @@ class Reason(StrEnum):
     # the guard
     KIND_REFUSED = "KIND_REFUSED"
     RESIDUAL_FOUND = "RESIDUAL_FOUND"
+    INSTRUCTIONS_FOUND = "INSTRUCTIONS_FOUND"
     ANSWER_REFUSED = "ANSWER_REFUSED"
     DETECTOR_FAILED = "DETECTOR_FAILED"
     DETECTOR_MISSING = "DETECTOR_MISSING"
@@ -141,6 +142,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.POLICY_EXPIRED: "the determination that the policy stands on has expired, so nothing can be cleared",
     Reason.POLICY_FORBIDS: "the policy does not allow this call",
     Reason.KIND_REFUSED: "the document holds something of a kind for which the policy refuses it",
+    Reason.INSTRUCTIONS_FOUND: "the picture holds text that instructs the model, which the policy refuses",
     Reason.RESIDUAL_FOUND: "verification found something on the redacted picture that may be personal",
     Reason.ANSWER_REFUSED: "the answer broke the policy and was withheld",
     Reason.DETECTOR_FAILED: "a detector failed, so the picture could not be cleared",

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from guardedvlm.audit.component import is_component_name
 from guardedvlm.core.finding import Action, Kind
+from guardedvlm.core.grounding import Ground
 from guardedvlm.core.ports import FinishReason
 from guardedvlm.core.topic import Topic
 from guardedvlm.errors import Reason
@@ -236,8 +237,10 @@ class Facts(TypedDict, total=False):
     # what was checked
     verification: Verification
     image_digest: Digest  # keyed digest of the cleared raster, or of all pages' (guard.run.Run.record_cleared)
+    instructions: Count  # texts of the picture that instruct the model
     prompt_screen: Screening
     answer_screen: Screening
+    grounding: dict[Ground, Count]  # numbers, dates, amounts and identifiers of what was released
     # the model
     engine: ComponentName
     model: Component

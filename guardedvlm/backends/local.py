@@ -31,6 +31,7 @@ class Host(Protocol):
         signed: SignedClearance,
         sampling: Sampling,
         deadline: Deadline,
+        quoted: tuple[str, ...] = (),
     ) -> AsyncIterator[Draft]:
         """Check the clearance, then yield drafts."""
         ...
@@ -56,7 +57,7 @@ class LocalBackend:
     ) -> AsyncIterator[Draft]:
         """Drafts of the engine. Closing the iterator stops it. Raises what the host raises."""
         drafts = self._host.generate(
-            image.raster, prompt.question, prompt.history, prompt.schema, clearance, sampling, deadline
+            image.raster, prompt.question, prompt.history, prompt.schema, clearance, sampling, deadline, prompt.quoted
         )
         async with contextlib.aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
             async for draft in stream:

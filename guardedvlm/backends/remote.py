@@ -124,6 +124,7 @@ def _request(
             question=prompt.question,
             history=[pb.ClearedTurn(question=turn.question, answer=turn.answer) for turn in prompt.history],
             answer_schema=prompt.schema,
+            quoted=prompt.quoted,
         ),
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,

@@ -40,20 +40,29 @@ class ClearedPrompt:
     question: str = field(repr=False)
     history: tuple[Turn, ...] = field(default=(), repr=False)
     schema: str = field(default="", repr=False)
+    quoted: tuple[str, ...] = field(default=(), repr=False)
+    """What the picture says to the model, for an engine that reads it to be told that it is no instruction."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All parts: the question, the turns, the schema and what is quoted."""
+        turns = (text for turn in self.history for text in (turn.question, turn.answer))
+        return self.question, *turns, self.schema, *self.quoted
 
     @property
     def chars(self) -> int:
         """Characters of all parts together."""
-        turns = sum(len(turn.question) + len(turn.answer) for turn in self.history)
-        return len(self.question) + turns + len(self.schema)
+        return sum(map(len, self.texts))
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form, as hex."""
-        body = {
+        body: dict[str, object] = {
             "question": self.question,
             "history": [[turn.question, turn.answer] for turn in self.history],
             "schema": self.schema,
         }
+        if self.quoted:
+            body["quoted"] = self.quoted
         encoded = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
         return hashlib.sha256(b"guardedvlm.v1.prompt\x00" + encoded).hexdigest()
 

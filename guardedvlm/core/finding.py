@@ -54,6 +54,12 @@ TEXT_KINDS = frozenset(Kind) - VISUAL_KINDS - RESERVED_KINDS | {Kind.SIGNATURE}
 """Kinds found by reading."""
 
 
+PATTERN_KINDS = frozenset(
+    {Kind.EMAIL, Kind.URL, Kind.IP_ADDRESS, Kind.PAYMENT_CARD, Kind.IBAN, Kind.PHONE, Kind.SSN, Kind.ROUTING, Kind.MRZ}
+)
+"""Kinds of text that their own characters tell, whatever stands in the rest of the sentence."""
+
+
 class Action(StrEnum):
     """What happens to a finding."""
 

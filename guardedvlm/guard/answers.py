@@ -22,10 +22,11 @@ Told = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the draft, and the guard's own words that stand before it on a new line ("" = none)."""
+    """A piece of the draft, the guard's own words that stand before it on a new line ("" = none), and its pages."""
 
     draft: Draft
     lead: str = field(default="")
+    pages: Sequence[int] = (0,)  # that it speaks of
 
 
 async def joined(shown: Sequence[Shown], ask: Ask, told: Told, limit: int) -> AsyncGenerator[Piece, None]:
@@ -40,19 +41,20 @@ async def joined(shown: Sequence[Shown], ask: Ask, told: Told, limit: int) -> As
             async for draft in drafts:
                 if draft.finish is not None:
                     told(1)
-                yield Piece(draft)
+                yield Piece(draft, pages=shown[0].pages)
         return
     answers: list[Draft] = []
     asked = 0
     for each in shown:
         answers.append(answer := await _whole(each, ask, limit))
         if _tells(answer):
-            yield Piece(replace(answer, finish=None), f"{named(each.pages)}: ")
+            yield Piece(replace(answer, finish=None), f"{named(each.pages)}: ", each.pages)
         asked += len(each.pages)
         told(asked)
     silent = not any(map(_tells, answers))
     # Where no page says anything, the first that says why speaks for all.
-    why = next((answer for answer in answers if answer.text), answers[0]) if silent else None
+    speaking = next((index for index, answer in enumerate(answers) if answer.text), 0)
+    why = answers[speaking] if silent else None
     yield Piece(
         Draft(
             why.text if why else "",
@@ -60,7 +62,8 @@ async def joined(shown: Sequence[Shown], ask: Ask, told: Told, limit: int) -> As
             sum(answer.input_tokens for answer in answers),
             sum(answer.output_tokens for answer in answers),
             why.evidence if why else (),
-        )
+        ),
+        pages=shown[speaking].pages,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.finding import Kind, Region
+from guardedvlm.core.grounding import GroundedSpan
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster, Size
 from guardedvlm.guard.files.pdf import redacted_pdf
@@ -112,6 +113,8 @@ class Answer:
     redaction: Redaction
     evidence: tuple[Evidence, ...]
     edits: Mapping[Kind, int]
+    grounding: tuple[GroundedSpan, ...]
+    instructions: int  # texts of the picture that instruct the model
     input_tokens: int
     output_tokens: int
     model: str

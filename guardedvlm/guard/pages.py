@@ -128,6 +128,7 @@ class ClearedDocument:
     images: tuple[ClearedImage, ...]  # one a page, in the engine's geometry
     own: list[ClearedImage]
     residuals: tuple[Finding, ...] = field(repr=False)
+    words: tuple[tuple[Word, ...], ...] = field(default=(), repr=False)  # cleared ones, one tuple a page, of `images`
 
     @property
     def digests(self) -> list[str]:
@@ -216,6 +217,7 @@ async def clear(run: Run, document: Document, found: Found, geometry: Geometry |
     outcomes: dict[int, PageOutcome] = {}
     images: dict[int, ClearedImage] = {}
     own: dict[int, ClearedImage] = {}
+    words: dict[int, tuple[Word, ...]] = {}
     residuals: list[Finding] = []
     for seen in found.sheets:
         cleared = await _cleared(run, seen, found.labels, geometry)
@@ -223,6 +225,7 @@ async def clear(run: Run, document: Document, found: Found, geometry: Geometry |
         residuals += cleared.residuals
         outcomes |= {page: _outcome(page, cleared) for page in seen.sheet.pages}
         images |= dict.fromkeys(seen.sheet.pages, cleared.image)
+        words |= dict.fromkeys(seen.sheet.pages, cleared.words)
         if run.request.want_image:
             if cleared.image.size != seen.sheet.size:
                 cleared = await _cleared(run, seen, found.labels, None)
@@ -230,7 +233,7 @@ async def clear(run: Run, document: Document, found: Found, geometry: Geometry |
             own |= dict.fromkeys(seen.sheet.pages, cleared.image)
         seen.sheet.let_go()
         run.tell(Stage.VERIFY, len(images), document.pages)
-    return ClearedDocument(_ordered(outcomes), _ordered(images), [*_ordered(own)], tuple(residuals))
+    return ClearedDocument(_ordered(outcomes), _ordered(images), [*_ordered(own)], tuple(residuals), _ordered(words))
 
 
 async def _cleared(run: Run, seen: FoundSheet, labels: Labels, geometry: Geometry | None) -> Cleared:

@@ -16,15 +16,17 @@ from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Backend, Capacity, Draft, Sampling
+from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.answers import Piece, joined
 from guardedvlm.guard.outcome import Redaction
 from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redaction
 from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import GuardRequest, Run, Witness, running
-from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen
+from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, instructions_in, with_quotes
 from guardedvlm.guard.shadow import Shadows, Trial
 from guardedvlm.guard.verify import ClearanceSigner
+from guardedvlm.policy.model import Instructions
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
 
@@ -95,14 +97,16 @@ class Pipeline:
             cleared = await clear(run, document, found, capacity.geometry)
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
-            deny = hidden_strings(run, found, cleared)
+            deny = await asyncio.to_thread(hidden_strings, run, found, cleared)
             try:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
-                pieces = trial.heard(
-                    self._pieces(run, capacity, cleared, prompt, run.policy.sampling(question.sampling))
-                )
-                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
+                prompt = await self._warned(run, prompt, cleared)
+                sampling = run.policy.sampling(question.sampling)
+                pieces = trial.heard(self._pieces(run, capacity, cleared, prompt, sampling))
+                grounding = trial.grounding = Grounding(dict(enumerate(cleared.words)), prompt.texts)
+                # The question's labels are among them.
+                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt, grounding)
                 async with aclosing(pieces):
                     async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):
                         yield event
@@ -128,6 +132,20 @@ class Pipeline:
             finally:
                 run.refusal = {"prompt_screen": screening(screen.report)}
                 labels |= screen.dealt
+
+    async def _warned(self, run: Run, prompt: ClearedPrompt, cleared: ClearedDocument) -> ClearedPrompt:
+        """The prompt with what the picture says to the model quoted, where the policy says so; it is counted.
+
+        Raises Refused(INSTRUCTIONS_FOUND) where the policy refuses it.
+        """
+        with run.timed(Stage.PROMPT):
+            texts = await asyncio.to_thread(instructions_in, cleared.words)
+        run.instructions = len(texts)
+        run.refusal = run.refusal | {"instructions": len(texts)}
+        if texts and run.policy.text.instructions is Instructions.REFUSE:
+            raise Refused(Reason.INSTRUCTIONS_FOUND, count=len(texts))
+        is_quoted = run.policy.text.instructions is Instructions.QUOTE
+        return with_quotes(prompt, texts) if is_quoted else prompt
 
     async def _pieces(
         self, run: Run, capacity: Capacity, cleared: ClearedDocument, prompt: ClearedPrompt, sampling: Sampling

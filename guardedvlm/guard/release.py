@@ -60,7 +60,9 @@ class AnswerRelease:
         async for piece in pieces:
             draft = piece.draft
             evidence += draft.evidence
-            async for event in self._let_go(await self._screened(self._screen.push(draft.text, piece.lead))):
+            async for event in self._let_go(
+                await self._screened(self._screen.push(draft.text, piece.lead, piece.pages))
+            ):
                 yield event
             if draft.finish is not None:
                 last = draft
@@ -108,6 +110,8 @@ class AnswerRelease:
             redaction=self._redaction,
             evidence=evidence,
             edits=dict(self._screen.report.edits),
+            grounding=self._screen.grounding,
+            instructions=self._run.instructions,
             input_tokens=last.input_tokens,
             output_tokens=last.output_tokens,
             model=self._capacity.model,
@@ -119,6 +123,7 @@ class AnswerRelease:
         text = "".join(self._released)
         return {
             "answer_screen": screening(self._screen.report),
+            "grounding": dict(self._screen.report.grounds),
             "answer_digest": self._run.digest(Purpose.ANSWER, text),
             "answer_chars": len(text),
         }

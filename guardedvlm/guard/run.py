@@ -88,6 +88,7 @@ class Run:
         self.log = log
         self.times: dict[Stage, int] = {}
         self.secrets: tuple[Secret, ...] = ()
+        self.instructions = 0  # texts of the picture that instruct the model
         self.refusal: dict[str, object] = {}
         """Facts that the closing record tells should the request be refused now."""
         self._roles = roles

@@ -32,8 +32,8 @@ from guardedvlm.guard.pages import Found
 from guardedvlm.guard.release import screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Run
-from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen, ScreenReport, Spans
-from guardedvlm.policy.model import Policy
+from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, ScreenReport, Spans
+from guardedvlm.policy.model import Instructions, Policy
 
 SECONDS = 5.0
 """For one trial. The question and a page's text take the recognisers 0.1 s; what takes longer is a failure."""
@@ -50,7 +50,8 @@ class Trial:
     run: Run | None = None
     question: str = field(default="", repr=False)
     found: Found | None = field(default=None, repr=False)
-    draft: list[str] = field(default_factory=list, repr=False)
+    grounding: Grounding | None = field(default=None, repr=False)
+    draft: list[Piece] = field(default_factory=list, repr=False)
     drafted: bool = False  # whether the draft came to its end
 
     async def heard(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
@@ -62,7 +63,7 @@ class Trial:
                 if self.run is None or self.run.request.candidate is None:
                     pass  # nobody will ask for it
                 elif length <= MOST_DRAFT_CHARS:
-                    self.draft += ["\n" if piece.lead and self.draft else "", piece.draft.text]
+                    self.draft.append(piece)
                     self.drafted = piece.draft.finish is not None
                 else:
                     self.drafted = False
@@ -157,8 +158,10 @@ class Shadows:
                 _document(judged, run, candidate)
             if judged.reason is None and trial.found is not None:
                 await asyncio.to_thread(_picture, judged, trial.found, candidate)
+            if judged.reason is None and run.instructions and candidate.text.instructions is Instructions.REFUSE:
+                judged.reason = Reason.INSTRUCTIONS_FOUND
             if judged.reason is None and trial.drafted:
-                await self._answer(judged, "".join(trial.draft), candidate, deny)
+                await self._answer(judged, trial, candidate, deny)
         finally:
             deny.wipe()
         is_through = trial.found is not None and (trial.drafted or not trial.question)
@@ -175,10 +178,11 @@ class Shadows:
             judged.reason = error.reason
         judged.question = screen.report
 
-    async def _answer(self, judged: _Judged, draft: str, candidate: Policy, deny: DenySet) -> None:
-        screen = AnswerScreen(candidate, self._spans(candidate), deny, {})
+    async def _answer(self, judged: _Judged, trial: Trial, candidate: Policy, deny: DenySet) -> None:
+        screen = AnswerScreen(candidate, self._spans(candidate), deny, {}, grounding=trial.grounding)
         try:
-            await screen.push(draft)
+            for piece in trial.draft:
+                await screen.push(piece.draft.text, piece.lead, piece.pages)
             await screen.close()
         except Refused as error:
             if error.reason is Reason.DETECTOR_FAILED:

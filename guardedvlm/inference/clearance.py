@@ -66,7 +66,13 @@ class ClearanceChecker:
         self._seen = NonceSet(max_nonces)
 
     def admit(
-        self, raster: Raster, question: str, history: tuple[Turn, ...], schema: str, signed: SignedClearance
+        self,
+        raster: Raster,
+        question: str,
+        history: tuple[Turn, ...],
+        schema: str,
+        signed: SignedClearance,
+        quoted: tuple[str, ...] = (),
     ) -> Admitted:
         """The cleared values behind `signed`. May be called from several threads.
 
@@ -80,7 +86,7 @@ class ClearanceChecker:
         now = self._clock_ms()
         _check_expiry(clearance, now)
         image = _image(raster, clearance)
-        prompt = _prompt(question, history, schema, clearance)
+        prompt = _prompt(ClearedPrompt(question, history, schema, quoted), clearance)
         self._seen.use(clearance.nonce, clearance.expires_at + CLOCK_SKEW_MS, now)
         return Admitted(image, prompt, clearance.scope)
 
@@ -166,8 +172,7 @@ def _image(raster: Raster, clearance: Clearance) -> ClearedImage:
     return ClearedImage(held, digest)
 
 
-def _prompt(question: str, history: tuple[Turn, ...], schema: str, clearance: Clearance) -> ClearedPrompt:
-    prompt = ClearedPrompt(question, history, schema)
+def _prompt(prompt: ClearedPrompt, clearance: Clearance) -> ClearedPrompt:
     try:
         digest = prompt.digest()
     except UnicodeEncodeError:

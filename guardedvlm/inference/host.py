@@ -45,6 +45,7 @@ class EngineHost:
         signed: SignedClearance,
         sampling: Sampling,
         deadline: Deadline,
+        quoted: tuple[str, ...] = (),
     ) -> AsyncIterator[Draft]:
         """Check, then yield the engine's drafts. Closing the iterator stops the engine.
 
@@ -52,7 +53,7 @@ class EngineHost:
         raises.
         """
         # Digesting 20 MB of pixels takes tens of milliseconds: not on the event loop.
-        admitted = await asyncio.to_thread(self._checker.admit, raster, question, history, schema, signed)
+        admitted = await asyncio.to_thread(self._checker.admit, raster, question, history, schema, signed, quoted)
         bounded = self._within_limits(admitted, sampling)
         deadline.remaining()
         drafts = self._engine.generate(admitted.image, admitted.prompt, bounded, admitted.scope, deadline)

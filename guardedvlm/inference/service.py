@@ -47,6 +47,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                 SignedClearance(request.clearance, request.signature),
                 Sampling(request.max_tokens, request.temperature, request.top_p, request.seed),
                 deadline,
+                tuple(request.prompt.quoted),
             )
             async with contextlib.aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
                 async for draft in stream:

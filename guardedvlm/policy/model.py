@@ -14,19 +14,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from guardedvlm.core.finding import RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
+from guardedvlm.core.finding import PATTERN_KINDS, RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
 from guardedvlm.core.ports import Sampling
 from guardedvlm.policy.document import Contradiction, Contradictions
 from guardedvlm.policy.extend import BASES
 from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
 from guardedvlm.policy.prohibited import Ground, broken
-from guardedvlm.policy.vocabulary import Clear, DateLabels, Mode, PersonalText, Release, Topic
+from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Instructions, Mode, PersonalText, Release, Topic
 
 __all__ = [
     "AuditRules",
     "Clear",
     "DateLabels",
+    "GroundRule",
     "InferenceRules",
+    "Instructions",
     "Limits",
     "Mode",
     "PersonalText",
@@ -54,6 +56,7 @@ class TextRules(Section):
     min_confidence: Annotated[float, Field(ge=0.5, le=1.0)] = 0.75
     clear: frozenset[Clear] = frozenset({Clear.LABELS, Clear.COMMON_WORDS})
     date_labels: DateLabels = DateLabels.RANDOM
+    instructions: Instructions = Instructions.QUOTE  # text that speaks to the model, as injected prompts do
 
 
 class AskRules(Section):
@@ -71,6 +74,8 @@ class SayRules(Section):
     personal: PersonalText = PersonalText.MASK
     forbid: frozenset[Topic] = frozenset()
     release: Release = Release.SENTENCE
+    # A claim that is in no word of the redacted picture: invented, or print too faint for every detector.
+    grounding: GroundRule = GroundRule.MASK
     boxes: bool = True  # whether a caller gets the boxes of hidden regions
     redacted_image: bool = True  # whether a caller gets the redacted picture
     # Kinds whose labels a caller with the role `reidentify` may have undone: the strings that they stand for leave
@@ -145,7 +150,7 @@ class Policy(Section):
     @model_validator(mode="after")
     def _holds_together(self) -> Policy:
         """Refuse what leaves a kind open, hides nothing, contradicts itself or breaks a rule that it claims."""
-        found = [*self._uncovered(), *self._mixed(), *self._illegal()]
+        found = [*self._uncovered(), *self._mixed(), *self._unstreamable(), *self._illegal()]
         if found:
             raise Contradictions(found)
         return self
@@ -185,6 +190,18 @@ class Policy(Section):
         if unlabelled:
             explanation = f"say.reidentify names what has no label under 'hide': {', '.join(unlabelled)}"
             yield Contradiction(("say", "reidentify"), explanation)
+
+    def _unstreamable(self) -> Iterator[Contradiction]:
+        """Rules that decide whole sentences, because they change their mind with what follows, and `token`."""
+        if self.say.release is not Release.TOKEN:
+            return
+        where, why = ("say", "release"), "say.release is token, but a rule decides whole sentences:"
+        if sentence_kinds := sorted(set(self.hide) - PATTERN_KINDS - VISUAL_KINDS):
+            yield Contradiction(where, f"{why} hide {', '.join(sentence_kinds)} (use sentence)")
+        if self.say.forbid:
+            yield Contradiction(where, f"{why} say.forbid (use sentence)")
+        if self.say.grounding is not GroundRule.OFF:
+            yield Contradiction(where, f"{why} say.grounding {self.say.grounding} (use sentence)")
 
     def _illegal(self) -> Iterator[Contradiction]:
         """What the claimed rules ask for and the policy does not do."""

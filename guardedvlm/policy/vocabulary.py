@@ -35,6 +35,14 @@ class DateLabels(StrEnum):
     INTERVAL = "interval"  # DATE-A, DATE-A+14d: days since the first of the dates that lie within a year of it
 
 
+class Instructions(StrEnum):
+    """What happens where the picture's own text instructs the model. It is counted in any case."""
+
+    FLAG = "flag"  # counted, and told of in the response
+    QUOTE = "quote"  # quoted to the model as text of the picture that is not to be followed
+    REFUSE = "refuse"
+
+
 class PersonalText(StrEnum):
     """What happens to a personal span of a question or an answer."""
 
@@ -48,3 +56,13 @@ class Release(StrEnum):
 
     WHOLE = "whole"
     SENTENCE = "sentence"
+    TOKEN = "token"  # noqa: S105  # by words, held back by length; only without a rule that needs whole sentences
+
+
+class GroundRule(StrEnum):
+    """What happens to a number, date, amount or identifier of an answer that does not stand in the picture."""
+
+    OFF = "off"
+    FLAG = "flag"  # told of in the response
+    MASK = "mask"  # [UNGROUNDED]
+    REFUSE = "refuse"

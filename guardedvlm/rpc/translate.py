@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.finding import Kind, Region
+from guardedvlm.core.grounding import Ground, GroundedSpan
 from guardedvlm.core.ports import FinishReason, Sampling
 from guardedvlm.core.region import Box
 from guardedvlm.errors import InvalidInput, Reason
@@ -26,6 +27,11 @@ _FINISH = {
     FinishReason.STOP: pb.FINISH_REASON_STOP,
     FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
     FinishReason.CANNOT_TELL: pb.FINISH_REASON_CANNOT_TELL,
+}
+_GROUND = {
+    Ground.GROUNDED: pb.GROUND_GROUNDED,
+    Ground.UNGROUNDED: pb.GROUND_UNGROUNDED,
+    Ground.MASKED: pb.GROUND_MASKED,
 }
 
 
@@ -64,13 +70,25 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
         finish_reason=_FINISH[answer.finish],
         redaction=redaction(answer.redaction, policy),
         evidence=[pb.Evidence(box=_box(item.box), score=item.score, page_index=item.page) for item in answer.evidence],
-        screening=pb.Screening(edits=_counts(answer.edits), modified=bool(answer.edits)),
+        screening=pb.Screening(
+            edits=_counts(answer.edits), modified=_is_modified(answer), picture_instructions=answer.instructions
+        ),
+        grounding=[_grounded(span) for span in answer.grounding],
         usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
         model=answer.model,
         audit_id=answer.redaction.audit_id,
         stage_times=_times(answer.times),
         reidentification=reidentification(answer.redaction.sealed),
     )
+
+
+def _is_modified(answer: Answer) -> bool:
+    return bool(answer.edits) or any(span.ground is Ground.MASKED for span in answer.grounding)
+
+
+def _grounded(span: GroundedSpan) -> pb.GroundedSpan:
+    places = [pb.Place(page_index=place.page, box=_box(place.box)) for place in span.places]
+    return pb.GroundedSpan(start=span.start, end=span.end, ground=_GROUND[span.ground], places=places)
 
 
 def reidentification(sealed: Sealed | None) -> pb.Reidentification | None:

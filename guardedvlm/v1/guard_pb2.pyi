@@ -10,12 +10,23 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Ground(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GROUND_UNSPECIFIED: _ClassVar[Ground]
+    GROUND_GROUNDED: _ClassVar[Ground]
+    GROUND_UNGROUNDED: _ClassVar[Ground]
+    GROUND_MASKED: _ClassVar[Ground]
+
 class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FINISH_REASON_UNSPECIFIED: _ClassVar[FinishReason]
     FINISH_REASON_STOP: _ClassVar[FinishReason]
     FINISH_REASON_LENGTH: _ClassVar[FinishReason]
     FINISH_REASON_CANNOT_TELL: _ClassVar[FinishReason]
+GROUND_UNSPECIFIED: Ground
+GROUND_GROUNDED: Ground
+GROUND_UNGROUNDED: Ground
+GROUND_MASKED: Ground
 FINISH_REASON_UNSPECIFIED: FinishReason
 FINISH_REASON_STOP: FinishReason
 FINISH_REASON_LENGTH: FinishReason
@@ -198,7 +209,7 @@ class GetPolicyResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., policy_json: _Optional[str] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("answer", "finish_reason", "redaction", "evidence", "screening", "usage", "model", "audit_id", "stage_times", "reidentification")
+    __slots__ = ("answer", "finish_reason", "redaction", "evidence", "screening", "usage", "model", "audit_id", "stage_times", "reidentification", "grounding")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     REDACTION_FIELD_NUMBER: _ClassVar[int]
@@ -209,6 +220,7 @@ class Analysis(_message.Message):
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
     REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    GROUNDING_FIELD_NUMBER: _ClassVar[int]
     answer: str
     finish_reason: FinishReason
     redaction: Redaction
@@ -219,7 +231,28 @@ class Analysis(_message.Message):
     audit_id: str
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
     reidentification: Reidentification
-    def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., model: _Optional[str] = ..., audit_id: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., reidentification: _Optional[_Union[Reidentification, _Mapping]] = ...) -> None: ...
+    grounding: _containers.RepeatedCompositeFieldContainer[GroundedSpan]
+    def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., model: _Optional[str] = ..., audit_id: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., reidentification: _Optional[_Union[Reidentification, _Mapping]] = ..., grounding: _Optional[_Iterable[_Union[GroundedSpan, _Mapping]]] = ...) -> None: ...
+
+class GroundedSpan(_message.Message):
+    __slots__ = ("start", "end", "ground", "places")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    GROUND_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    ground: Ground
+    places: _containers.RepeatedCompositeFieldContainer[Place]
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., ground: _Optional[_Union[Ground, str]] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ...) -> None: ...
+
+class Place(_message.Message):
+    __slots__ = ("page_index", "box")
+    PAGE_INDEX_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    page_index: int
+    box: Box
+    def __init__(self, page_index: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
 
 class Reidentification(_message.Message):
     __slots__ = ("key_id", "sealed")
@@ -312,12 +345,14 @@ class Verification(_message.Message):
     def __init__(self, passes: _Optional[int] = ..., residuals: _Optional[_Iterable[_Union[KindCount, _Mapping]]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class Screening(_message.Message):
-    __slots__ = ("edits", "modified")
+    __slots__ = ("edits", "modified", "picture_instructions")
     EDITS_FIELD_NUMBER: _ClassVar[int]
     MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
     edits: _containers.RepeatedCompositeFieldContainer[KindCount]
     modified: bool
-    def __init__(self, edits: _Optional[_Iterable[_Union[KindCount, _Mapping]]] = ..., modified: _Optional[bool] = ...) -> None: ...
+    picture_instructions: int
+    def __init__(self, edits: _Optional[_Iterable[_Union[KindCount, _Mapping]]] = ..., modified: _Optional[bool] = ..., picture_instructions: _Optional[int] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("box", "score", "page_index")

@@ -47,14 +47,16 @@ class ClearedRaster(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., pixels: _Optional[bytes] = ...) -> None: ...
 
 class ClearedPrompt(_message.Message):
-    __slots__ = ("question", "history", "answer_schema")
+    __slots__ = ("question", "history", "answer_schema", "quoted")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     ANSWER_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    QUOTED_FIELD_NUMBER: _ClassVar[int]
     question: str
     history: _containers.RepeatedCompositeFieldContainer[ClearedTurn]
     answer_schema: str
-    def __init__(self, question: _Optional[str] = ..., history: _Optional[_Iterable[_Union[ClearedTurn, _Mapping]]] = ..., answer_schema: _Optional[str] = ...) -> None: ...
+    quoted: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, question: _Optional[str] = ..., history: _Optional[_Iterable[_Union[ClearedTurn, _Mapping]]] = ..., answer_schema: _Optional[str] = ..., quoted: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ClearedTurn(_message.Message):
     __slots__ = ("question", "answer")

@@ -417,6 +417,7 @@ def test_counts_from_many_threads() -> None:
 def test_every_fact_has_a_name_or_a_reason_to_stay() -> None:
     """A fact that is added to the record must be placed here or in the table."""
     stays = {"caller_request", "hidden", "detectors", "torn_bytes", "verification", "prompt_screen", "answer_screen"}
+    stays |= {"grounding", "instructions"}
     told: Callable[[str], bool] = lambda fact: any(_reads(row, fact) for row in names.REQUEST)  # noqa: E731
     stays |= {"findings", "policies", "policies_kept", "policy_problems", "shadow"}
     assert {fact for fact in Facts.__annotations__ if not told(fact)} - {"timings"} == stays

@@ -10,23 +10,32 @@ guarantees, for every way of cutting the draft into pieces:
  - after a refusal or any failure nothing leaves any more.
 A value that a model spells in words or letters over three and more sentences is not recognised.
 
+Under `release: token`, which no policy with a rule for whole sentences may ask for, the sentences are blocks of a fixed
+length, cut between words; everything else is the same.
+
 The guard's own words between pieces (`lead`) are no part of the draft: they are not examined, not changed and not
 counted, and a value that they part is one value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
+from guardedvlm.core.finding import Kind
+from guardedvlm.core.grounding import GroundedSpan
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.screen.blocks import Blocks
 from guardedvlm.guard.screen.deny import DenySet, of_labels
 from guardedvlm.guard.screen.edits import Edit, Spans, Substitutes, applied, mask, personal_edits
+from guardedvlm.guard.screen.grounding import Grounding, Judged
 from guardedvlm.guard.screen.leads import Leads, Passage
 from guardedvlm.guard.screen.normal import NormalText, is_latin, visible
 from guardedvlm.guard.screen.report import ScreenReport, Tally
 from guardedvlm.guard.screen.sentences import Sentences
+from guardedvlm.guard.screen.told import Told
 from guardedvlm.guard.screen.topics import topics_of
-from guardedvlm.policy.model import PersonalText, Policy, Release
+from guardedvlm.policy.model import GroundRule, PersonalText, Policy, Release
 
 MAX_SENTENCE = 2_000
 """Characters. Longer means a model that has stopped writing sentences; it also bounds what is held and re-examined."""
@@ -36,19 +45,28 @@ class AnswerScreen:
     """Screens one answer. Not to be used after it raised: every further call raises Refused(ANSWER_REFUSED)."""
 
     def __init__(
-        self, policy: Policy, spans: Spans, deny: DenySet, labels: Mapping[str, str], taken: Collection[str] = ()
+        self,
+        policy: Policy,
+        spans: Spans,
+        deny: DenySet,
+        labels: Mapping[str, str],
+        taken: Collection[str] = (),
+        grounding: Grounding | None = None,
     ) -> None:
         self._policy = policy
         self._spans = spans
         self._hidden: tuple[DenySet, ...] = (deny, of_labels(labels))
         self._substitutes = Substitutes(labels, policy.say.personal, taken)
         self._tally = Tally()
-        self._sentences = Sentences()
+        self._sentences = Blocks() if policy.say.release is Release.TOKEN else Sentences()
         self._held = ""  # the last closed sentence, examined with the one before it
         self._edits: list[Edit] = []  # of `_held`, in its characters
         self._whole: list[str] = []  # released at `close` under Release.WHOLE
         self._digits = ""  # of everything released
         self._leads = Leads()
+        # A screen that is shown no picture finds nothing in it.
+        self._grounding: Grounding | None = grounding or Grounding({})
+        self._told = Told()
         self._fed = 0  # characters of the draft so far
         self._gone = 0  # characters of the draft before `_held`
         self._over = False
@@ -59,18 +77,26 @@ class AnswerScreen:
     @property
     def report(self) -> ScreenReport:
         """What was done so far, also after a refusal."""
+        self._tally.grounds = self._told.counts
         return self._tally.report(self._policy.say.personal)
 
-    async def push(self, chunk: str, lead: str = "") -> str:
-        """Take the next piece of the draft; returns what may leave now. A piece with a `lead` begins a line.
+    @property
+    def grounding(self) -> tuple[GroundedSpan, ...]:
+        """What has been released so far claims, and where the picture shows it; in characters of what was released."""
+        return tuple(self._told.spans)
+
+    async def push(self, chunk: str, lead: str = "", pages: Sequence[int] = (0,)) -> str:
+        """Take the next piece of the draft, about `pages`; returns what may leave now. A piece with a `lead` begins a
+        line.
 
         Raises Refused(ANSWER_REFUSED) and what the recognisers raise.
         """
         if lead:
             chunk = f"\n{chunk}" if self._fed else chunk
             self._leads.add(self._fed + bool(self._fed), lead)
+        self._told.speaks_of(pages, self._fed)
         released = await self._guarded(chunk, last=False)
-        if self._policy.say.release is Release.SENTENCE:
+        if self._policy.say.release is not Release.WHOLE:
             return released
         self._whole.append(released)
         return ""
@@ -122,7 +148,22 @@ class AnswerScreen:
         if self._edits and self._policy.say.personal is PersonalText.REFUSE:
             self._tally.edits.update(edit.kind for edit in self._edits)
             raise Refused(Reason.ANSWER_REFUSED, kind=self._edits[0].kind.value)
+        self._ground(window)
         return self._release(border)
+
+    def _ground(self, window: NormalText) -> None:
+        """Look up what the window claims. Raises Refused where the policy refuses an ungrounded claim."""
+        rule = self._policy.say.grounding
+        if rule is GroundRule.OFF or self._grounding is None:
+            return
+        judged = self._grounding.judge(window.text, lambda at: self._told.pages(self._gone + window.starts[at]))
+        found = [_written(window, item) for item in judged]
+        self._told.claims(item.moved(self._gone) for item in found)
+        firm = [item for item in found if item.firm]
+        if firm and rule is GroundRule.REFUSE:
+            raise Refused(Reason.ANSWER_REFUSED, rule="grounding")
+        if rule is GroundRule.MASK:
+            self._edits += [Edit(item.start, item.end, Kind.UNCLEARED, ungrounded=True) for item in firm]
 
     def _check_topics(self, window: str, edits: tuple[Edit, ...]) -> None:
         if not self._policy.say.forbid:
@@ -146,7 +187,7 @@ class AnswerScreen:
                 if edit.start >= cursor:
                     out.append(self._untouched(cursor, edit.start))
                     substitute = self._substitutes.of(edit)
-                    self._tally.edits[edit.kind] += 1
+                    self._tally.edits[edit.kind] += not edit.ungrounded
                 out.append(self._passage(max(cursor, edit.start), edit.end, substitute, edited=True))
                 cursor = edit.end
         border = max(border, cursor)
@@ -155,7 +196,10 @@ class AnswerScreen:
         self._edits = [edit.moved(-border) for edit in later]
         self._gone += border
         self._check_unspelled("".join(passage.text for passage in out))
-        return self._leads.among(out)
+        segments = list(self._leads.among(out))
+        for segment in segments:
+            self._told.released(segment)
+        return "".join(segment.text for segment in segments)
 
     def _untouched(self, start: int, end: int) -> Passage:
         return self._passage(start, end, self._held[start:end], edited=False)
@@ -180,3 +224,10 @@ class AnswerScreen:
         self._edits = []
         self._whole = []
         self._leads = Leads()
+        self._grounding = None
+
+
+def _written(window: NormalText, item: Judged) -> Judged:
+    """A judgement about a window's text, in the characters that were written."""
+    start, end = window.original(item.start, item.end)
+    return replace(item, start=start, end=end)

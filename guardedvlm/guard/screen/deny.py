@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from guardedvlm.core.finding import RESERVED_KINDS, Kind
 from guardedvlm.errors import Internal, Reason
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
-from guardedvlm.guard.screen.normal import NormalText, fold, visible
+from guardedvlm.guard.screen.encoded import encoded
+from guardedvlm.guard.screen.nearly import Nearly
+from guardedvlm.guard.screen.normal import fold, normalise
+from guardedvlm.guard.screen.runs import Run, is_part_of_a_number
 
 MIN_WORD = 4
 """Letters of a part of a secret that is looked for on its own; shorter ones ("van") are too frequent."""
@@ -31,18 +34,19 @@ MIN_FRAGMENT = 6
 """Digits from which on any part of a long hidden number counts as that number."""
 MIN_SPELLED = 7
 """Digits from which on a number that the released digits spell together counts as told."""
+MIN_BACKWARDS = 5
+"""Letters and digits from which on a secret is found backwards; shorter ones read backwards are other words."""
 _TAIL_KINDS = frozenset({Kind.PAYMENT_CARD, Kind.ACCOUNT, Kind.IBAN, Kind.SSN})
 _QUANTITIES = frozenset({Kind.AMOUNT, Kind.DATE, Kind.AGE, *RESERVED_KINDS})
 """Kinds whose digits are no identifier: they are not assembled from several sentences."""
 _TOKEN = re.compile(r"[^\W_]+")
+_SORTS = re.compile(r"\d+|[^\W\d_]+")
 _YEAR = re.compile(r"(?:19|20)\d\d\Z")
-_DECIMALS = re.compile(r"[.,]\d{1,3}(?!\d)")
-_THOUSANDS = re.compile(r"\d[.,]\Z")
 
 
 def normalise_secret(text: str) -> str:
     """The form in which two spellings of one secret are equal: folded letters and digits, nothing else."""
-    return "".join(_TOKEN.findall(fold(NormalText.of(visible(text)).text)))
+    return "".join(_TOKEN.findall(fold(normalise(text))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,58 +74,31 @@ class _Pattern:
     spelling: Spelling
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Letters and digits of a text, folded, in one run; character i comes from character `origin[i]` of the text."""
-
-    run: str = field(repr=False)
-    origin: tuple[int, ...] = field(repr=False)
-    starts: frozenset[int]  # positions in `run` at which a word starts
-    ends: frozenset[int]  # positions in `run` at which a word has ended
-
-    @classmethod
-    def of(cls, text: str) -> _Run:
-        run: list[str] = []
-        origin: list[int] = []
-        starts: set[int] = set()
-        ends: set[int] = set()
-        previous = ""
-        for index, character in enumerate(text):
-            # A letter beside a digit is a border: "MRN12345" is two words.
-            sort = "digit" if character.isdigit() else "letter" if character.isalnum() else ""
-            if sort != previous:
-                ends.add(len(origin))
-                starts.add(len(origin))
-            previous = sort
-            for folded in fold(character) if sort else "":
-                run.append(folded)
-                origin.append(index)
-        ends.add(len(origin))
-        return cls("".join(run), tuple(origin), frozenset(starts), frozenset(ends))
-
-    def span(self, start: int, end: int) -> tuple[int, int]:
-        """The range of the text that positions [start, end) of the run come from."""
-        return self.origin[start], self.origin[end - 1] + 1
-
-
 class DenySet:
     """What must not come back. Holds the secrets until `wipe`; no repr shows them."""
 
     def __init__(self, secrets: Iterable[tuple[Kind, str]]) -> None:
-        self._patterns: dict[str, _Pattern] | None = {}
+        self._patterns: _Patterns | None = _Patterns()
         self._numbers: dict[str, Kind] = {}
-        known = [(kind, text, whole) for kind, text in secrets if (whole := normalise_secret(text))]
+        self._fragments: dict[str, str] = {}  # every MIN_FRAGMENT digits of a number -> that number
+        near: dict[str, _Pattern] = {}
+        known = [secret for kind, text in sorted(set(secrets)) if (secret := _Secret.of(kind, text)).whole]
         # Whole secrets first: a word that is a secret of its own keeps its own kind.
-        for kind, text, whole in known:
-            if (spelling := _whole_spelling(kind, text, whole)) is not None:
-                self._patterns.setdefault(whole, _Pattern(kind, whole, spelling))
-        for kind, text, whole in known:
-            if kind not in RESERVED_KINDS:
-                for word in _words(kind, text):
-                    self._patterns.setdefault(word, _Pattern(kind, whole, Spelling.WORDS))
-            digits = "".join(filter(str.isdigit, whole))
-            if kind not in _QUANTITIES and len(digits) >= MIN_SPELLED:
-                self._numbers.setdefault(digits, kind)
+        for secret in known:
+            if (spelling := _whole_spelling(secret)) is not None:
+                pattern = self._patterns.add(secret.whole, _Pattern(secret.kind, secret.whole, spelling))
+                if secret.digits and secret.kind not in _QUANTITIES:
+                    near.setdefault(secret.whole, pattern)
+        for secret in known:
+            for word in _words(secret):
+                pattern = self._patterns.add(word, _Pattern(secret.kind, secret.whole, Spelling.WORDS))
+                if not (word.isdigit() and secret.kind in _QUANTITIES):
+                    near.setdefault(word, pattern)
+            if secret.kind not in _QUANTITIES and len(secret.digits) >= MIN_SPELLED:
+                self._numbers.setdefault(secret.digits, secret.kind)
+        for number in self._numbers:
+            self._fragments |= {number[at : at + MIN_FRAGMENT]: number for at in range(len(number) - MIN_FRAGMENT + 1)}
+        self._nearly = Nearly(near)
 
     def __repr__(self) -> str:
         return f"DenySet({'wiped' if self._patterns is None else len(self._patterns)})"
@@ -130,39 +107,94 @@ class DenySet:
         """Let go of the secrets; the set cannot be asked again."""
         self._patterns = None
         self._numbers = {}
+        self._fragments = {}
+        self._nearly = Nearly({})
 
     def matches(self, text: str) -> tuple[Match, ...]:
         """Every place of a normalised text that spells a secret or a part of one; may overlap.
 
+        Looks at the text itself, at it read backwards, with digits for the words that spell them, at what it holds in
+        base64 or hexadecimal, and for secrets with one or two characters wrong.
         Raises Internal after `wipe`: a set that forgot its secrets has not looked.
         """
         if self._patterns is None:
             raise Internal(Reason.INTERNAL)
-        run = _Run.of(text)
-        found = [
-            Match(*run.span(at, at + len(pattern)), rule.kind, rule.secret)
-            for pattern, rule in self._patterns.items()
-            for at in _occurrences(run.run, pattern)
-            if _is_spelled(text, run, at, at + len(pattern), rule.spelling)
-        ]
-        return (*found, *self._fragments(run))
+        found = [*self._spelled(self._patterns, text), *self._backwards(self._patterns, text)]
+        for start, end, plain in encoded(text):
+            found += [replace(match, start=start, end=end) for match in self._spelled(self._patterns, plain)][:1]
+        found += [Match(start, end, near.kind, near.secret) for start, end, near in self._nearly.find(text)]
+        return tuple(found)
 
     def spelled_by(self, digits: str) -> bool:
         """Whether digits, put together from all over an answer, contain a hidden number. Raises as `matches`."""
         if self._patterns is None:
             raise Internal(Reason.INTERNAL)
-        return any(number in digits for number in self._numbers)
+        return len(digits) >= MIN_SPELLED and any(number in digits for number in self._numbers)
 
-    def _fragments(self, run: _Run) -> Iterator[Match]:
+    def _spelled(self, patterns: _Patterns, text: str) -> Iterator[Match]:
+        for run in filter(None, (Run.of(text), Run.with_digits(text))):
+            for at, pattern, rule in patterns.find(run):
+                if _is_spelled(text, run, at, at + len(pattern), rule.spelling):
+                    yield Match(*run.span(at, at + len(pattern)), rule.kind, rule.secret)
+            yield from self._parts(run)
+
+    def _backwards(self, patterns: _Patterns, text: str) -> Iterator[Match]:
+        run = Run.of(text).reversed()
+        for at, pattern, rule in patterns.find(run):
+            end = at + len(pattern)
+            if len(pattern) >= MIN_BACKWARDS and _is_spelled(text, run, at, end, rule.spelling):
+                start, stop = run.span(at, end)
+                if not is_common_word(text[start:stop]):
+                    yield Match(start, stop, rule.kind, rule.secret)
+
+    def _parts(self, run: Run) -> Iterator[Match]:
         """Parts of hidden numbers, MIN_FRAGMENT digits or more, widened to the end of the number they stand in."""
-        for number, kind in self._numbers.items():
-            for start in run.starts:
-                end = start + MIN_FRAGMENT
-                if end > len(run.run) or run.run[start:end] not in number:
-                    continue
-                while end < len(run.run) and run.run[end].isdigit() and end not in run.ends:
-                    end += 1
-                yield Match(*run.span(start, end), kind, number)
+        if not self._fragments:
+            return
+        for start in run.starts:
+            end = start + MIN_FRAGMENT
+            number = self._fragments.get(run.run[start:end])
+            if number is None:
+                continue
+            while end < len(run.run) and run.run[end].isdigit() and end not in run.ends:
+                end += 1
+            yield Match(*run.span(start, end), self._numbers[number], number)
+
+
+class _Patterns:
+    """Strings of letters and digits, found in a run in one go: short ones at the starts of words, long ones by their
+    first letters."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, _Pattern] = {}
+        self._short: dict[int, set[str]] = {}  # length -> patterns that are shorter than MIN_INSIDE
+        self._long: dict[str, list[str]] = {}  # the first MIN_INSIDE characters -> patterns
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def add(self, text: str, rule: _Pattern) -> _Pattern:
+        """Look for `text`; one that is looked for already keeps its rule, which is returned."""
+        if text in self._rules:
+            return self._rules[text]
+        self._rules[text] = rule
+        if len(text) < MIN_INSIDE:
+            self._short.setdefault(len(text), set()).add(text)
+        else:
+            self._long.setdefault(text[:MIN_INSIDE], []).append(text)
+        return rule
+
+    def find(self, run: Run) -> Iterator[tuple[int, str, _Pattern]]:
+        """Positions of patterns in `run`; of the short ones only where a word starts."""
+        for length, patterns in self._short.items():
+            for at in run.starts:
+                if (text := run.run[at : at + length]) in patterns:
+                    yield at, text, self._rules[text]
+        if self._long:
+            for at in range(len(run.run) - MIN_INSIDE + 1):
+                for text in self._long.get(run.run[at : at + MIN_INSIDE], ()):
+                    if run.run.startswith(text, at):
+                        yield at, text, self._rules[text]
 
 
 def of_labels(labels: Mapping[str, str]) -> DenySet:
@@ -176,43 +208,54 @@ def label_kind(label: str) -> Kind | None:
     return Kind(name) if name in Kind.__members__ else None
 
 
-def _whole_spelling(kind: Kind, text: str, whole: str) -> Spelling | None:
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """A secret in the forms that it is compared in."""
+
+    kind: Kind
+    tokens: tuple[str, ...] = field(repr=False)  # folded
+    whole: str = field(repr=False)
+    digits: str = field(repr=False)
+
+    @classmethod
+    def of(cls, kind: Kind, text: str) -> _Secret:
+        tokens = tuple(_TOKEN.findall(fold(normalise(text))))
+        whole = "".join(tokens)
+        digits = "" if whole.isalpha() else "".join(filter(str.isdigit, whole))
+        return cls(kind, tokens, whole, digits)
+
+
+def _whole_spelling(secret: _Secret) -> Spelling | None:
     """How the whole secret is looked for; None when it is too short to tell anything."""
-    words = _TOKEN.findall(text)
-    if kind in RESERVED_KINDS:
-        telling = len(words) > 1 or any(map(str.isdigit, whole))
+    whole = secret.whole
+    if secret.kind in RESERVED_KINDS:
+        telling = len(secret.tokens) > 1 or secret.digits
         return Spelling.WORDS if telling and len(whole) >= MIN_LINE else None
     if len(whole) < MIN_SECRET:
         return None
-    if len(words) == 1 and is_common_word(whole):
+    if len(secret.tokens) == 1 and is_common_word(whole):
         return Spelling.CAPITALISED if len(whole) >= MIN_WORD else None
     if whole.isalpha() and len(whole) < MIN_WORD:
         return Spelling.CAPITALISED
     return Spelling.INSIDE if len(whole) >= MIN_INSIDE else Spelling.WORDS
 
 
-def _words(kind: Kind, text: str) -> Iterator[str]:
-    """The parts of a secret that are looked for on their own."""
-    digits = "".join(filter(str.isdigit, normalise_secret(text)))
-    if kind in _TAIL_KINDS and len(digits) >= 2 * MIN_RUN:
-        yield digits[-MIN_RUN:]
-    for token in re.findall(r"\d+|[^\W\d_]+", fold(NormalText.of(visible(text)).text)):
+def _words(secret: _Secret) -> Iterator[str]:
+    """The parts of a personal secret that are looked for on their own."""
+    if secret.kind in RESERVED_KINDS:
+        return
+    if secret.kind in _TAIL_KINDS and len(secret.digits) >= 2 * MIN_RUN:
+        yield secret.digits[-MIN_RUN:]
+    for token in _SORTS.findall(" ".join(secret.tokens)):
         if token.isdigit():
             # The year of a date is not hidden (45 CFR 164.514(b)(2)(i)(C)); that of a birth is.
-            if len(token) >= MIN_RUN and not (kind is Kind.DATE and _YEAR.match(token)):
+            if len(token) >= MIN_RUN and not (secret.kind is Kind.DATE and _YEAR.match(token)):
                 yield token
         elif len(token) >= MIN_WORD and not is_common_word(token):
             yield token
 
 
-def _occurrences(run: str, pattern: str) -> Iterator[int]:
-    at = run.find(pattern)
-    while at >= 0:
-        yield at
-        at = run.find(pattern, at + 1)
-
-
-def _is_spelled(text: str, run: _Run, start: int, end: int, spelling: Spelling) -> bool:
+def _is_spelled(text: str, run: Run, start: int, end: int, spelling: Spelling) -> bool:
     if spelling is Spelling.INSIDE:
         return True
     if start not in run.starts or end not in run.ends:
@@ -221,5 +264,5 @@ def _is_spelled(text: str, run: _Run, start: int, end: int, spelling: Spelling) 
     if spelling is Spelling.CAPITALISED:
         return not text[first:last].islower()
     # "45" is not the age 45 in "45.00", nor "1234" the last four in "1,234.50".
-    is_part = _DECIMALS.match(text, last) or _THOUSANDS.search(text[max(0, first - 4) : first])
+    is_part = is_part_of_a_number(text, first, last)
     return not (is_part and run.run[start:end].isdigit() and end - start < MIN_FRAGMENT)

@@ -14,7 +14,9 @@ from guardedvlm.policy.model import PersonalText, Policy
 Spans = Callable[[str], Awaitable[tuple[Span, ...]]]
 """The personal-data recognisers of the pipeline: spans of a text, or an error."""
 
-LABEL = re.compile(rf"\b(?:{'|'.join(Kind)})-[A-Z]{{1,2}}\b(?:\+\d{{1,3}}d\b)?|\[(?:{'|'.join(Kind)}|HIDDEN)\]")
+LABEL = re.compile(
+    rf"\b(?:{'|'.join(Kind)})-[A-Z]{{1,2}}\b(?:\+\d{{1,3}}d\b)?|\[(?:{'|'.join(Kind)}|HIDDEN|UNGROUNDED)\]"
+)
 """What the guard itself writes in the place of a value: it tells nothing and passes untouched."""
 _NUMBER_PIECES = re.compile(r"(?<=\d)(?![.,]\d{1,3}(?!\d))[^\w]{1,4}(?=\d)")
 """What stands between the pieces of a number; not the marks of "1,234.50", or a column of amounts became a card."""
@@ -22,6 +24,7 @@ _JOINED_KINDS = frozenset({Kind.PAYMENT_CARD, Kind.IBAN})
 """Kinds with check digits: the only ones that are believed when digits were put together from pieces. Any other rule
 would make an account number of a column of amounts."""
 HIDDEN_MASK = "[HIDDEN]"
+UNGROUNDED_MASK = "[UNGROUNDED]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Edit:
     end: int
     kind: Kind
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    ungrounded: bool = False  # nobody's value that is known: it does not stand in the picture
 
     def moved(self, offset: int) -> Edit:
         """The same edit in a text that starts `offset` characters earlier."""
@@ -56,7 +60,7 @@ async def personal_edits(text: str, policy: Policy, spans: Spans, hidden: Sequen
             for match in pieces
             if match.kind in _JOINED_KINDS
         ]
-    kept_out = [match for match in found if policy.action(match.kind) is not Action.KEEP]
+    kept_out = [_whole_words(text, match) for match in found if policy.action(match.kind) is not Action.KEEP]
     return _merged(text, [part for match in kept_out for part in _outside_labels(text, match)])
 
 
@@ -111,6 +115,8 @@ def applied(text: str, edits: Iterable[Edit], substitute: Callable[[Edit], str])
 
 def mask(edit: Edit) -> str:
     """The mask of the edit's kind: "[PERSON]"; "[HIDDEN]" for what is hidden without a known kind."""
+    if edit.ungrounded:
+        return UNGROUNDED_MASK
     return HIDDEN_MASK if edit.kind in RESERVED_KINDS else f"[{edit.kind}]"
 
 
@@ -137,6 +143,17 @@ def _joined(text: str) -> tuple[str, list[int]]:
         cursor = gap.end()
     kept += range(cursor, len(text))
     return "".join(text[index] for index in kept), kept
+
+
+def _whole_words(text: str, match: Match) -> Match:
+    """`match` with the rest of the words that it cuts: what is left of one would be another word, that nobody looked
+    at ("Jane Roe" of "Jane Roemaria")."""
+    start, end = match.start, match.end
+    while start and text[start].isalnum() and text[start - 1].isalnum():
+        start -= 1
+    while end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+        end += 1
+    return replace(match, start=start, end=end)
 
 
 def _outside_labels(text: str, match: Match) -> Iterable[Match]:

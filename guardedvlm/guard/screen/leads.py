@@ -6,6 +6,7 @@ the digits of a page's number belong to none.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -19,6 +20,15 @@ class Passage:
     edited: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of what leaves; `start` is where it begins in the draft, None for the guard's own words and for edits."""
+
+    text: str = field(repr=False)
+    start: int | None = None
+    passage: Passage | None = None  # the edit that it stands for
+
+
 class Leads:
     """Words of the guard by their places in a draft, until they have left."""
 
@@ -29,12 +39,11 @@ class Leads:
         """`words` stand before character `at` of the draft; calls come in the order of the draft."""
         self._waiting.append((at, words))
 
-    def among(self, passages: list[Passage]) -> str:
-        """The text of passages that follow each other, with the words that belong there.
+    def among(self, passages: list[Passage]) -> Iterator[Segment]:
+        """What leaves of passages that follow each other, with the words that belong there.
 
         Words within an edited passage come after it, on a line of their own: what they parted was one value.
         """
-        out: list[str] = []
         for passage in passages:
             cursor = passage.start
             while self._waiting and self._waiting[0][0] < passage.end:
@@ -43,10 +52,16 @@ class Leads:
                     break
                 words = self._waiting.pop(0)[1]
                 if at < passage.start:
-                    out.append("\n")
+                    yield Segment("\n")
                 else:
-                    out.append(passage.text[cursor - passage.start : at - passage.start])
+                    yield _part(passage, cursor, at)
                     cursor = at
-                out.append(words)
-            out.append(passage.text[cursor - passage.start :])
-        return "".join(out)
+                yield Segment(words)
+            yield _part(passage, cursor, passage.end)
+
+
+def _part(passage: Passage, start: int, end: int) -> Segment:
+    """Characters [start, end) of the draft as far as they leave; of an edit, all of it or nothing."""
+    if passage.edited:
+        return Segment(passage.text if end == passage.end else "", passage=passage)
+    return Segment(passage.text[start - passage.start : end - passage.start], start)

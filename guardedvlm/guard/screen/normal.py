@@ -71,7 +71,8 @@ class NormalText:
 
 def normalise(text: str) -> str:
     """NFKC of `text` without invisible characters, decimal digits of every script as ASCII."""
-    return NormalText.of(visible(text)).text
+    shown = visible(text)
+    return shown if shown.isascii() else "".join(_normal_cluster(shown[start:end]) for start, end in _clusters(shown))
 
 
 def fold(text: str) -> str:
@@ -106,11 +107,13 @@ def _is_examinable(character: str) -> bool:
 
 def _clusters(text: str) -> list[tuple[int, int]]:
     """Each character with the combining marks that follow it."""
-    bounds = [i for i, c in enumerate(text) if i == 0 or not unicodedata.category(c).startswith("M")]
+    bounds = [i for i, c in enumerate(text) if i == 0 or c.isascii() or not unicodedata.category(c).startswith("M")]
     return list(zip(bounds, [*bounds[1:], len(text)], strict=True))
 
 
 def _normal_cluster(cluster: str) -> str:
+    if cluster.isascii():
+        return cluster
     composed = unicodedata.normalize("NFKC", cluster)
     if len(composed) > 1:
         # Marks that compose with nothing are decoration on Latin letters ("s̷m̷i̷t̷h̷") and never carry a value.

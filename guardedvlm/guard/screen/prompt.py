@@ -8,11 +8,13 @@ wrote them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from guardedvlm.core.clearance import ClearedPrompt, Turn
 from guardedvlm.errors import InvalidInput, Reason, Refused
 from guardedvlm.guard.screen.deny import DenySet, of_labels
 from guardedvlm.guard.screen.edits import Spans, Substitutes, applied, personal_edits
+from guardedvlm.guard.screen.instructions import quoted
 from guardedvlm.guard.screen.language import is_examinable
 from guardedvlm.guard.screen.normal import is_latin, normalise
 from guardedvlm.guard.screen.report import ScreenReport, Tally
@@ -37,6 +39,11 @@ async def screen_prompt(
 ) -> ClearedPrompt:
     """`PromptScreen.clear` for callers that need no report."""
     return await PromptScreen(policy, spans, labels, deny).clear(question, history, schema)
+
+
+def with_quotes(prompt: ClearedPrompt, texts: Sequence[str]) -> ClearedPrompt:
+    """The prompt, and texts of the redacted picture for the model to be warned of. They were cleared with it."""
+    return replace(prompt, quoted=quoted(texts))
 
 
 class PromptScreen:

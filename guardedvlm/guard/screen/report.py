@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from guardedvlm.core.finding import Kind
+from guardedvlm.core.grounding import Ground
 from guardedvlm.policy.model import PersonalText, Topic
 
 
@@ -29,11 +30,12 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScreenReport:
-    """Verdict, deed, number of edits by kind (sorted) and the forbidden topics that were met."""
+    """Verdict, deed, number of edits by kind and of claims by ground (sorted), and the forbidden topics that it met."""
 
     verdict: Verdict
     deed: Deed
     edits: tuple[tuple[Kind, int], ...] = ()
+    grounds: tuple[tuple[Ground, int], ...] = ()
     topics: tuple[Topic, ...] = ()
 
 
@@ -42,15 +44,19 @@ class Tally:
 
     def __init__(self) -> None:
         self.edits: Counter[Kind] = Counter()
+        self.grounds: Counter[Ground] = Counter()
         self.topics: frozenset[Topic] = frozenset()
         self.denied = False
 
     def report(self, personal: PersonalText) -> ScreenReport:
         """The report so far, under a policy that treats personal spans as `personal`."""
-        edits = tuple(sorted(self.edits.items()))
+        edits = tuple(sorted((+self.edits).items()))
+        grounds = tuple(sorted(self.grounds.items()))
         topics = tuple(sorted(self.topics))
         if self.denied:
-            return ScreenReport(Verdict.DENY, Deed.REFUSE, edits, topics)
+            return ScreenReport(Verdict.DENY, Deed.REFUSE, edits, grounds, topics)
         if edits:
-            return ScreenReport(Verdict.MODIFY, Deed(personal.value), edits)
-        return ScreenReport(Verdict.ALLOW, Deed.NONE)
+            return ScreenReport(Verdict.MODIFY, Deed(personal.value), edits, grounds)
+        if self.grounds[Ground.MASKED]:
+            return ScreenReport(Verdict.MODIFY, Deed.MASK, grounds=grounds)
+        return ScreenReport(Verdict.ALLOW, Deed.NONE, grounds=grounds)

@@ -40,8 +40,10 @@ def spans() -> Spans:
 
 @pytest.fixture(scope="session")
 def policy() -> Callable[..., Policy]:
-    """A policy that keeps KEPT and hides every other kind; `ask`, `say` and `text` as given."""
+    """A policy that keeps KEPT and hides every other kind; `ask`, `say` and `text` as given; grounding is off
+    unless `say` names it."""
     hide: dict[Kind, Literal[Action.FILL, Action.LABEL]] = {
         kind: Action.LABEL for kind in Kind if kind not in KEPT | RESERVED_KINDS
     }
-    return partial(Policy, name="test", version="2026-01-01", description="test", hide=hide, keep=KEPT)
+    make = partial(Policy, name="test", version="2026-01-01", description="test", hide=hide, keep=KEPT)
+    return lambda **parts: make(**parts | {"say": {"grounding": "off"} | parts.get("say", {})})

@@ -116,3 +116,62 @@ def test_digits_put_together_spell_a_number() -> None:
 
 def test_normal_secrets_are_equal_in_any_spelling() -> None:
     assert normalise_secret("Ｊosé  SMITH-Roe") == normalise_secret("jose smithroe") == "josesmithroe"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # digits in words, whole numbers and their last four
+        ("two one nine zero nine nine nine nine nine", "two one nine zero nine nine nine nine nine"),
+        ("four one double one and so on", "four one double one"),
+        ("it ends in one two three four", "one two three four"),
+        ("ends in twelve thirty-four", "twelve thirty-four"),
+        # backwards
+        ("call it srehtimS today", "srehtimS"),
+        ("999990912", "999990912"),
+        # one or two characters wrong, missing, added or swapped
+        ("ask Smihters about it", "Smihters"),
+        ("ask Smither about it", "Smither"),
+        ("ask Johnethin about it", "Johnethin"),
+        ("near Springfeldtown lies", "Springfeldtown"),
+        ("card 4111 1111 1111 1243", "4111 1111 1111 1243"),
+        # encoded
+        ("it is U21pdGhlcnM= in base64", "U21pdGhlcnM="),
+        ("it is Sm9obmF0aGFuIFNtaXRoZXJz", "Sm9obmF0aGFuIFNtaXRoZXJz"),
+        ("it is 536d697468657273 in hex", "536d697468657273"),
+    ],
+)
+def test_an_altered_spelling_is_found(text: str, expected: str) -> None:
+    assert expected in hit(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "code zx-99418",  # of uncleared text only the line itself is looked for
+        "a smoother one, smitten by smithereens",
+        "the brother of the mother",
+        "two of three items, four in all",
+        "one two three",
+        "the year 2025, the number 21 909",
+        "internationalisation and misunderstanding",
+        "QUJDREVGR0hJSktMTU5P",
+        "deadbeef cafe babe",
+    ],
+)
+def test_an_edit_makes_no_common_word_a_secret(text: str) -> None:
+    assert hit(text) == []
+
+
+@given(st.integers(0, 16), st.sampled_from("0123456789"), st.sampled_from(["change", "drop", "add"]))
+def test_any_edit_of_a_long_name_or_number_is_found(at: int, digit: str, edit: str) -> None:
+    for secret, other in (("Johnathansmithers", "q"), ("77304199520048151", digit)):
+        head, tail = secret[:at], secret[at + 1 :]
+        told = {"change": head + other + tail, "drop": head + tail, "add": head + other + secret[at:]}[edit]
+        assert DenySet([(Kind.OTHER_ID, secret)]).matches(f"It is {told} here.")
+
+
+def test_kinds_without_their_own_number_are_not_found_with_edits() -> None:
+    """Every amount or date is nearly another one."""
+    quantities = DenySet([(Kind.AMOUNT, "$1,234.50"), (Kind.DATE, "05/12/2025")])
+    assert quantities.matches("$1,234.51 on 05/13/2025") == ()

@@ -92,10 +92,14 @@ def outcome(work: Coroutine[None, None, str]) -> str | Reason:
         return error.reason
 
 
+def told(leads: Leads, passages: list[Passage]) -> str:
+    return "".join(segment.text for segment in leads.among(passages))
+
+
 def test_words_within_an_edit_wait_for_its_end() -> None:
     leads = Leads()
     leads.add(4, "A: ")
     leads.add(9, "B: ")
-    assert leads.among([Passage(0, 3, "one", edited=False), Passage(3, 6, "[X]", edited=True)]) == "one[X]"
-    assert leads.among([Passage(6, 9, "two", edited=False)]) == "\nA: two"
-    assert leads.among([Passage(9, 12, "[Y]", edited=True)]) == "B: [Y]"
+    assert told(leads, [Passage(0, 3, "one", edited=False), Passage(3, 6, "[X]", edited=True)]) == "one[X]"
+    assert told(leads, [Passage(6, 9, "two", edited=False)]) == "\nA: two"
+    assert told(leads, [Passage(9, 12, "[Y]", edited=True)]) == "B: [Y]"

@@ -100,9 +100,11 @@ def _places() -> frozenset[str]:
 
 def fold(word: str) -> str:
     """`word` in lower case without accents, possessive and surrounding punctuation: what the lists are keyed by."""
-    plain = unicodedata.normalize("NFKD", word.strip(" \t\n\r.,;:!?'\"()[]{}*-–—/\\|_<>#").casefold())
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return re.sub(r"['’]s\Z", "", plain)
+    plain = word.strip(" \t\n\r.,;:!?'\"()[]{}*-–—/\\|_<>#").casefold()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", plain)
+        plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return plain[:-2] if plain.endswith(("'s", "’s")) else plain
 
 
 def is_given_name(word: str) -> bool:
@@ -129,8 +131,8 @@ def is_place(word: str) -> bool:
     return fold(word) in _places()
 
 
-@cache
 def _is_common(word: str) -> bool:
+    # Not cached: what is asked about are words of a request, which nothing keeps.
     count = _frequencies().get(word, 0)
     if not count or word in _places():
         return False
@@ -151,7 +153,10 @@ def is_common_word(word: str) -> bool:
 
     False for anything that is no single word of letters, and for names of large towns and countries.
     """
-    plain = re.sub(r"(?:n['’]t|['’](?:ll|re|ve|d|m))\Z", "", fold(word))
+    plain = fold(word)
+    if plain.isalpha():
+        return _is_common(plain)
+    plain = re.sub(r"(?:n['’]t|['’](?:ll|re|ve|d|m))\Z", "", plain)
     if not plain.isalpha():
         # "co-pay", "don't", "and/or": common when every part is.
         parts = [part for part in re.split(r"[-'’/]", plain) if part]

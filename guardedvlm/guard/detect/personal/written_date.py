@@ -13,7 +13,7 @@ from datetime import date
 DAY_FIRST = frozenset({"de", "fr", "es"})
 """Languages that write day, month, year; English is written in both orders (US and UK)."""
 
-_MONTHS = (
+_NAMES = (
     "january jan januar jaenner janner janvier janv enero ene gennaio gen",
     "february feb februar fevrier fevr fev febrero febbraio",
     "march mar marz maerz mrz mars marzo",
@@ -27,7 +27,8 @@ _MONTHS = (
     "november nov novembre noviembre",
     "december dec dezember dez decembre diciembre dic dicembre",
 )
-_MONTH = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()}
+MONTHS = {name: number for number, names in enumerate(_NAMES, 1) for name in names.split()}
+"""Name of a month in small letters without accents -> its number."""
 
 _GAP = r"[ ,./-]{0,3}"
 _TIME = re.compile(r"[ t,]{1,2}\d{1,2}[:.]\d\d.*\Z")
@@ -49,10 +50,10 @@ def written_date(text: str, languages: Collection[str]) -> date | None:
     if found := _NUMBERS.fullmatch(plain):
         return _in_order(found[1], found[3], found[4], languages)
     if found := _DAY_MONTH.fullmatch(plain):
-        months = {_MONTH.get(name) for name in (found[2], found[3]) if name}
+        months = {MONTHS.get(name) for name in (found[2], found[3]) if name}
         return _day(found[4], months.pop(), found[1]) if len(months) == 1 else None
     if found := _MONTH_DAY.fullmatch(plain):
-        return _day(found[3], _MONTH.get(found[1]), found[2])
+        return _day(found[3], MONTHS.get(found[1]), found[2])
     return None
 
 
