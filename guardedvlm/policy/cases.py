@@ -46,6 +46,7 @@ class Expectation(Section):
     gone: tuple[Text, ...] = ()  # words that do not, whatever the kind
     becomes: str | None = None  # the question as the model gets it, the answer as it leaves
     actions: dict[Kind, Action] = Field(default_factory=dict)  # what is done to a kind that was found
+    instructs: bool = False  # whether the text that stays visible speaks to the model
 
 
 class DocumentCase(Section):
@@ -69,6 +70,7 @@ class Case(Section):
     picture: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = None  # a file beside the cases
     confidence: Annotated[float, Field(ge=0, le=1)] = 1.0  # with which the text was read
     secrets: Strings = Field(default_factory=dict)  # what is hidden in the picture that the answer is about
+    page: Text | None = None  # what the redacted picture shows; without it, all that the answer claims
     times: Annotated[int, Field(ge=1, le=MAX_TIMES)] = 1  # the question or answer so many times over
     expect: Expectation = Expectation()
 
@@ -105,6 +107,8 @@ class Outcome:
     text: str = field(default="", repr=False)
     actions: Mapping[Kind, Action] = field(default_factory=dict)
     unread: bool = False  # whether text counted as unreadable
+    instructs: bool = False  # whether visible text speaks to the model
+    ungrounded: bool = False  # whether the answer claims what the page does not show
 
 
 class Bench(Protocol):
@@ -176,6 +180,8 @@ def failures(policy: Policy, case: Case, outcome: Outcome) -> Iterator[str]:
     yield from (f"expect.gone[{at}] is visible" for at, word in enumerate(expect.gone) if _is_shown(outcome, word))
     if expect.becomes is not None and outcome.text.strip() != expect.becomes:
         yield "expect.becomes is not what it becomes"
+    if expect.instructs and not outcome.instructs:
+        yield "expect.instructs: nothing in it speaks to the model"
     for kind, action in expect.actions.items():
         if outcome.actions.get(kind) is not action:
             done = outcome.actions.get(kind)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind
 from guardedvlm.policy.legal import Rule
 from guardedvlm.policy.model import Policy
-from guardedvlm.policy.vocabulary import Clear, DateLabels, Mode, PersonalText, Release, Topic
+from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Instructions, Mode, PersonalText, Release, Topic
 
 
 class Effect(StrEnum):
@@ -80,6 +80,7 @@ MEASURES: Mapping[str, Measure | None] = {
     "text.languages": _no,
     "text.min_confidence": _more,
     "text.clear": _no,
+    "text.instructions": _order(Instructions.FLAG, Instructions.QUOTE, Instructions.REFUSE),
     "text.date_labels": _order(DateLabels.INTERVAL, DateLabels.RANDOM),
     "ask.max_chars": _less,
     "ask.personal": _order(PersonalText.LABEL, PersonalText.MASK, PersonalText.REFUSE),
@@ -87,7 +88,8 @@ MEASURES: Mapping[str, Measure | None] = {
     "say.max_tokens": _less,
     "say.personal": _order(PersonalText.LABEL, PersonalText.MASK, PersonalText.REFUSE),
     "say.forbid": _yes,
-    "say.release": _order("token", Release.SENTENCE, Release.WHOLE),
+    "say.release": _order(Release.TOKEN, Release.SENTENCE, Release.WHOLE),
+    "say.grounding": _order(GroundRule.OFF, GroundRule.FLAG, GroundRule.MASK, GroundRule.REFUSE),
     "say.boxes": _no,
     "say.redacted_image": _no,
     "say.reidentify": _no,

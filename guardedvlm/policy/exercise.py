@@ -14,7 +14,7 @@ from typing import Any
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import Reason
 from guardedvlm.policy.cases import Bench, Case, Located, Outcome, failures
-from guardedvlm.policy.model import Mode, Policy
+from guardedvlm.policy.model import GroundRule, Mode, Policy
 
 LIMITS = ("max_bytes", "max_pixels", "max_side", "max_pages", "min_side")
 
@@ -28,6 +28,9 @@ def _rules(policy: Policy) -> Iterator[str]:
     yield from (f"hide.{kind}" for kind in policy.hide)
     yield from (f"keep.{kind}" for kind in policy.keep)
     yield from ("text.mode", "text.languages", "text.min_confidence", "ask.max_chars", "ask.personal", "say.personal")
+    yield "text.instructions"
+    if policy.say.grounding is not GroundRule.OFF:
+        yield "say.grounding"
     if policy.text.mode is Mode.STRICT:  # in balanced mode nothing asks for it
         yield from (f"text.clear.{clear}" for clear in policy.text.clear)
     yield from (f"ask.forbid.{topic}" for topic in policy.ask.forbid)
@@ -95,6 +98,10 @@ def _by_expectation(policy: Policy, case: Case, outcome: Outcome) -> Iterator[st
         yield "text.min_confidence" if case.confidence < policy.text.min_confidence else "text.languages"
     elif expect.gone and policy.text.mode is Mode.STRICT:
         yield "text.mode"
+    if expect.instructs or expect.refused is Reason.INSTRUCTIONS_FOUND:
+        yield "text.instructions"
+    if outcome.ungrounded:
+        yield "say.grounding"
     if expect.refused is Reason.QUESTION_TOO_LONG:
         yield "ask.max_chars"
     personal = expect.refused in (Reason.QUESTION_PERSONAL, Reason.ANSWER_REFUSED) and not expect.topics

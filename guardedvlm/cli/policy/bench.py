@@ -16,6 +16,7 @@ from guardedvlm.cli.local import local_pipeline, local_request, read_document
 from guardedvlm.config import load_settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Finding, Kind, Span
+from guardedvlm.core.grounding import Ground
 from guardedvlm.core.region import Box, Size
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Refused
@@ -26,9 +27,9 @@ from guardedvlm.guard.detect.quads import box_quad
 from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import SPECS
-from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen, Spans
+from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, Spans, instructions_in
 from guardedvlm.policy.cases import Case, DocumentCase, Outcome, Seen, found_outcome
-from guardedvlm.policy.model import Policy
+from guardedvlm.policy.model import Instructions, Policy
 from guardedvlm.worker import WorkerPool
 
 SECONDS = 240.0
@@ -79,7 +80,11 @@ class GuardBench:
         if met := policy.refused & {finding.kind for finding in findings}:
             raise Refused(Reason.KIND_REFUSED, kind=min(met).value)
         cleared = clear_text(lines, findings, policy, size)
+        instructs = bool(instructions_in((cleared.visible,)))
+        if instructs and policy.text.instructions is Instructions.REFUSE:
+            raise Refused(Reason.INSTRUCTIONS_FOUND)
         return Outcome(
+            instructs=instructs,
             seen=tuple(Seen(finding.kind, finding.secret) for finding in findings),
             visible=tuple(word.text for word in cleared.visible),
             unread=any(finding.kind is Kind.UNREADABLE for finding in cleared.findings),
@@ -94,12 +99,20 @@ class GuardBench:
 
     async def _answer(self, policy: Policy, case: Case) -> Outcome:
         secrets = DenySet((kind, text) for kind, texts in case.secrets.items() for text in texts)
-        screen = AnswerScreen(policy, self._spans(policy), secrets, {})
+        answer = (case.answer or "") * case.times
+        lines, _ = _laid_out(answer if case.page is None else case.page, 1.0)
+        shown = Grounding({0: [word for line in lines for word in line.words]})
+        screen = AnswerScreen(policy, self._spans(policy), secrets, {}, grounding=shown)
+
+        def ungrounded() -> bool:
+            return bool(dict(screen.report.grounds).get(Ground.UNGROUNDED))
+
         try:
-            released = await screen.push((case.answer or "") * case.times)
-            return Outcome(text=released + await screen.close())
+            released = await screen.push(answer)
+            return Outcome(text=released + await screen.close(), ungrounded=ungrounded())
         except Refused as error:
-            return Outcome(refused=error.reason, topics=frozenset(screen.report.topics))
+            topics = frozenset(screen.report.topics)
+            return Outcome(refused=error.reason, topics=topics, ungrounded=ungrounded())
         finally:
             secrets.wipe()
 
