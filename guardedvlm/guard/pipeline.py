@@ -82,7 +82,8 @@ class Pipeline:
                 labels, dealt = found.labels.by_secret(), found.labels.dealt()
                 prompt = await self._screened(run, question, labels, deny, dealt)
                 pieces = self._pieces(run, capacity, cleared, prompt, question.sampling)
-                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt)  # the question's labels among them
+                # The question's labels among them.
+                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt, topics=run.topics)
                 async with aclosing(pieces):
                     async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):
                         yield event
@@ -101,7 +102,7 @@ class Pipeline:
 
         Raises InvalidInput or Refused; the closing record then says what was seen.
         """
-        screen = PromptScreen(run.policy, run.spans, labels, deny, taken)
+        screen = PromptScreen(run.policy, run.spans, labels, deny, taken, topics=run.topics)
         with run.timed(Stage.PROMPT):
             try:
                 return await screen.clear(question.text, question.history, question.schema)

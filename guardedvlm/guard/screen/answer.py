@@ -23,9 +23,9 @@ from guardedvlm.guard.screen.deny import DenySet, of_labels
 from guardedvlm.guard.screen.edits import Edit, Spans, Substitutes, applied, mask, personal_edits
 from guardedvlm.guard.screen.leads import Leads, Passage
 from guardedvlm.guard.screen.normal import NormalText, is_latin, visible
+from guardedvlm.guard.screen.people import Topics, pieces_of, read_here
 from guardedvlm.guard.screen.report import ScreenReport, Tally
 from guardedvlm.guard.screen.sentences import Sentences
-from guardedvlm.guard.screen.topics import topics_of
 from guardedvlm.policy.model import PersonalText, Policy, Release
 
 MAX_SENTENCE = 2_000
@@ -36,10 +36,19 @@ class AnswerScreen:
     """Screens one answer. Not to be used after it raised: every further call raises Refused(ANSWER_REFUSED)."""
 
     def __init__(
-        self, policy: Policy, spans: Spans, deny: DenySet, labels: Mapping[str, str], taken: Collection[str] = ()
+        self,
+        policy: Policy,
+        spans: Spans,
+        deny: DenySet,
+        labels: Mapping[str, str],
+        taken: Collection[str] = (),
+        *,
+        topics: Topics = read_here,
     ) -> None:
         self._policy = policy
         self._spans = spans
+        self._topics = topics
+        self._classified: frozenset[str] = frozenset()  # pieces of the last window: not asked about again
         self._hidden: tuple[DenySet, ...] = (deny, of_labels(labels))
         self._substitutes = Substitutes(labels, policy.say.personal, taken)
         self._tally = Tally()
@@ -115,7 +124,7 @@ class AnswerScreen:
         if not is_latin(window.text):
             raise Refused(Reason.ANSWER_REFUSED)
         found_edits = await personal_edits(window.text, self._policy, self._spans, self._hidden)
-        self._check_topics(window.text, found_edits)
+        await self._check_topics(window.text, found_edits)
         for found in found_edits:
             start, end = window.original(found.start, found.end)
             self._edits.append(Edit(start, end, found.kind, found.secrets))
@@ -124,11 +133,14 @@ class AnswerScreen:
             raise Refused(Reason.ANSWER_REFUSED, kind=self._edits[0].kind.value)
         return self._release(border)
 
-    def _check_topics(self, window: str, edits: tuple[Edit, ...]) -> None:
+    async def _check_topics(self, window: str, edits: tuple[Edit, ...]) -> None:
         if not self._policy.say.forbid:
             return
         # Masks make persons visible to the topic rules: "this is Tom Roe" reads "this is [PERSON]".
-        found = topics_of(window) | topics_of(applied(window, edits, mask))
+        texts = tuple(dict.fromkeys((window, applied(window, edits, mask))))
+        pieces = tuple(dict.fromkeys(piece for text in texts for piece in pieces_of(text)))
+        found = await self._topics(texts, [piece for piece in pieces if piece not in self._classified])
+        self._classified = frozenset(pieces)
         if forbidden := found & self._policy.say.forbid:
             self._tally.topics = forbidden
             raise Refused(Reason.ANSWER_REFUSED, topic=min(forbidden).value)
@@ -177,6 +189,7 @@ class AnswerScreen:
         self._substitutes = Substitutes({}, self._policy.say.personal)
         self._sentences = Sentences()
         self._held = self._digits = ""
+        self._classified = frozenset()
         self._edits = []
         self._whole = []
         self._leads = Leads()
