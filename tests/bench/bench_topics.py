@@ -1,10 +1,11 @@
 """Measure topics about people: recall and precision by topic on the labelled sentences, and the time of a sentence.
 
-    .venv/bin/python tests/bench/bench_topics.py [--half held-out|tuning] [--file people_apart.txt] [--misses] [--rules]
+    .venv/bin/python tests/bench/bench_topics.py [--half held-out|tuning] [--file FILE] [--receipts] [--misses] [--rules]
 
 Recall: of the sentences that are about a topic those in which it is found. Precision: of the sentences in which it is
 found those that are about it; every allowed sentence and every sentence about another topic counts. Sentences go the
 way of a question: as one text to the rules and in pieces to the classifier. --rules leaves the classifier out.
+--receipts: the labelled lines of ../shared/data/receipts, which say nothing of people; how many pass.
 The classifier was trained and its thresholds were chosen on the tuning half: figures of that half say little.
 """
 
@@ -19,11 +20,14 @@ from pathlib import Path
 import numpy as np
 from people import FILE, HELD_OUT, TUNING, Sentence, sentences
 
+from guardedvlm.evaluation.samples import samples
 from guardedvlm.evaluation.share import Share, wilson
 from guardedvlm.guard.screen.people import pieces_of
 from guardedvlm.guard.screen.topic_model import TopicModel
 from guardedvlm.guard.screen.topics import topics_of
 from guardedvlm.policy.model import Topic
+
+RECEIPTS = Path(__file__).parents[3] / "shared" / "data" / "receipts"
 
 Find = Callable[[str], frozenset[Topic]]
 
@@ -106,6 +110,12 @@ def print_times(rows: Sequence[Sentence], find: Find) -> None:
             print(f"{name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, n={len(times)}")
 
 
+def receipt_lines() -> list[Sentence]:
+    """Lines of real receipts, each once, as allowed sentences."""
+    lines = dict.fromkeys(label.text for sample in samples(RECEIPTS) for label in sample.labels)
+    return [Sentence(line, frozenset(), frozenset(), None, "receipts", "a", "en") for line in lines]
+
+
 def main() -> None:
     """Print the table of one half of a file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -113,9 +123,11 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=FILE, help="labelled sentences; default people.txt")
     parser.add_argument("--misses", action="store_true", help="print what was missed and wrongly found")
     parser.add_argument("--rules", action="store_true", help="rules without the classifier")
+    parser.add_argument("--receipts", action="store_true", help="lines of receipts instead of labelled sentences")
     chosen = parser.parse_args()
     find = topics_of if chosen.rules else with_classifier(TopicModel())
-    rows = [row for row in sentences(chosen.file) if chosen.half in (None, row.half)]
+    rows = receipt_lines() if chosen.receipts else sentences(chosen.file)
+    rows = [row for row in rows if chosen.half in (None, row.half)]
     seen = verdicts(rows, find)
     print_table(seen)
     print_times(rows, find)

@@ -43,7 +43,7 @@ def sentences(file: Path = FILE) -> list[Sentence]:
         if match := _HEAD.fullmatch(line):
             head = match
         elif head is None:
-            raise ValueError(line)
+            raise ValueError("no head stands above the first sentence")
         else:
             found.append(_sentence(line, *head.groups()))
     return found

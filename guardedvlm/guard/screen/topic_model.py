@@ -11,6 +11,7 @@ a piece costs no embedding. Words that it never saw do not count as plain.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -36,6 +37,7 @@ TOPICS = tuple(Topic)
 EMBEDDING, BUCKETS = 384, 4_096
 EMBEDDING_SCALE, GRAM_SCALE = 4.0, 3.0
 """Lengths of the two vectors: how much the training can lean on each for the same weight."""
+_LONG_NUMBER = re.compile(r"\d{5,}")
 LETTERS = (3, 4, 5)
 """Lengths of the letter n-grams of a word: a typing error leaves some of them whole."""
 THRESHOLDS: Mapping[Topic, float] = dict.fromkeys(Topic, 0.3)
@@ -65,12 +67,17 @@ class TopicModel:
 
     def classified(self, piece: str) -> frozenset[Topic]:
         """Topics of one piece by the classifier alone."""
-        plain = words_of(piece)
+        plain = plain_words(piece)
         spelling = self._spelling @ gram_vector(plain) + self._bias[:, 0]
         if spelling[-1] < _logit(PLAIN):
             return frozenset()
         scores = spelling + self._meaning @ meaning_vector(self._sentences, plain)
         return frozenset(topic for topic, found in zip(TOPICS, scores[:-1] >= self._least, strict=True) if found)
+
+
+def plain_words(text: str) -> str:
+    """Folded words of `text` as both vectors read them. What a long number is says nothing of people."""
+    return _LONG_NUMBER.sub("00000", words_of(text))
 
 
 def meaning_vector(sentences: Sentences, plain: str) -> Vector:
