@@ -24,10 +24,12 @@ import torch
 import yaml
 from people import TUNING, Sentence, sentences
 
+from guardedvlm.guard.detect.personal.lexicon import FREQUENCY_LIST
 from guardedvlm.guard.screen.topic_model import BUCKETS, EMBEDDING, TOPICS, gram_vector, meaning_vector, plain_words
 from guardedvlm.guard.screen.topics import topics_of
 from guardedvlm.policy.model import Topic
 from guardedvlm.reading.embedding import Sentences
+from guardedvlm.reading.weights import pinned_file
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "people_templates.txt"
@@ -36,8 +38,8 @@ WEIGHTS = HERE.parents[1] / "guardedvlm" / "guard" / "screen" / "topics.npy"
 SEED, SAMPLES, MISTYPED, FRAMED = 1, 5, 0.15, 0.15
 TEMPLATE_WEIGHT, TABLE_WEIGHT, TUNING_WEIGHT = 1.0, 2.0, 3.0
 """What an example counts: those written as sentences count more than those filled in."""
-NOISE = 400
-"""Scraps without meaning."""
+NOISE, COMMON = 2000, 20_000
+"""Texts without meaning, and how many of the most frequent words they take from."""
 DECAY = 1e-5
 ROUNDS = 80
 FOLDS = 5
@@ -97,15 +99,28 @@ def _mistyped(text: str, chance: random.Random) -> str:
 
 
 def noise_examples() -> Iterator[Example]:
-    """Allowed texts that mean nothing: scraps of words and numbers, as a bad scan or a random test gives them."""
+    """Allowed texts that mean nothing: scraps of words and numbers, as lines of receipts and bad scans are."""
     chance = random.Random(SEED)
+    common = [line.split()[0] for line in pinned_file(*FREQUENCY_LIST).read_text("utf-8-sig").splitlines()[:COMMON]]
     for _ in range(NOISE):
-        letters = chance.choice((string.ascii_lowercase, "abc", "etaoinshr", string.digits))
-        words = ["".join(chance.choices(letters, k=chance.randint(1, 8))) for _ in range(chance.randint(1, 6))]
-        extra = chance.choices(("total", "and", "the", "page", "account", "in", "of", "is"), k=chance.randint(0, 2))
-        yield Example(
-            " ".join(chance.sample(words + extra, len(words + extra))), frozenset(), frozenset(), TEMPLATE_WEIGHT
-        )
+        scraps = [_scrap(chance, common) for _ in range(chance.randint(2, 6))]
+        yield Example(" ".join(scraps), frozenset(), frozenset(), TEMPLATE_WEIGHT)
+
+
+def _scrap(chance: random.Random, common: Sequence[str]) -> str:
+    match chance.randrange(6):
+        case 0:
+            return "".join(chance.choices(chance.choice((string.ascii_lowercase, "abc")), k=chance.randint(1, 8)))
+        case 1:
+            return "".join(
+                chance.choice("bdgjklmnprstwyz") + chance.choice("aeiou") for _ in range(chance.randint(1, 4))
+            )
+        case 2:
+            return "".join(chance.choices(string.digits, k=chance.randint(1, 6)))
+        case 3:
+            return chance.choice(("total", "and", "the", "page", "account", "in", "of", "is", "no", "with", "bill"))
+        case _:
+            return chance.choice(common)
 
 
 def table_examples() -> Iterator[Example]:

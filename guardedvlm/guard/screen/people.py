@@ -23,7 +23,7 @@ Topics = Callable[[Sequence[str], Sequence[str]], Awaitable[frozenset[Topic]]]
 """Rules and classifier: topics of whole texts (the rules) and of pieces of them (the classifier), or an error."""
 
 MIN_PIECE = 2
-"""Words of a piece that the classifier reads; one word alone is the rules' matter."""
+"""Words that are no numbers, of a piece that the classifier reads; one word alone is the rules' matter."""
 MAX_PIECE, OVERLAP = 24, 12
 """Words. A longer sentence is read in pieces that overlap: a question within a long one would drown in its mean."""
 
@@ -38,7 +38,7 @@ def pieces_of(text: str) -> tuple[str, ...]:
 
 
 def _parts(words: Sequence[str]) -> Iterator[str]:
-    if len(words) < MIN_PIECE:
+    if sum(not word.isdigit() for word in words) < MIN_PIECE:
         return
     for start in range(0, max(len(words) - OVERLAP, 1), OVERLAP):
         yield " ".join(words[start : start + MAX_PIECE])

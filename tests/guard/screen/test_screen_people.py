@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardedvlm.audit.component import is_component_name
+from guardedvlm.cli.pictures import DemoPicture, demo_pictures
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.guard.roles import SPECS
@@ -97,9 +98,24 @@ def test_pieces_leave_out_no_word_but_those_of_the_shortest_sentences(text: str)
 @pytest.mark.parametrize("words", [MAX_PIECE, MAX_PIECE + 1, 3 * MAX_PIECE + 5])
 def test_pieces_of_a_long_sentence_overlap_and_end_with_its_last_word(words: int) -> None:
     pieces = pieces_of(" ".join(f"word{at}x" for at in range(words)))
+    assert " ".join(pieces).split()[0] == "word0x"
     assert pieces[-1].endswith(f"word{words - 1}x")
     for first, second in pairwise(pieces):
         assert set(first.split()) & set(second.split())
+
+
+@pytest.mark.parametrize("picture", demo_pictures(), ids=lambda picture: picture.name)
+def test_the_questions_of_the_demo_are_about_nobody(model: TopicModel, picture: DemoPicture) -> None:
+    for question in picture.questions:
+        assert model.topics([question], pieces_of(question)) == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Who is the patient?", "What is the patient's name?", "Who is the payee on the cheque?", "What is this?"],
+)
+def test_asking_for_a_field_identifies_nobody(model: TopicModel, question: str) -> None:
+    assert model.topics([question], pieces_of(question)) == []
 
 
 @pytest.mark.parametrize("question", ["How old do you reckon the bloke at the counter is?", "Is the lady deaf?"])
