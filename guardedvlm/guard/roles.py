@@ -18,7 +18,7 @@ from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
 from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
 from guardedvlm.guard.verify.verifiers import FillMap
-from guardedvlm.policy.model import Limits
+from guardedvlm.policy.model import Limits, Topic
 from guardedvlm.worker import WorkerPool, WorkerSpec
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ SPECS: Mapping[str, WorkerSpec] = {
     for spec in (
         WorkerSpec("reader", "guardedvlm.reading.ppocr:PageReader", call_seconds=READ_SECONDS),
         WorkerSpec("personal", "guardedvlm.guard.detect.personal:PersonalData", call_seconds=LOOK_SECONDS),
+        WorkerSpec("topics", "guardedvlm.guard.screen.topic_model:TopicModel", call_seconds=LOOK_SECONDS),
         WorkerSpec("faces", "guardedvlm.guard.detect.faces:Faces", call_seconds=LOOK_SECONDS),
         WorkerSpec("codes", "guardedvlm.guard.detect.codes:Codes", call_seconds=LOOK_SECONDS),
         WorkerSpec("text_verifier", "guardedvlm.reading.ppocr_v4:IndependentReader", call_seconds=READ_SECONDS),
@@ -130,6 +131,12 @@ class Roles:
         """Personal spans of a question or an answer."""
         return await self._call(
             "personal", "spans", tuple[Span, ...], deadline=deadline, text=text, languages=list(languages)
+        )
+
+    async def topics(self, texts: Sequence[str], pieces: Sequence[str], deadline: Deadline) -> frozenset[Topic]:
+        """What questions or answers are about, as far as a policy can forbid it."""
+        return await self._call(
+            "topics", "topics", frozenset[Topic], deadline=deadline, texts=list(texts), pieces=list(pieces)
         )
 
     def verifiers(self, languages: Sequence[str], secrets: Sequence[Secret], deadline: Deadline) -> Verifiers:

@@ -34,7 +34,7 @@ from guardedvlm.guard.redact import Labels, redact
 from guardedvlm.guard.reidentify import check_reidentification_allowed, sealed_strings
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.verify import Cleared, verify
-from guardedvlm.policy.model import Policy
+from guardedvlm.policy.model import Policy, Topic
 from guardedvlm.transport.reidentification import Sealed, SealingKey
 
 T = TypeVar("T")
@@ -160,6 +160,10 @@ class Run:
     async def spans(self, text: str) -> tuple[Span, ...]:
         """Personal spans of a question or an answer."""
         return await self._roles.spans(text, self.policy.text.languages, self.request.deadline)
+
+    async def topics(self, texts: Sequence[str], pieces: Sequence[str]) -> frozenset[Topic]:
+        """What a question or an answer is about."""
+        return await self._roles.topics(texts, pieces, self.request.deadline)
 
     async def look(self, raster: Raster) -> Look:
         """Look with every detector; one that fails refuses the request."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ from guardedvlm.guard.release import screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Run
 from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, ScreenReport, Spans
-from guardedvlm.policy.model import Instructions, Policy
+from guardedvlm.policy.model import Instructions, Policy, Topic
 
 SECONDS = 5.0
 """For one trial. The question and a page's text take the recognisers 0.1 s; what takes longer is a failure."""
@@ -169,7 +169,7 @@ class Shadows:
         return judged
 
     async def _question(self, judged: _Judged, question: str, candidate: Policy, deny: DenySet) -> None:
-        screen = PromptScreen(candidate, self._spans(candidate), {}, deny)
+        screen = PromptScreen(candidate, self._spans(candidate), {}, deny, topics=self._topics)
         try:
             await screen.clear(question)
         except GuardedVLMError as error:
@@ -179,7 +179,9 @@ class Shadows:
         judged.question = screen.report
 
     async def _answer(self, judged: _Judged, trial: Trial, candidate: Policy, deny: DenySet) -> None:
-        screen = AnswerScreen(candidate, self._spans(candidate), deny, {}, grounding=trial.grounding)
+        screen = AnswerScreen(
+            candidate, self._spans(candidate), deny, {}, grounding=trial.grounding, topics=self._topics
+        )
         try:
             for piece in trial.draft:
                 await screen.push(piece.draft.text, piece.lead, piece.pages)
@@ -195,6 +197,9 @@ class Shadows:
             return await self._roles.spans(text, candidate.text.languages, Deadline.after(SECONDS))
 
         return spans
+
+    async def _topics(self, texts: Sequence[str], pieces: Sequence[str]) -> frozenset[Topic]:
+        return await self._roles.topics(texts, pieces, Deadline.after(SECONDS))
 
     async def _record(
         self, trial: Trial, candidate: Policy, judged: _Judged, failure: Reason | None, milliseconds: int

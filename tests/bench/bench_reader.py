@@ -30,8 +30,8 @@ from guardedvlm.errors import GuardedVLMError
 from guardedvlm.evaluation.session import measured_guard
 from guardedvlm.evaluation.share import wilson
 from guardedvlm.inference.reader.answering import Answering
-from guardedvlm.inference.reader.embedding import Sentences
 from guardedvlm.inference.reader.values import amounts, dates
+from guardedvlm.reading.embedding import Sentences
 from guardedvlm.reading.ppocr import PageReader
 
 RECEIPTS = Path(__file__).parents[3] / "shared" / "data" / "receipts"

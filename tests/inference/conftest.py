@@ -10,7 +10,7 @@ import pytest
 from guardedvlm.core.region import Box, Raster
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.inference.reader.answering import Answering
-from guardedvlm.inference.reader.embedding import Sentences
+from guardedvlm.reading.embedding import Sentences
 
 CHAR, HEIGHT, PITCH = 10, 20, 32
 """Pixels: width of a character, height of a line, distance of two lines."""

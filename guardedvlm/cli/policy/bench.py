@@ -104,15 +104,14 @@ class GuardBench:
         shown = Grounding({0: [word for line in lines for word in line.words]})
         screen = AnswerScreen(policy, self._spans(policy), secrets, {}, grounding=shown)
 
-        def ungrounded() -> bool:
-            return bool(dict(screen.report.grounds).get(Ground.UNGROUNDED))
-
         try:
             released = await screen.push(answer)
-            return Outcome(text=released + await screen.close(), ungrounded=ungrounded())
+            text = released + await screen.close()
+            ungrounded = any(ground is not Ground.GROUNDED for ground, _ in screen.report.grounds)
+            return Outcome(text=text, ungrounded=ungrounded)
         except Refused as error:
             topics = frozenset(screen.report.topics)
-            return Outcome(refused=error.reason, topics=topics, ungrounded=ungrounded())
+            return Outcome(refused=error.reason, topics=topics, ungrounded=error.details.get("rule") == "grounding")
         finally:
             secrets.wipe()
 

@@ -31,10 +31,10 @@ from guardedvlm.guard.screen.edits import Edit, Spans, Substitutes, applied, mas
 from guardedvlm.guard.screen.grounding import Grounding, Judged
 from guardedvlm.guard.screen.leads import Leads, Passage
 from guardedvlm.guard.screen.normal import NormalText, is_latin, visible
+from guardedvlm.guard.screen.people import Topics, pieces_of, read_here
 from guardedvlm.guard.screen.report import ScreenReport, Tally
 from guardedvlm.guard.screen.sentences import Sentences
 from guardedvlm.guard.screen.told import Told
-from guardedvlm.guard.screen.topics import topics_of
 from guardedvlm.policy.model import GroundRule, PersonalText, Policy, Release
 
 MAX_SENTENCE = 2_000
@@ -52,14 +52,19 @@ class AnswerScreen:
         labels: Mapping[str, str],
         taken: Collection[str] = (),
         grounding: Grounding | None = None,
+        *,
+        topics: Topics = read_here,
     ) -> None:
         self._policy = policy
         self._spans = spans
+        self._topics = topics
+        self._classified: frozenset[str] = frozenset()  # pieces of the last window: not asked about again
         self._hidden: tuple[DenySet, ...] = (deny, of_labels(labels))
         self._substitutes = Substitutes(labels, policy.say.personal, taken)
         self._tally = Tally()
         self._sentences = Blocks() if policy.say.release is Release.TOKEN else Sentences()
         self._held = ""  # the last closed sentence, examined with the one before it
+        self._alone = False  # whether nobody has examined it yet
         self._edits: list[Edit] = []  # of `_held`, in its characters
         self._whole: list[str] = []  # released at `close` under Release.WHOLE
         self._digits = ""  # of everything released
@@ -129,25 +134,32 @@ class AnswerScreen:
         if self._sentences.longest_pending > MAX_SENTENCE:
             raise Refused(Reason.ANSWER_REFUSED)
         if last:
+            if self._alone:
+                out.append(await self._look(0))
             out.append(self._release(len(self._held)))
         return "".join(out)
 
     async def _examine(self, sentence: str) -> str:
-        """Examine `sentence` together with the one before it, and release that one."""
+        """Examine `sentence` together with the one before it, and release that one; the first waits for the second."""
         if len(sentence) > MAX_SENTENCE:
             raise Refused(Reason.ANSWER_REFUSED)
         self._held, border = self._held + sentence, len(self._held)
+        self._alone = border == 0
+        return "" if self._alone else await self._look(border)
+
+    async def _look(self, border: int) -> str:
+        """Examine what is held, and release the first `border` characters of it."""
         window = NormalText.of(self._held)
         if not is_latin(window.text):
             raise Refused(Reason.ANSWER_REFUSED)
         found_edits = await personal_edits(window.text, self._policy, self._spans, self._hidden)
-        self._check_topics(window.text, found_edits)
+        await self._check_topics(window.text, found_edits)
         for found in found_edits:
             start, end = window.original(found.start, found.end)
             self._edits.append(Edit(start, end, found.kind, found.secrets))
-        if self._edits and self._policy.say.personal is PersonalText.REFUSE:
-            self._tally.edits.update(edit.kind for edit in self._edits)
-            raise Refused(Reason.ANSWER_REFUSED, kind=self._edits[0].kind.value)
+        if found_edits and self._policy.say.personal is PersonalText.REFUSE:
+            self._tally.edits.update(edit.kind for edit in found_edits)
+            raise Refused(Reason.ANSWER_REFUSED, kind=found_edits[0].kind.value)
         self._ground(window)
         return self._release(border)
 
@@ -165,11 +177,14 @@ class AnswerScreen:
         if rule is GroundRule.MASK:
             self._edits += [Edit(item.start, item.end, Kind.UNCLEARED, ungrounded=True) for item in firm]
 
-    def _check_topics(self, window: str, edits: tuple[Edit, ...]) -> None:
+    async def _check_topics(self, window: str, edits: tuple[Edit, ...]) -> None:
         if not self._policy.say.forbid:
             return
         # Masks make persons visible to the topic rules: "this is Tom Roe" reads "this is [PERSON]".
-        found = topics_of(window) | topics_of(applied(window, edits, mask))
+        texts = tuple(dict.fromkeys((window, applied(window, edits, mask))))
+        pieces = tuple(dict.fromkeys(piece for text in texts for piece in pieces_of(text)))
+        found = await self._topics(texts, [piece for piece in pieces if piece not in self._classified])
+        self._classified = frozenset(pieces)
         if forbidden := found & self._policy.say.forbid:
             self._tally.topics = forbidden
             raise Refused(Reason.ANSWER_REFUSED, topic=min(forbidden).value)
@@ -223,6 +238,7 @@ class AnswerScreen:
         self._held = self._digits = ""
         self._edits = []
         self._whole = []
+        self._classified = frozenset()
         self._leads = Leads()
         self._grounding = None
 

@@ -17,6 +17,7 @@ from guardedvlm.guard.screen.edits import Spans, Substitutes, applied, personal_
 from guardedvlm.guard.screen.instructions import quoted
 from guardedvlm.guard.screen.language import is_examinable
 from guardedvlm.guard.screen.normal import is_latin, normalise
+from guardedvlm.guard.screen.people import Topics, pieces_of, read_here
 from guardedvlm.guard.screen.report import ScreenReport, Tally
 from guardedvlm.guard.screen.schema import encode, parse, rewritten, strings
 from guardedvlm.guard.screen.topics import topics_of
@@ -61,9 +62,12 @@ class PromptScreen:
         labels: Mapping[str, str],
         deny: DenySet | None = None,
         taken: Collection[str] = (),
+        *,
+        topics: Topics = read_here,
     ) -> None:
         self._policy = policy
         self._spans = spans
+        self._topics = topics
         self._hidden = (of_labels(labels), deny) if deny else (of_labels(labels),)
         self._substitutes = Substitutes(labels, policy.ask.personal, taken)
         self._tally = Tally()
@@ -102,11 +106,11 @@ class PromptScreen:
         past, question, outline = texts[1:-1], texts[0], parse(texts[-1].strip())
         fields = tuple(strings(outline))
         self._check_language([*past, question], fields)
-        self._check_topics([*past, question], fields)
+        await self._check_topics([*past, question], fields)
         # In the order in which they were said, so that PERSON-A is the first one.
         *past, question = [(await self._rewrite(text)).strip() for text in (*past, question)]
         # Labels make persons visible to the topic rules: "is this Tom Roe?" reads "is this PERSON-A?" now.
-        self._check_topics([*past, question], ())
+        await self._check_topics([*past, question], ())
         turns = tuple(Turn(*pair) for pair in zip(past[::2], past[1::2], strict=True))
         return ClearedPrompt(question, turns, encode(await rewritten(outline, self._rewrite)))
 
@@ -119,11 +123,14 @@ class PromptScreen:
         if not all(map(is_latin, (*talk, *fields))) or not all(is_examinable(text, languages) for text in talk):
             raise InvalidInput(Reason.QUESTION_LANGUAGE)
 
-    def _check_topics(self, talk: Sequence[str], fields: Sequence[str]) -> None:
+    async def _check_topics(self, talk: Sequence[str], fields: Sequence[str]) -> None:
+        if not self._policy.ask.forbid:
+            return
         # The questions as one text too: "Who is" and "this person?" in two turns are one question.
-        found = topics_of("\n".join(talk)) | topics_of("\n".join(talk[::2]))
+        texts = ("\n".join(talk), "\n".join(talk[::2]), *fields)
+        found = await self._topics(texts, [piece for text in (texts[0], *fields) for piece in pieces_of(text)])
         for field in fields:
-            found |= topics_of(field) | (topics_of(f"what is the person's {field}") & FIELD_TOPICS)
+            found |= topics_of(f"what is the person's {field}") & FIELD_TOPICS
         self._tally.topics |= found & self._policy.ask.forbid
         if self._tally.topics:
             raise Refused(Reason.QUESTION_FORBIDDEN, topic=min(self._tally.topics).value)

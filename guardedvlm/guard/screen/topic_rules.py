@@ -103,7 +103,7 @@ who BE (SOMEBODY)
 who BE THE FILL2(ROLE) (in|on) (THE )?(PICTURE)
 who (BE |can be |do you |can you |could you )?([a-z]+ )?(seen?|shown|pictured|depicted|portrayed|photographed|visible|standing|sitting|posing|smiling|recogni[sz]ed?|appears?|identify)
 who (BE|appears|do you see|can you see|else is) (in|on|at) (THE )?([a-z]+ )?(PICTURE)(?! list)
-who (do|does|might|could|would|can|must|may) (you think )?(this|that|it|he|she|they|the ([a-z]+ )?(SOMEBODY))
+who (do|does|might|could|would|can|must|may) (you think )?(this|that|it|he|she|they|the ([a-z]+ )?(SOMEBODY)WHERE) (is|be|look|looks|resemble|resembles|remind|have been|appear)
 (identify|recogni[sz]e|name|identification of|recognition of|unmask|doxx?) LOOKED
 (identify|recogni[sz]e|name) (THE )?(everyone|everybody|people|faces|persons|individuals|who)
 (identify|recogni[sz]e) THE ([a-z]+ )?(ROLE)(?! poss| [a-z]+ (number|id|name))
@@ -132,10 +132,10 @@ wer (ist|sind|war) (das|er|sie|hier|zu sehen|abgebildet|(auf|in|die|der|diese[rs
 wie heisst (die|der|diese|dieser|er|sie)( [a-z]+)? ?(person|mann|frau|junge)?
 qui (est|sont) (il|elle|(cette|cet|ce|ces|la|l|sur|dans) ([a-z]+ ){0,2}?(personne|homme|femme|photo|image|gens|individu))
 (identifie[rz]?|reconnais|reconnaissez) (la|le|l|cette|cet|ce) (personne|homme|femme|visage|individu)
-comment s appelle (cette|cet|il|elle|l|la) ?(personne|homme|femme)?
+comment s appelle (il|elle|(cette|cet|l|la) (personne|homme|femme|dame))|comment s appelle t (il|elle)
 quien(es)? (es|son|sale|aparece) (ella|el|(esta|este|esa|ese|la|el|en) ([a-z]+ ){0,2}?(persona|hombre|mujer|foto|imagen|chica|chico))
 identifi(ca|que|car) (a )?(la|el|al|esta|este) (persona|hombre|mujer|rostro|cara)
-como se llama (ella|esta|este|el|la) ?(persona|hombre|mujer)?
+como se llama (ella|(esta|este|el|la) (persona|hombre|mujer|senora?|chic[ao]))
 """,
     Topic.DESCRIBE_FACE: """
 (describe|description of|draw|sketch|depict)( me)? ((WHOSE|the|this|that|any|all) )?([a-z]+ ){0,2}?(faces?|facial features|physical appearance)(?! NOT_OF_PERSON)

@@ -1,10 +1,11 @@
-"""What a question or an answer is about, as far as a policy can forbid it; `topics_of` is the seam.
+"""What a question or an answer is about by rules, as far as a policy can forbid it.
 
 The rules look for a person and what is asked or said of that person: "how old is she" is about AGE, "how old is this
 invoice" is not. They work on folded words without punctuation, so that neither case nor a full stop nor an underscore
 changes the verdict. A person named by the label of a hidden region (PERSON-A) is a person. Asking for a field of a
 document ("the patient's name") identifies nobody: the field's value is hidden by its kind.
-English in full; German, French and Spanish in their plain forms.
+English in full; German, French and Spanish in their plain forms. What no rule foresaw is the classifier's part
+(`topic_model`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def words_of(text: str) -> str:
 
 
 def topics_of(text: str) -> frozenset[Topic]:
-    """Topics that `text`, a question or a statement in any spelling, is about."""
+    """Topics that `text`, a question or a statement in any spelling, is about by the rules."""
     words = words_of(text)
     return frozenset(topic for topic, rule in _rules().items() if rule.search(words))
 

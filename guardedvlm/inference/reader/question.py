@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from guardedvlm.inference.reader.embedding import Vectors
 from guardedvlm.inference.reader.vocabulary import DATE_WORDS, DOCUMENT, ITEM_WORDS, STOP, TOTAL_WORDS
 from guardedvlm.inference.reader.wording import spelled_out
+from guardedvlm.reading.embedding import Vectors
 
 
 class Embedder(Protocol):

@@ -13,9 +13,9 @@ from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
 from guardedvlm.inference.reader.answer import Answer
 from guardedvlm.inference.reader.answering import Answering
-from guardedvlm.inference.reader.embedding import MODEL, TOKENIZER, Sentences
 from guardedvlm.inference.reader.reply import Reply
 from guardedvlm.inference.reader.schema import filled, wanted
+from guardedvlm.reading.embedding import MODEL, TOKENIZER, Sentences
 from guardedvlm.reading.ppocr import PageReader
 
 MAX_EVIDENCE = 64
