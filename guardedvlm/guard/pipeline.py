@@ -88,6 +88,7 @@ class Pipeline:
     async def _analyzed(self, request: GuardRequest, question: Question, trial: Trial) -> AsyncGenerator[Event, None]:
         async with running(request, self._roles, self._witness) as run:
             trial.run, trial.question = run, question.text
+            trial.history, trial.schema = question.history, question.schema
             await run.admit()
             run.check_wishes_allowed()
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched

@@ -21,6 +21,7 @@ from guardedvlm.audit.facts import Verdict
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.summary import summarize
+from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
 from guardedvlm.core.lifecycle import State
@@ -49,6 +50,8 @@ class Trial:
 
     run: Run | None = None
     question: str = field(default="", repr=False)
+    history: tuple[Turn, ...] = field(default=(), repr=False)
+    schema: str = field(default="", repr=False)
     found: Found | None = field(default=None, repr=False)
     grounding: Grounding | None = field(default=None, repr=False)
     draft: list[Piece] = field(default_factory=list, repr=False)
@@ -153,7 +156,7 @@ class Shadows:
         deny = DenySet(_secrets(run, trial.found, candidate))
         try:
             if trial.question:
-                await self._question(judged, trial.question, candidate, deny)
+                await self._question(judged, trial, candidate, deny)
             if judged.reason is None:
                 _document(judged, run, candidate)
             if judged.reason is None and trial.found is not None:
@@ -168,10 +171,10 @@ class Shadows:
         judged.complete = judged.reason is not None or is_through
         return judged
 
-    async def _question(self, judged: _Judged, question: str, candidate: Policy, deny: DenySet) -> None:
+    async def _question(self, judged: _Judged, trial: Trial, candidate: Policy, deny: DenySet) -> None:
         screen = PromptScreen(candidate, self._spans(candidate), {}, deny, topics=self._topics)
         try:
-            await screen.clear(question)
+            await screen.clear(trial.question, trial.history, trial.schema)
         except GuardedVLMError as error:
             if error.code not in ("INVALID_ARGUMENT", "FAILED_PRECONDITION") or error.reason is Reason.DETECTOR_FAILED:
                 raise

@@ -115,9 +115,24 @@ IDENTIFIERS: Mapping[Rule, tuple[Identifier, ...]] = {
 }
 """What a rule asks to hide. hipaa_expert is not here: 164.514(b)(1) leaves it to the expert."""
 
+REFERENCE: Mapping[Rule, str] = {
+    Rule.HIPAA_SAFE_HARBOR: "45 CFR 164.514(b)(2)(i)({})",
+    Rule.PCI_DSS: "PCI DSS 4.0.1, {}",
+    Rule.GLBA: "{}",
+    Rule.GDPR: "{}",
+}
+"""How a paragraph of `IDENTIFIERS` is cited."""
+
 RETENTION_DAYS: Mapping[Rule, int] = {
     Rule.HIPAA_SAFE_HARBOR: 2_192,  # six years, 45 CFR 164.316(b)(2)(i)
     Rule.HIPAA_EXPERT: 2_192,  # the same
     Rule.PCI_DSS: 366,  # twelve months, PCI DSS 4.0.1, 10.5.1
 }
 """Days that the evidence of a rule is kept at least; the GDPR asks for no least time."""
+
+RETENTION_REFERENCE: Mapping[Rule, str] = {
+    Rule.HIPAA_SAFE_HARBOR: "45 CFR 164.316(b)(2)(i)",
+    Rule.HIPAA_EXPERT: "45 CFR 164.316(b)(2)(i)",
+    Rule.PCI_DSS: "PCI DSS 4.0.1, 10.5.1",
+}
+"""What asks for it."""

@@ -18,7 +18,7 @@ from guardedvlm.core.finding import PATTERN_KINDS, RESERVED_KINDS, TEXT_KINDS, V
 from guardedvlm.core.ports import Sampling
 from guardedvlm.policy.document import Contradiction, Contradictions
 from guardedvlm.policy.extend import BASES
-from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, Rule
+from guardedvlm.policy.legal import IDENTIFIERS, REFERENCE, RETENTION_DAYS, RETENTION_REFERENCE, Rule
 from guardedvlm.policy.prohibited import Ground, broken
 from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Instructions, Mode, PersonalText, Release, Topic
 
@@ -209,10 +209,12 @@ class Policy(Section):
             for identifier in IDENTIFIERS.get(rule, ()):
                 kept = sorted(identifier.kinds & self.keep)
                 if kept:
-                    asked = f"{rule} ({identifier.paragraph}, {identifier.name})"
+                    asked = f"{rule} ({REFERENCE[rule].format(identifier.paragraph)}, {identifier.name})"
                     yield Contradiction(("keep",), f"{asked} asks to hide: {', '.join(kept)}")
             if self.audit.retention_days < RETENTION_DAYS.get(rule, 0):
-                asked = f"{rule} asks for at least {RETENTION_DAYS[rule]} days of evidence"
+                asked = (
+                    f"{rule} ({RETENTION_REFERENCE[rule]}) asks for at least {RETENTION_DAYS[rule]} days of evidence"
+                )
                 yield Contradiction(("audit", "retention_days"), f"{asked}, not {self.audit.retention_days}")
         for where, explanation in broken(self, datetime.now(UTC).date()):
             yield Contradiction(where, explanation)

@@ -229,6 +229,11 @@ def _tokens(case: _Case) -> Verdict:
     return OTHER if written > limit else SAME
 
 
+def _grounding(case: _Case) -> Verdict:
+    """Which claims are not in the picture depends on words that nobody wrote down."""
+    return UNKNOWN if State.GENERATING in case.past.reached else SAME
+
+
 def _release(case: _Case) -> Verdict:
     """What left before a refusal depends on it, and nothing else."""
     return SAME if case.past.released or State.GENERATING not in case.past.reached else UNKNOWN
@@ -326,6 +331,7 @@ _RULES: Mapping[str, _Rule] = {
     "say.personal": _personal("answer_screen"),
     "say.forbid": _topic("answer_screen", Reason.ANSWER_REFUSED),
     "say.release": _release,
+    "say.grounding": _grounding,
     "say.boxes": _boxes,
     "say.redacted_image": _picture,
     "say.reidentify": _reidentify,

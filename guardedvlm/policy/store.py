@@ -27,6 +27,8 @@ from guardedvlm.policy.signature import SUFFIX, Use, check_signature
 
 CANDIDATE_NAME = "candidate.yaml"
 """A policy that is tried on the requests of its name and acts on nothing (guard.shadow)."""
+MAX_POLICIES = 1_000
+"""A record names all that are in force (audit.facts)."""
 Print: TypeAlias = frozenset[tuple[str, int, int, int]]
 """Path, inode, size and time of every file that a policy is made of: another print, other files."""
 
@@ -160,6 +162,8 @@ def _scan(folder: Path, key: Ed25519PublicKey | None) -> Scan:
     folders = [entry for entry in entries if entry.is_dir() and entry.name != BASES]
     if not folders:
         raise _folder_error(folder, f"holds no policy (<name>/{FILE_NAME})")
+    if len(folders) > MAX_POLICIES:
+        raise _folder_error(folder, f"holds more than {MAX_POLICIES} policies; no record could name them")
     valid: dict[str, Held] = {}
     problems: list[ConfigurationError] = []
     for entry in folders:

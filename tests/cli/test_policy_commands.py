@@ -124,3 +124,24 @@ def test_keys_are_made_once_and_signatures_checked(tmp_path):
     base = site / "base" / "common.yaml"
     base.write_text(base.read_text().replace("max_pages: 50", "max_pages: 51"))
     assert policy("verify", site / "finance", "--key", office / "policy.pub").exit_code == 5
+
+
+def test_cases_are_run_and_counted(tmp_path):
+    """Of kinds that are given as found: no detector is started for them."""
+    folder = Path(shutil.copytree(POLICIES / "finance", tmp_path / "finance"))
+    shutil.copytree(POLICIES / "base", tmp_path / "base")
+    shutil.rmtree(folder / "cases")
+    none = policy("test", folder)
+    assert (none.exit_code, "0 of 0 cases passed, 0 of 54 rules exercised" in none.output) == (1, True)
+    (folder / "cases").mkdir()
+    case = folder / "cases" / "a.yaml"
+    case.write_text("cases:\n  - {name: faces, found: [FACE], expect: {actions: {FACE: fill}}}\n")
+    done = policy("test", tmp_path, "--least", 1)
+    assert (done.exit_code, "1 of 1 cases passed, 1 of 54 rules exercised" in done.output) == (0, True)
+    assert "finance: no case exercises hide.PERSON" in done.output
+    case.write_text("cases:\n  - {name: faces, found: [FACE], expect: {actions: {FACE: keep}}}\n")
+    wrong = policy("test", folder, "--least", 0)
+    assert wrong.exit_code == 1
+    assert "finance/cases/a.yaml:2: faces: expect.actions.FACE: keep was expected, not fill" in wrong.output
+    case.write_text("cases:\n  - {name: faces, fund: [FACE]}\n")
+    assert policy("test", folder).exit_code == 2

@@ -12,6 +12,7 @@ from guardedvlm.audit.facts import Method, Verdict
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.lifecycle import State
@@ -46,6 +47,7 @@ class Tried:
     def __init__(self, folder, scene, other, questions=(QUESTION,), method=Method.STREAM_ANALYZE_IMAGE):
         self.folder, self.scene, self.other = folder, scene, other
         self.questions, self.method = questions, method
+        self.history = ()
         self.outcomes: list[Any] = []
 
     async def run(self):
@@ -72,7 +74,8 @@ class Tried:
         try:
             if self.method is Method.REDACT_IMAGE:
                 return await pipeline.redact(request)
-            return [event async for event in pipeline.analyze(request, Question(question))]
+            asked = Question(question, history=self.history)
+            return [event async for event in pipeline.analyze(request, asked)]
         except GuardedVLMError as error:
             return error.reason
 
@@ -164,6 +167,16 @@ async def test_a_request_that_was_refused_is_judged_as_far_as_it_came(tmp_path):
     assert found["said"]["reason"] is Reason.QUESTION_FORBIDDEN
     assert found["said"]["question"]["topics"] == (Topic.IDENTIFY_PERSON,)
     assert (found["would_say"]["verdict"], found["would_say"]["complete"]) == (Verdict.ALLOW, False)
+
+
+async def test_what_was_asked_before_belongs_to_the_question(tmp_path):
+    strict = candidate(ask=AskRules(forbid=frozenset({Topic.HEALTH})))
+    tried = Tried(tmp_path, scene(), strict)
+    tried.history = (Turn("Is the man in the photo ill?", "Cannot say."),)
+    (found,) = (await tried.run()).shadows
+    assert found["would_say"]["reason"] is Reason.QUESTION_FORBIDDEN
+    assert found["would_say"]["question"]["topics"] == (Topic.HEALTH,)
+    assert found["said"]["question"]["verdict"] is Verdict.ALLOW
 
 
 async def test_a_redaction_needs_no_draft(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind
 from guardedvlm.policy.document import require
-from guardedvlm.policy.legal import IDENTIFIERS, RETENTION_DAYS, SAFE_HARBOR, Rule
+from guardedvlm.policy.legal import IDENTIFIERS, REFERENCE, RETENTION_DAYS, RETENTION_REFERENCE, SAFE_HARBOR, Rule
 from guardedvlm.policy.load import examine_policy, load_policy
 from guardedvlm.policy.model import Clear, Mode, Policy, Topic
 from guardedvlm.policy.prohibited import PROHIBITIONS
@@ -69,22 +69,27 @@ def test_no_identifier_can_be_kept_under_safe_harbor(kind: Kind) -> None:
     text = "\n".join(lines).replace("keep: [AMOUNT]", f"keep: [AMOUNT, {kind}]")
     found = problems(text)
     assert found
-    assert all(one.startswith("hipaa_safe_harbor (") and one.endswith(f"asks to hide: {kind}") for one in found)
+    assert all(
+        one.startswith("hipaa_safe_harbor (45 CFR 164.514(b)(2)(i)(") and one.endswith(f"asks to hide: {kind}")
+        for one in found
+    )
     assert not problems(text.replace("rules: [hipaa_safe_harbor]", "rules: []"))
 
 
 def test_evidence_is_kept_as_long_as_a_rule_asks() -> None:
     short = HEALTHCARE.replace("retention_days: 2192", "retention_days: 2191")
-    assert problems(short) == ["hipaa_safe_harbor asks for at least 2192 days of evidence, not 2191"]
+    assert problems(short) == [
+        "hipaa_safe_harbor (45 CFR 164.316(b)(2)(i)) asks for at least 2192 days of evidence, not 2191"
+    ]
     short = FINANCE.replace("retention_days: 2557", "retention_days: 365")
-    assert problems(short) == ["pci_dss asks for at least 366 days of evidence, not 365"]
+    assert problems(short) == ["pci_dss (PCI DSS 4.0.1, 10.5.1) asks for at least 366 days of evidence, not 365"]
 
 
 def test_card_numbers_cannot_be_kept_under_pci() -> None:
     text = FINANCE.replace("  PAYMENT_CARD: label", "  #").replace("keep: [AMOUNT", "keep: [PAYMENT_CARD, AMOUNT")
     assert problems(text) == [
         "glba (16 CFR 313.3(o)(2)(ii)(B), account numbers) asks to hide: PAYMENT_CARD",
-        "pci_dss (3.4.1, primary account numbers) asks to hide: PAYMENT_CARD",
+        "pci_dss (PCI DSS 4.0.1, 3.4.1, primary account numbers) asks to hide: PAYMENT_CARD",
     ]
 
 
@@ -92,6 +97,7 @@ def test_every_rule_has_its_tables() -> None:
     assert set(IDENTIFIERS) == set(Rule) - {Rule.HIPAA_EXPERT}  # (b)(1) leaves it to the expert
     assert set(RETENTION_DAYS) == set(Rule) - {Rule.GDPR, Rule.GLBA}  # a longest time only; none
     assert all(IDENTIFIERS.values())
+    assert (set(REFERENCE), set(RETENTION_REFERENCE)) == (set(IDENTIFIERS), set(RETENTION_DAYS))
     assert {entry.rule for entry in PROHIBITIONS} == set(Rule)
     assert all(any(char.isdigit() for char in entry.paragraph) for entry in PROHIBITIONS)
 

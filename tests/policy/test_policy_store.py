@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from guardedvlm.audit import facts
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason, Refused
+from guardedvlm.policy import model, store
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore, Reload, store_problems
 
@@ -72,6 +74,15 @@ def test_a_folder_without_its_file_is_an_error(folder: Path) -> None:
     (folder / "insurance").mkdir()
     error = problem_of(folder)
     assert (error.reason, error.place) == (Reason.POLICY_MISSING, "insurance/policy.yaml")
+
+
+def test_more_policies_than_a_record_could_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guardedvlm.policy.store.MAX_POLICIES", 1)
+    assert problem_of(folder).explanation == "holds more than 1 policies; no record could name them"
+
+
+def test_the_numbers_that_records_share_are_the_same() -> None:
+    assert (store.MAX_POLICIES, model.MAX_NAME_DIGITS) == (facts.MAX_POLICIES, facts.MAX_POLICY_DIGITS)
 
 
 def test_a_policy_beside_the_folders_is_an_error(folder: Path) -> None:
