@@ -25,6 +25,7 @@ from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Capacity, Draft, FinishReason
 from guardedvlm.core.region import Box, Fit, Geometry, Raster, Size
 from guardedvlm.core.tenant import Caller
+from guardedvlm.core.topic import Topic
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import Reason, Refused, TimedOut
 from guardedvlm.guard.detect.quads import box_quad
@@ -32,6 +33,7 @@ from guardedvlm.guard.image import DecodedImage, DecodedPage, Format, RawImage
 from guardedvlm.guard.outcome import Answer, Progress, Redaction
 from guardedvlm.guard.pipeline import Event, Pipeline, Question
 from guardedvlm.guard.run import GuardRequest, Witness
+from guardedvlm.guard.screen.topics import topics_of
 from guardedvlm.guard.verify import ClearanceSigner, Verifiers
 from guardedvlm.policy.model import Mode, Policy, TextRules
 
@@ -98,6 +100,9 @@ class Scene:
         return ()
 
     codes = spans = faces
+
+    async def topics(self, texts: Sequence[str], *_: object) -> frozenset[Topic]:
+        return frozenset().union(*map(topics_of, texts))
 
     def verifiers(self, *_: object) -> Verifiers:
         async def faces(raster: Raster) -> tuple[Finding, ...]:
