@@ -60,6 +60,7 @@ class AnswerScreen:
         self._tally = Tally()
         self._sentences = Blocks() if policy.say.release is Release.TOKEN else Sentences()
         self._held = ""  # the last closed sentence, examined with the one before it
+        self._alone = False  # whether nobody has examined it yet
         self._edits: list[Edit] = []  # of `_held`, in its characters
         self._whole: list[str] = []  # released at `close` under Release.WHOLE
         self._digits = ""  # of everything released
@@ -129,14 +130,21 @@ class AnswerScreen:
         if self._sentences.longest_pending > MAX_SENTENCE:
             raise Refused(Reason.ANSWER_REFUSED)
         if last:
+            if self._alone:
+                out.append(await self._look(0))
             out.append(self._release(len(self._held)))
         return "".join(out)
 
     async def _examine(self, sentence: str) -> str:
-        """Examine `sentence` together with the one before it, and release that one."""
+        """Examine `sentence` together with the one before it, and release that one; the first waits for the second."""
         if len(sentence) > MAX_SENTENCE:
             raise Refused(Reason.ANSWER_REFUSED)
         self._held, border = self._held + sentence, len(self._held)
+        self._alone = border == 0
+        return "" if self._alone else await self._look(border)
+
+    async def _look(self, border: int) -> str:
+        """Examine what is held, and release the first `border` characters of it."""
         window = NormalText.of(self._held)
         if not is_latin(window.text):
             raise Refused(Reason.ANSWER_REFUSED)
@@ -145,9 +153,9 @@ class AnswerScreen:
         for found in found_edits:
             start, end = window.original(found.start, found.end)
             self._edits.append(Edit(start, end, found.kind, found.secrets))
-        if self._edits and self._policy.say.personal is PersonalText.REFUSE:
-            self._tally.edits.update(edit.kind for edit in self._edits)
-            raise Refused(Reason.ANSWER_REFUSED, kind=self._edits[0].kind.value)
+        if found_edits and self._policy.say.personal is PersonalText.REFUSE:
+            self._tally.edits.update(edit.kind for edit in found_edits)
+            raise Refused(Reason.ANSWER_REFUSED, kind=found_edits[0].kind.value)
         self._ground(window)
         return self._release(border)
 
@@ -169,7 +177,7 @@ class AnswerScreen:
         if not self._policy.say.forbid:
             return
         # Masks make persons visible to the topic rules: "this is Tom Roe" reads "this is [PERSON]".
-        found = topics_of(window) | topics_of(applied(window, edits, mask))
+        found = topics_of(window) | (topics_of(applied(window, edits, mask)) if edits else frozenset())
         if forbidden := found & self._policy.say.forbid:
             self._tally.topics = forbidden
             raise Refused(Reason.ANSWER_REFUSED, topic=min(forbidden).value)
