@@ -185,7 +185,7 @@ async def test_pages_are_asked_in_order_and_equal_ones_once(tmp_path: Path) -> N
     assert (answer.finish, answer.input_tokens, answer.output_tokens) == (FinishReason.STOP, 30, 6)
     assert [page.index for page in ran.redaction.pages] == [0, 1, 2, 3]
     for page in ran.redaction.pages:
-        assert {region.page for region in page.regions} == {page.index}
+        assert {region.page for region in page.regions} <= {page.index}
         assert page.counts()[Kind.PERSON] == (page.index == 1)
     assert ran.redaction.file is not None
     assert ran.redaction.file.format is Format.TIFF
