@@ -82,7 +82,9 @@ class Scene:
         self.looked.append(shade := int(raster[0, 0, 0]))
         text = self.texts[shade]
         parts = [text] if text in PERSONAL else text.split()
-        words = tuple(Word(part, Box(20, 30 + 40 * n, 20 + 14 * len(part), 50 + 40 * n)) for n, part in enumerate(parts))
+        words = tuple(
+            Word(part, Box(20, 30 + 40 * n, 20 + 14 * len(part), 50 + 40 * n)) for n, part in enumerate(parts)
+        )
         return tuple(TextLine(word.box, box_quad(word.box), word.text, 0.99, (word,)) for word in words)
 
     async def personal(
