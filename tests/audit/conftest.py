@@ -22,6 +22,7 @@ from guardedvlm.audit.facts import (
 from guardedvlm.audit.grid import hidden_grid
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.core.finding import Action, Kind
+from guardedvlm.core.grounding import Ground
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import FinishReason
 from guardedvlm.core.region import Box, Size
@@ -90,6 +91,7 @@ def life() -> dict[State, Facts]:
             prompt_digest="09" * 32,
             prompt_chars=20,
             prompt_screen=Screening(verdict=Verdict.MODIFY, action=Verdict.MODIFY, found={Kind.PERSON: 1}),
+            instructions=1,
         ),
         State.RELEASE_OPEN: Facts(
             answer_screen=Screening(
@@ -102,6 +104,7 @@ def life() -> dict[State, Facts]:
             input_tokens=100,
             output_tokens=7,
             finish=FinishReason.STOP,
+            grounding={Ground.GROUNDED: 2, Ground.MASKED: 1},
             sealed_labels=3,
             timings={
                 Stage.REDACT: 30,

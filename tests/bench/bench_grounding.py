@@ -29,13 +29,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from guardedvlm.cli.local import find_policy
 from guardedvlm.core.finding import Span
-from guardedvlm.core.word import Word
 from guardedvlm.evaluation.share import wilson
 from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding
 from guardedvlm.inference.reader.values import dates
 from guardedvlm.reading.ppocr import PageReader
 
 RECEIPTS = Path(__file__).parents[3] / "shared" / "data" / "receipts"
+POLICY = find_policy("finance")
 SENTENCES = 3
 """That each value is put into; it counts once, and as kept or caught only where it is in all of them."""
 WRONG_EACH = 12
@@ -106,7 +106,7 @@ class Receipt:
 
     def __init__(self, path: Path, reader: PageReader) -> None:
         lines = reader.read(np.asarray(Image.open(path).convert("RGB")))
-        self.words: tuple[Word, ...] = tuple(word for line in lines for word in line.words)
+        self.grounding = Grounding({0: [word for line in lines for word in line.words]})
         self.read = re.sub(r"\D", "", " ".join(line.text for line in lines).replace("O", "0"))
         box = path.parents[1] / "box" / f"{path.stem}.csv"
         self.printed = "\n".join(line.split(",", 8)[-1] for line in box.read_text(errors="replace").splitlines())
@@ -118,8 +118,7 @@ class Receipt:
 
     async def released(self, draft: str) -> str:
         """What leaves of a draft about this receipt."""
-        grounding = Grounding({0: self.words})
-        screen = AnswerScreen(find_policy("finance"), nothing_personal, DenySet(()), {}, (), grounding)
+        screen = AnswerScreen(POLICY, nothing_personal, DenySet(()), {}, (), self.grounding)
         return await screen.push(draft) + await screen.close()
 
     async def kept(self, value: str) -> int:

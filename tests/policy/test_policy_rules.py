@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from guardedvlm.core.finding import RESERVED_KINDS, Kind
+from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.policy import store
 from guardedvlm.policy.document import examine
 from guardedvlm.policy.load import parse_policy
-from guardedvlm.policy.model import Policy
+from guardedvlm.policy.model import Policy, Release
 from guardedvlm.policy.prohibited import LONGEST_DAYS, PROHIBITIONS
 from guardedvlm.policy.store import PolicyStore
 
@@ -225,3 +226,33 @@ def test_a_determination_that_expires_while_the_service_runs_ends_the_policy(
 
 def test_a_policy_without_a_determination_is_always_in_force() -> None:
     assert parse_policy(written()).in_force(date(2999, 1, 1))
+
+
+TOKEN = {"release": "token", "grounding": "off", "forbid": []}
+
+
+def streaming(hidden: set[Kind], **say: object) -> Policy:
+    """A policy that hides `hidden` and releases word by word."""
+    hide = dict.fromkeys(hidden | {Kind.FACE}, Action.FILL)
+    keep = set(Kind) - RESERVED_KINDS - hide.keys()
+    return Policy(
+        name="t", version="2026-01-01", description="t", hide=hide, keep=frozenset(keep), say={**TOKEN, **say}
+    )
+
+
+def test_token_goes_with_rules_that_need_no_sentence() -> None:
+    assert streaming({Kind.SSN, Kind.PAYMENT_CARD, Kind.EMAIL}).say.release is Release.TOKEN
+
+
+@pytest.mark.parametrize(
+    ("hidden", "say", "rule"),
+    [
+        ({Kind.SSN, Kind.PERSON}, {}, "hide PERSON"),
+        ({Kind.SSN}, {"forbid": ["age"]}, "say.forbid"),
+        ({Kind.SSN}, {"grounding": "mask"}, "say.grounding mask"),
+    ],
+)
+def test_token_with_a_rule_for_whole_sentences_is_refused(hidden: set[Kind], say: dict[str, object], rule: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        streaming(hidden, **say)
+    assert rule in str(refusal.value)

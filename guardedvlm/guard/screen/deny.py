@@ -15,7 +15,7 @@ from enum import Enum
 from guardedvlm.core.finding import RESERVED_KINDS, Kind
 from guardedvlm.errors import Internal, Reason
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
-from guardedvlm.guard.screen.encoded import encoded
+from guardedvlm.guard.screen.forms import Forms
 from guardedvlm.guard.screen.nearly import Nearly
 from guardedvlm.guard.screen.normal import fold, normalise
 from guardedvlm.guard.screen.runs import Run, is_part_of_a_number
@@ -110,7 +110,7 @@ class DenySet:
         self._fragments = {}
         self._nearly = Nearly({})
 
-    def matches(self, text: str) -> tuple[Match, ...]:
+    def matches(self, looked_at: str | Forms) -> tuple[Match, ...]:
         """Every place of a normalised text that spells a secret or a part of one; may overlap.
 
         Looks at the text itself, at it read backwards, with digits for the words that spell them, at what it holds in
@@ -119,10 +119,14 @@ class DenySet:
         """
         if self._patterns is None:
             raise Internal(Reason.INTERNAL)
-        found = [*self._spelled(self._patterns, text), *self._backwards(self._patterns, text)]
-        for start, end, plain in encoded(text):
-            found += [replace(match, start=start, end=end) for match in self._spelled(self._patterns, plain)][:1]
-        found += [Match(start, end, near.kind, near.secret) for start, end, near in self._nearly.find(text)]
+        if not self._patterns:
+            return ()
+        forms = Forms.of(looked_at) if isinstance(looked_at, str) else looked_at
+        found = [*self._spelled(self._patterns, forms), *self._backwards(self._patterns, forms)]
+        for start, end, plain in forms.encoded:
+            inside = self._spelled(self._patterns, plain)
+            found += [replace(match, start=start, end=end) for match in inside][:1]
+        found += [Match(start, end, near.kind, near.secret) for start, end, near in self._nearly.find(forms.near)]
         return tuple(found)
 
     def spelled_by(self, digits: str) -> bool:
@@ -131,15 +135,15 @@ class DenySet:
             raise Internal(Reason.INTERNAL)
         return len(digits) >= MIN_SPELLED and any(number in digits for number in self._numbers)
 
-    def _spelled(self, patterns: _Patterns, text: str) -> Iterator[Match]:
-        for run in filter(None, (Run.of(text), Run.with_digits(text))):
+    def _spelled(self, patterns: _Patterns, forms: Forms) -> Iterator[Match]:
+        for run in forms.runs:
             for at, pattern, rule in patterns.find(run):
-                if _is_spelled(text, run, at, at + len(pattern), rule.spelling):
+                if _is_spelled(forms.text, run, at, at + len(pattern), rule.spelling):
                     yield Match(*run.span(at, at + len(pattern)), rule.kind, rule.secret)
             yield from self._parts(run)
 
-    def _backwards(self, patterns: _Patterns, text: str) -> Iterator[Match]:
-        run = Run.of(text).reversed()
+    def _backwards(self, patterns: _Patterns, forms: Forms) -> Iterator[Match]:
+        text, run = forms.text, forms.backwards
         for at, pattern, rule in patterns.find(run):
             end = at + len(pattern)
             if len(pattern) >= MIN_BACKWARDS and _is_spelled(text, run, at, end, rule.spelling):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.screen.deny import DenySet, Match, normalise_secret
+from guardedvlm.guard.screen.forms import Forms
 from guardedvlm.policy.model import PersonalText, Policy
 
 Spans = Callable[[str], Awaitable[tuple[Span, ...]]]
@@ -51,7 +52,8 @@ async def personal_edits(text: str, policy: Policy, spans: Spans, hidden: Sequen
     """
     if not any(map(str.isalnum, text)):
         return ()
-    found = [match for deny in hidden for match in deny.matches(text)] + _as_matches(await spans(text), len(text))
+    forms = Forms.of(text)
+    found = [match for deny in hidden for match in deny.matches(forms)] + _as_matches(await spans(text), len(text))
     joined, origin = _joined(text)
     if joined != text:
         pieces = _as_matches(await spans(joined), len(joined))

@@ -7,7 +7,8 @@ common word into another ("killer" is not the hidden "Miller").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -29,6 +30,23 @@ _LOOSE = re.compile(r"(?:(?<![^\W_])(?:\d+|[^\W\d_])(?![^\W_])[^\w\n]{0,3}){2,12
 """Groups of digits, or single letters, one after the other: "7730 419 952", "S m i t h"."""
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What of a text is compared: folded letters and digits -> where they stand."""
+
+    by_text: Mapping[str, Sequence[tuple[int, int]]] = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Places:
+        """Of a normalised text."""
+        places: dict[str, list[tuple[int, int]]] = {}
+        for start, end in _places(text):
+            folded = "".join(c for c in fold(text[start:end]) if c.isalnum())
+            if len(folded) >= ONE_EDIT - 1:
+                places.setdefault(folded, []).append((start, end))
+        return cls(places)
+
+
 class Nearly(Generic[T]):
     """Strings (folded letters and digits) -> what they stand for, found with edits."""
 
@@ -39,17 +57,10 @@ class Nearly(Generic[T]):
                 self._by_length.setdefault(len(text), []).append(text)
         self._known = known
 
-    def find(self, text: str) -> Iterator[tuple[int, int, T]]:
-        """Places [start, end) of a normalised text that are nearly a known string, and what it stands for."""
-        if not self._by_length:
-            return
-        places: dict[str, list[tuple[int, int]]] = {}
-        for start, end in _places(text):
-            folded = "".join(c for c in fold(text[start:end]) if c.isalnum())
-            if len(folded) >= ONE_EDIT - 1:
-                places.setdefault(folded, []).append((start, end))
-        for near, known in self._pairs(list(places)):
-            yield from ((start, end, self._known[known]) for start, end in places[near])
+    def find(self, places: Places) -> Iterator[tuple[int, int, T]]:
+        """Places [start, end) of a text that are nearly a known string, and what it stands for."""
+        for near, known in self._pairs(list(places.by_text)):
+            yield from ((start, end, self._known[known]) for start, end in places.by_text[near])
 
     def _pairs(self, said: list[str]) -> Iterator[tuple[str, str]]:
         for length, known in self._by_length.items():

@@ -229,7 +229,7 @@ async def test_a_cancelled_screen_releases_nothing_more(policy: MakePolicy) -> N
 
     screen = AnswerScreen(policy(), hanging, DenySet(()), {})
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(screen.push("One is here. Two is here. "), 0.01)
+        await asyncio.wait_for(screen.push("One is here. Two is here. Three is here. "), 0.01)
     with pytest.raises(Refused):
         await screen.push("more")
 
