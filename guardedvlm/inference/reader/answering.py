@@ -16,8 +16,9 @@ from guardedvlm.inference.reader.issued import best_date
 from guardedvlm.inference.reader.kinds import issuer_of, kind_of
 from guardedvlm.inference.reader.lookup import ASIDE, Found, Hidden, covered_value, likeness, look_up
 from guardedvlm.inference.reader.page import Excerpt, Page, Row, excerpt
+from guardedvlm.inference.reader.postal import address_of
 from guardedvlm.inference.reader.question import Embedder, Expected, Intent, Question, Understanding
-from guardedvlm.inference.reader.table import is_heading, section, table_lines
+from guardedvlm.inference.reader.table import TableLine, is_heading, section, table_lines
 from guardedvlm.inference.reader.totals import PLAIN, best_total, entries, label_score
 from guardedvlm.inference.reader.values import amounts, letters, whole_numbers
 from guardedvlm.inference.reader.vocabulary import COUNT_LABELS, DOCUMENT, ITEM_WORDS
@@ -58,6 +59,17 @@ class Answering:
             asked = self._understanding.of(history[-1].question)
         return self._by_intent(asked.intent)(Case(page, raster, asked))
 
+    def listed(self, lines: Sequence[TextLine], question: str) -> tuple[TableLine, ...]:
+        """The entries of the list that `question` names: the lines of the page's table, or of the text under a heading,
+        which have no amounts. () where there is no such list."""
+        page, topic = Page.of(lines), self._understanding.of(question).topic
+        if ITEM_WORDS & set(topic) and (found := table_lines(page)):
+            return found
+        heading = _heading(page, topic)
+        if heading is None:
+            return ()
+        return tuple(TableLine(item.text, "", (item,)) for item in section(page, heading))
+
     def _by_intent(self, intent: Intent) -> Callable[[Case], Answer]:
         ways: dict[Intent, Callable[[Case], Answer]] = {
             Intent.TOTAL: self._total,
@@ -69,6 +81,7 @@ class Answering:
             Intent.ITEMS: self._items,
             Intent.COUNT: self._count,
             Intent.SECTION: self._section,
+            Intent.ADDRESS: self._address,
             Intent.MENTION: _mention,
             Intent.VISUAL: self._visual,
             Intent.FIELD: self._field,
@@ -147,6 +160,14 @@ class Answering:
         shown = [*own, *section(case.page, heading)][:LISTED]
         title = case.page.rows[heading].cells[0].text.partition(":")[0].strip()
         return told(f"{title}: " + "; ".join(item.text.strip(" .;") for item in shown) + ".", *shown)
+
+    def _address(self, case: Case) -> Answer:
+        lines = address_of(case.page)
+        if not lines:
+            return self._field(case)
+        # Where the guard drew a label, the label alone: beside it may stand a word that it did not cover.
+        told_of = dict.fromkeys(pseudonym(line.text) or line.text for line in lines)
+        return told(f"The address is {', '.join(told_of)}.", *lines, score=0.8, value="\n".join(told_of))
 
     def _visual(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
