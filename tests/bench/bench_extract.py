@@ -87,7 +87,7 @@ async def measure(limit: int, misses: bool) -> None:
             except GuardedVLMError as failure:
                 refused += 1
                 if misses:
-                    print(f"{path.stem}: refused: {failure}")
+                    print(f"{path.stem}: refused: {failure}", flush=True)
                 for name in FIELDS:
                     verdicts[name].append(False)
                 continue
@@ -96,7 +96,7 @@ async def measure(limit: int, misses: bool) -> None:
             for name in FIELDS:
                 verdicts[name].append(is_right(name, values[name], truth))
                 if misses and not verdicts[name][-1]:
-                    print(f"{path.stem}: {name}: {values[name]!r}, labelled {truth[name]!r}")
+                    print(f"{path.stem}: {name}: {values[name]!r}, labelled {truth[name]!r}", flush=True)
     for name, right in verdicts.items():
         print(f"{name:10} {wilson(sum(right), len(right))}")
     print(f"{'refused':10} {wilson(refused, len(paths))}")

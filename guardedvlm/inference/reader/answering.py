@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardedvlm.core.clearance import Turn
+from guardedvlm.core.finding import Kind
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
@@ -116,7 +117,7 @@ class Answering:
 
     def _issuer(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
-        if found is not None:
+        if found is not None and not _is_other_label(found):
             return _looked_up(found, case.question)
         issuer = issuer_of(case.page)
         if issuer is None:
@@ -188,6 +189,12 @@ class Answering:
             return unknown()
         sources = [excerpt(cell) for cell in rows[best].cells]
         return told(f"The closest line on the page says: “{rows[best].text}”.", *sources, score=float(likes[best]))
+
+
+def _is_other_label(found: Found | Hidden) -> bool:
+    """True for a label that stands for no name: beside "Company" often stands its number."""
+    label = pseudonym(found.field.value.text) if isinstance(found, Found) else None
+    return label is not None and not label.startswith((Kind.PERSON, Kind.ORGANIZATION))
 
 
 def _counts_goods(label: str, things: Sequence[str]) -> bool:
