@@ -8,6 +8,7 @@ seen. What comes out is validated against the caller's schema before RELEASE_OPE
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -78,7 +79,9 @@ class _Page:
     def object(self, fields: Record) -> PageObject:
         """The object that it writes. Raises Refused(EXTRACTION_INVALID) for anything else."""
         try:
-            value = json.loads("".join(self.text), object_pairs_hook=_distinct, parse_constant=_refused)
+            value = json.loads(
+                "".join(self.text), object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite
+            )
         except (ValueError, RecursionError):
             raise Refused(Reason.EXTRACTION_INVALID, of="draft") from None
         _check(fields.document(open_ended=True), value)
@@ -119,8 +122,8 @@ async def _drafted(pieces: AsyncIterator[Piece], limit: int) -> _Drafted:
 
 
 def check_fixed(fields: Record, screened: str) -> None:
-    """Raise Refused(QUESTION_PERSONAL) where the prompt screen rewrote a name or a choice of the schema: what comes back
-    would not be what was asked for."""
+    """Raise Refused(QUESTION_PERSONAL) where the prompt screen rewrote a name or a choice of the schema: what came back
+    would be another object than the one that was asked for."""
     try:
         kept = parse_fields(screened)
     except InvalidInput:
@@ -157,5 +160,8 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refused(constant: str) -> Any:
-    raise ValueError(constant)
+def _finite(text: str) -> float:
+    """The number; "1e999" and NaN are none that JSON can write again. Raises ValueError."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError
+    return value

@@ -125,7 +125,7 @@ class Answer:
 class ExtractedField:
     """One value of an extracted object.
 
-    `places`: where the cleared words show it, else where the engine read it. `grounded`: all of it stands in the cleared
+    `places`: where the cleared words show it, else where the engine read it. `grounded`: it all stands in the cleared
     words. `hidden`: the value is a label or a mask, or null in place of one.
     """
 

@@ -70,9 +70,7 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
         finish_reason=_FINISH[answer.finish],
         redaction=redaction(answer.redaction, policy),
         evidence=[pb.Evidence(box=_box(item.box), score=item.score, page_index=item.page) for item in answer.evidence],
-        screening=pb.Screening(
-            edits=_counts(answer.edits), modified=_is_modified(answer), picture_instructions=answer.instructions
-        ),
+        screening=_screening(answer),
         grounding=[_grounded(span) for span in answer.grounding],
         usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
         model=answer.model,
@@ -90,7 +88,7 @@ def extraction(found: Extraction, policy: Policy) -> pb.ExtractFieldsResponse:
         fields=[_extracted(field, policy) for field in found.fields],
         finish_reason=_FINISH[answer.finish],
         redaction=redaction(answer.redaction, policy),
-        screening=pb.Screening(edits=_counts(answer.edits), modified=_is_modified(answer)),
+        screening=_screening(answer),
         usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
         model=answer.model,
         audit_id=answer.redaction.audit_id,
@@ -106,6 +104,12 @@ def _extracted(field: ExtractedField, policy: Policy) -> pb.ExtractedField:
         confidence=field.confidence,
         grounded=field.grounded,
         hidden=field.hidden,
+    )
+
+
+def _screening(answer: Answer) -> pb.Screening:
+    return pb.Screening(
+        edits=_counts(answer.edits), modified=_is_modified(answer), picture_instructions=answer.instructions
     )
 
 

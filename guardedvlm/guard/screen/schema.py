@@ -15,11 +15,11 @@ MAX_DEPTH = 32
 
 MOST_LIMIT = 1_000
 """A limit of a schema above which it is looked at as any number."""
-KEYWORDS = frozenset(
-    """$schema additionalProperties array boolean const default description enum examples format integer items maxItems
-    maxLength maximum minItems minLength minimum null number object pattern properties required string title type
-    """.split()
-)
+KEYWORDS = frozenset((
+    "$schema", "additionalProperties", "array", "boolean", "const", "default", "description", "enum", "examples",
+    "format", "integer", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "null",
+    "number", "object", "pattern", "properties", "required", "string", "title", "type",
+))  # fmt: skip
 """Words of JSON Schema itself: nobody's data, although a recogniser takes "maxLength" for a Max."""
 
 
@@ -60,7 +60,9 @@ async def rewritten(value: Json, rewrite: Callable[[str], Awaitable[str]]) -> Js
     """
     if isinstance(value, dict):
         fields = {
-            key if key in KEYWORDS else await rewrite(key): item if _is_limit(key, item) else await rewritten(item, rewrite)
+            (key if key in KEYWORDS else await rewrite(key)): (
+                item if _is_limit(key, item) else await rewritten(item, rewrite)
+            )
             for key, item in value.items()
         }
         if len(fields) < len(value):

@@ -11,7 +11,14 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
-from transformers import CompileConfig, DynamicCache, LogitsProcessorList, StaticCache, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    CompileConfig,
+    DynamicCache,
+    LogitsProcessorList,
+    StaticCache,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import disable_progress_bar
 

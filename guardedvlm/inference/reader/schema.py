@@ -1,8 +1,8 @@
 """Fill a JSON Schema from a page: each property is a question of its own, each list one of the page's lists.
 
-Of JSON Schema the reader uses `properties` with their `type`, `enum`, `items`, `title` and `description`; other keywords
-do not change what it reads. What it cannot tell is null, and a list that the page does not have is empty, whatever the
-schema requires: it never invents a value.
+Of JSON Schema the reader uses `properties` with their `type`, `enum`, `items`, lengths, `title` and `description`;
+other keywords do not change what it reads. What it cannot tell is null, and a list that the page does not have is
+empty, whatever the schema requires: it never invents a value.
 """
 
 from __future__ import annotations
