@@ -15,6 +15,7 @@ from typing import Any
 from guardedvlm.core.field_schema import ListOf, Record, Scalar, ScalarType
 from guardedvlm.core.ports import Reading
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.screen.edits import LABEL
 from guardedvlm.guard.screen.normal import visible
 
 Path = tuple[str | int, ...]
@@ -43,11 +44,14 @@ class Leaf:
 
     @property
     def named(self) -> str:
-        """The words that stand before it when it is examined: the property's name without its digits, which would
-        part a number that is told in several values."""
+        """The words that stand before a value with digits when it is examined, because only they tell whose number it
+        is: the property's name without its own digits, which would part a number that is told in several values. None
+        before other values: "customer: PERSON-A" says who somebody is, and nobody said it."""
+        if not any(map(str.isdigit, LABEL.sub("", self.text))):
+            return ""
         name = next(part for part in reversed(self.place) if isinstance(part, str))
         words = " ".join(re.sub(r"[\W\d_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).split())
-        return f"{words}: " if words and self.text else ""
+        return f"{words}: " if words else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def test_texts_come_apart_where_they_were_joined():
 
 
 def test_the_name_that_stands_before_a_value_has_no_digit():
-    assert Leaf(("cardNumber2_of 3",), "x", (0,)).named == "card Number of: "
+    assert Leaf(("cardNumber2_of 3",), "4111", (0,)).named == "card Number of: "
     assert Leaf(("list", 0), 5, (0,)).named == "list: "
-    assert Leaf(("paid",), True, (0,)).named == ""
+    assert Leaf(("paid",), True, (0,)).named == Leaf(("who",), "DATE-B+12d", (0,)).named == ""
     assert pointer(("a/b~c", 0)) == "/a~1b~0c/0"
