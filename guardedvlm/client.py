@@ -10,7 +10,8 @@ limit of a message go through the streamed upload by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -142,6 +143,33 @@ class Client:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from None
 
+    def extract(
+        self,
+        content: bytes,
+        schema: Mapping[str, object] | str,
+        *,
+        media_type: str = "",
+        request_id: str = "",
+        with_image: bool = False,
+        reidentify: bool = False,
+    ) -> pb.ExtractFieldsResponse:
+        """The values that a JSON Schema asks for; `json` of the response is valid against it. `reidentify` as in
+        `analyze`. Raises GuardedVLMError."""
+        request = pb.ExtractFieldsRequest(
+            request_id=request_id,
+            document=pb.Document(media_type=media_type, content=content),
+            schema=schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False),
+            include_redacted_image=with_image,
+            include_reidentification=reidentify,
+        )
+        try:
+            found: pb.ExtractFieldsResponse = self._stub.ExtractFields(
+                request, timeout=self._timeout, metadata=self._metadata
+            )
+            return found
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from None
+
     def redact(
         self, content: bytes, *, media_type: str = "", request_id: str = "", reidentify: bool = False
     ) -> pb.RedactImageResponse:
@@ -192,7 +220,9 @@ def redacted_document(redaction: pb.Redaction) -> pb.Document:
     return pb.Document(media_type=redaction.pages[0].media_type, content=redaction.pages[0].content)
 
 
-def labels_of(response: pb.Analysis | pb.RedactImageResponse, key: Path) -> dict[str, tuple[str, ...]]:
+def labels_of(
+    response: pb.Analysis | pb.RedactImageResponse | pb.ExtractFieldsResponse, key: Path
+) -> dict[str, tuple[str, ...]]:
     """What the labels of a response stand for, opened here with the private key in the file `key`.
 
     Label -> what was read there, the longest spelling first. Raises ConfigurationError for a key that cannot be used,

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     RESIDUAL_FOUND = "RESIDUAL_FOUND"
     INSTRUCTIONS_FOUND = "INSTRUCTIONS_FOUND"
     ANSWER_REFUSED = "ANSWER_REFUSED"
+    EXTRACTION_INVALID = "EXTRACTION_INVALID"
     DETECTOR_FAILED = "DETECTOR_FAILED"
     DETECTOR_MISSING = "DETECTOR_MISSING"
     WEIGHTS_CHANGED = "WEIGHTS_CHANGED"
@@ -145,6 +146,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.INSTRUCTIONS_FOUND: "the picture holds text that instructs the model, which the policy refuses",
     Reason.RESIDUAL_FOUND: "verification found something on the redacted picture that may be personal",
     Reason.ANSWER_REFUSED: "the answer broke the policy and was withheld",
+    Reason.EXTRACTION_INVALID: "what was read, or what the policy leaves of it, does not fit the schema",
     Reason.DETECTOR_FAILED: "a detector failed, so the picture could not be cleared",
     Reason.DETECTOR_MISSING: "a detector that the policy needs is not installed",
     Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",

@@ -48,6 +48,7 @@ class Method(StrEnum):
     UPLOAD_ANALYZE_IMAGE = "UploadAnalyzeImage"
     REDACT_IMAGE = "RedactImage"
     STREAM_REDACT_IMAGE = "StreamRedactImage"
+    EXTRACT_FIELDS = "ExtractFields"
     GET_POLICY = "GetPolicy"
 
 

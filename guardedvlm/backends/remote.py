@@ -13,7 +13,7 @@ import grpc.aio
 
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, SignedClearance
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.ports import Capacity, Draft, Evidence, FinishReason, Sampling
+from guardedvlm.core.ports import Capacity, Draft, Evidence, FinishReason, Reading, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry
 from guardedvlm.errors import ConfigurationError, Internal, Reason, Unavailable
 from guardedvlm.transport.listen import CHANNEL_OPTIONS, RECEIVE_LIMIT
@@ -137,9 +137,18 @@ def _draft(answer: pb.GenerateTextResponse) -> Draft:
     try:
         finish = FinishReason(answer.finish_reason) if answer.finish_reason else None
         evidence = tuple(Evidence(Box(item.x0, item.y0, item.x1, item.y1), item.score) for item in answer.evidence)
+        readings = tuple(map(_reading, answer.readings))
     except ValueError:
         raise Internal(Reason.INFERENCE_FAILED) from None
-    return Draft(answer.text, finish, answer.input_tokens, answer.output_tokens, evidence)
+    return Draft(answer.text, finish, answer.input_tokens, answer.output_tokens, evidence, readings)
+
+
+def _reading(item: pb.DraftReading) -> Reading:
+    """One value's reading. Raises ValueError for what is none."""
+    confidence = item.confidence if item.HasField("confidence") else None
+    if confidence is not None and not 0 <= confidence <= 1:
+        raise ValueError
+    return Reading(item.pointer, confidence, tuple(Box(at.x0, at.y0, at.x1, at.y1) for at in item.places))
 
 
 def _capacity(answer: pb.GetCapacityResponse) -> Capacity:

@@ -19,7 +19,7 @@ import sys
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import ask, audit, demo, doctor, evaluate, init, model, policy, redact, reidentify, serve
+from guardedvlm.cli import ask, audit, demo, doctor, evaluate, extract, init, model, policy, redact, reidentify, serve
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -41,6 +41,7 @@ app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("serve-inference")(serve.serve_inference)
 app.command("ask")(ask.ask)
+app.command("extract")(extract.extract)
 app.command("redact")(redact.redact)
 app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)

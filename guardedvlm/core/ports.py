@@ -67,10 +67,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """Of the value at the JSON pointer `pointer` of an answer: how sure the engine is (0..1, None where it cannot say),
+    and from which boxes of the cleared raster it read it, if it knows."""
+
+    pointer: str = field(repr=False)
+    confidence: float | None = None
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A piece of an answer before the screen; the last one has `finish` set.
 
-    Token counts are cumulative and set on the last piece.
+    Token counts are cumulative and set on the last piece, and so are the readings of an answer in JSON.
     """
 
     text: str = field(repr=False)
@@ -78,6 +88,7 @@ class Draft:
     input_tokens: int = 0
     output_tokens: int = 0
     evidence: tuple[Evidence, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

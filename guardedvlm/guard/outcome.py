@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.finding import Kind, Region
-from guardedvlm.core.grounding import GroundedSpan
+from guardedvlm.core.grounding import GroundedSpan, Place
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster, Size
 from guardedvlm.guard.files.pdf import redacted_pdf
@@ -119,6 +119,29 @@ class Answer:
     output_tokens: int
     model: str
     times: Mapping[Stage, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedField:
+    """One value of an extracted object.
+
+    `places`: where the cleared words show it, else where the engine read it. `grounded`: it all stands in the cleared
+    words. `hidden`: the value is a label or a mask, or null in place of one.
+    """
+
+    pointer: str = field(repr=False)
+    places: tuple[Place, ...]
+    confidence: float | None
+    grounded: bool
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Extracted fields; the answer's text is the object as JSON, valid against the caller's schema."""
+
+    answer: Answer
+    fields: tuple[ExtractedField, ...]
 
 
 def redacted_file(rasters: Sequence[Raster], source: Source) -> RedactedFile:

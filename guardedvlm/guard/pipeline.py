@@ -6,19 +6,21 @@ open the ledger entry, decode, find, redact, verify, screen the prompt, sign, ge
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 from guardedvlm.audit.digest import Purpose
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn
+from guardedvlm.core.field_schema import Record
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Backend, Capacity, Draft, Sampling
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.answers import Piece, joined
-from guardedvlm.guard.outcome import Redaction
+from guardedvlm.guard.extraction import ASKED, FieldsRelease, check_fixed
+from guardedvlm.guard.outcome import Extraction, Redaction
 from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redaction
 from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
 from guardedvlm.guard.roles import Roles
@@ -26,7 +28,7 @@ from guardedvlm.guard.run import GuardRequest, Run, Witness, running
 from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, instructions_in, with_quotes
 from guardedvlm.guard.shadow import Shadows, Trial
 from guardedvlm.guard.verify import ClearanceSigner
-from guardedvlm.policy.model import Instructions
+from guardedvlm.policy.model import Instructions, Policy, Release
 
 __all__ = ["Event", "GuardRequest", "Pipeline", "Question"]
 
@@ -43,6 +45,17 @@ class Question:
     history: tuple[Turn, ...] = field(default=(), repr=False)
     schema: str = field(default="", repr=False)
     sampling: Sampling = field(default_factory=Sampling)
+    fields: Record | None = field(default=None, repr=False)  # that the schema asks for, which may not be rewritten
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Drafts and their way out. `limit`: characters above which an engine is not believed, of one page's answer."""
+
+    pieces: AsyncGenerator[Piece, None]
+    release: AnswerRelease
+    grounding: Grounding
+    limit: int
 
 
 class Pipeline:
@@ -81,11 +94,23 @@ class Pipeline:
     async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:
         """Answer a question about the document, piece by piece as the policy releases it. Raises GuardedVLMError."""
         with self._shadows.after() as trial:
-            async with aclosing(self._analyzed(request, question, trial)) as events:
-                async for event in events:
+            async with self._asked(request, question, request.policy, trial) as asked:
+                async for event in asked.release.events(asked.pieces):
                     yield event
 
-    async def _analyzed(self, request: GuardRequest, question: Question, trial: Trial) -> AsyncGenerator[Event, None]:
+    async def extract(self, request: GuardRequest, fields: Record, sampling: Sampling) -> Extraction:
+        """The values that a schema asks for, each screened, the whole valid against it. Raises GuardedVLMError."""
+        question = Question(ASKED, schema=fields.encoded(), sampling=sampling, fields=fields)
+        with self._shadows.after() as trial:
+            async with self._asked(request, question, releasing_whole(request.policy), trial) as asked:
+                release = FieldsRelease(asked.release, fields, asked.grounding, asked.limit)
+                return await release.extraction(asked.pieces)
+
+    @asynccontextmanager
+    async def _asked(
+        self, request: GuardRequest, question: Question, saying: Policy, trial: Trial
+    ) -> AsyncIterator[_Asked]:
+        """The model's drafts about the cleared document, and the only way out for them, under the policy `saying`."""
         async with running(request, self._roles, self._witness) as run:
             trial.run, trial.question = run, question.text
             trial.history, trial.schema = question.history, question.schema
@@ -107,10 +132,10 @@ class Pipeline:
                 pieces = trial.heard(self._pieces(run, capacity, cleared, prompt, sampling))
                 grounding = trial.grounding = Grounding(dict(enumerate(cleared.words)), prompt.texts)
                 # The question's labels are among them.
-                screen = AnswerScreen(run.policy, run.spans, deny, labels, dealt, grounding, topics=run.topics)
+                screen = AnswerScreen(saying, run.spans, deny, labels, dealt, grounding, topics=run.topics)
+                release = AnswerRelease(run, redacted, screen, capacity)
                 async with aclosing(pieces):
-                    async for event in AnswerRelease(run, redacted, screen, capacity).events(pieces):
-                        yield event
+                    yield _Asked(pieces, release, grounding, MOST_CHARS_A_TOKEN * capacity.max_output_tokens)
             finally:
                 deny.wipe()
 
@@ -129,10 +154,13 @@ class Pipeline:
         screen = PromptScreen(run.policy, run.spans, labels, deny, taken, topics=run.topics)
         with run.timed(Stage.PROMPT):
             try:
-                return await screen.clear(question.text, question.history, question.schema)
+                prompt = await screen.clear(question.text, question.history, question.schema)
             finally:
                 run.refusal = {"prompt_screen": screening(screen.report)}
                 labels |= screen.dealt
+        if question.fields is not None:
+            check_fixed(question.fields, prompt.schema)
+        return prompt
 
     async def _warned(self, run: Run, prompt: ClearedPrompt, cleared: ClearedDocument) -> ClearedPrompt:
         """The prompt with what the picture says to the model quoted, where the policy says so; it is counted.
@@ -185,3 +213,8 @@ class Pipeline:
                 if draft is None:
                     return
                 yield draft
+
+
+def releasing_whole(policy: Policy) -> Policy:
+    """`policy` for an answer that leaves as a whole or not at all."""
+    return policy.model_copy(update={"say": policy.say.model_copy(update={"release": Release.WHOLE})})

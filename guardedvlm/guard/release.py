@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 
 from guardedvlm.audit.component import component_name
 from guardedvlm.audit.digest import Purpose
@@ -72,6 +72,18 @@ class AnswerRelease:
         async for event in self._let_go(await self._screened(self._screen.close()), end=True):
             yield event
         yield await self._close(last, tuple(evidence))
+
+    async def screened(self, texts: Iterable[tuple[str, str, Sequence[int]]]) -> str:
+        """What the screen leaves of whole texts, each with the guard's words before it and its pages; nothing of it has
+        left yet. Raises Refused(ANSWER_REFUSED)."""
+        kept = [await self._screened(self._screen.push(*text)) for text in texts]
+        return "".join([*kept, await self._screened(self._screen.close())])
+
+    async def released(self, text: str, last: Draft) -> Answer:
+        """Open the release of a text that was made of what the screen left, and close it: all of it leaves."""
+        async for _ in self._let_go(text, end=True):
+            pass
+        return await self._close(last, last.evidence)
 
     async def _screened(self, work: Awaitable[str]) -> str:
         with self._run.timed(Stage.SCREEN):

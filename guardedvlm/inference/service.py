@@ -11,7 +11,7 @@ import numpy as np
 
 from guardedvlm.core.clearance import SignedClearance, Turn
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.ports import Capacity, Draft, Sampling
+from guardedvlm.core.ports import Capacity, Draft, Reading, Sampling
 from guardedvlm.core.region import Fit, Raster
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.inference.host import EngineHost
@@ -81,7 +81,13 @@ def _response(draft: Draft) -> pb.GenerateTextResponse:
             pb.DraftEvidence(x0=item.box.x0, y0=item.box.y0, x1=item.box.x1, y1=item.box.y1, score=item.score)
             for item in draft.evidence
         ],
+        readings=[_reading(item) for item in draft.readings],
     )
+
+
+def _reading(item: Reading) -> pb.DraftReading:
+    places = [pb.DraftEvidence(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1) for box in item.boxes]
+    return pb.DraftReading(pointer=item.pointer, confidence=item.confidence, places=places)
 
 
 def _capacity(capacity: Capacity) -> pb.GetCapacityResponse:

@@ -18,6 +18,8 @@ from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.field_schema import parse_fields
+from guardedvlm.core.ports import Sampling
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import GuardedVLMError, Internal, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
@@ -41,7 +43,7 @@ from guardedvlm.v1.guard_pb2_grpc import GuardServiceServicer
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 AnalyzeRequest: TypeAlias = pb.AnalyzeImageRequest | pb.StreamAnalyzeImageRequest
 RedactRequest: TypeAlias = pb.RedactImageRequest | pb.StreamRedactImageRequest
-Identified: TypeAlias = AnalyzeRequest | RedactRequest
+Identified: TypeAlias = AnalyzeRequest | RedactRequest | pb.ExtractFieldsRequest
 Made = TypeVar("Made")
 Sent = TypeVar("Sent", bound=Message)
 
@@ -104,6 +106,12 @@ class GuardService(GuardServiceServicer):
             made = await self._once(call, request, lambda: self._analysis(call, Method.UPLOAD_ANALYZE_IMAGE, request))
             return pb.UploadAnalyzeImageResponse(analysis=made)
 
+    async def ExtractFields(self, request: pb.ExtractFieldsRequest, context: Context) -> pb.ExtractFieldsResponse:
+        """The values that a schema asks for."""
+        async with self._call(context) as call:
+            _check_size(request)
+            return await self._once(call, request, lambda: self._extracted(call, request))
+
     async def RedactImage(self, request: pb.RedactImageRequest, context: Context) -> pb.RedactImageResponse:
         """The redacted document and what was hidden."""
         async with self._call(context) as call:
@@ -159,6 +167,12 @@ class GuardService(GuardServiceServicer):
     async def _analysis(self, call: Call, method: Method, request: pb.AnalyzeImageRequest) -> pb.Analysis:
         made = [event async for event in self._events(call, method, request)]
         return translate.analysis(_last(made), call.policy)
+
+    async def _extracted(self, call: Call, request: pb.ExtractFieldsRequest) -> pb.ExtractFieldsResponse:
+        fields, want_image = parse_fields(request.schema), request.include_redacted_image
+        guard_request = _guard_request(call, Method.EXTRACT_FIELDS, request, want_image=want_image, watcher=None)
+        sampling = Sampling(max_tokens=call.policy.say.max_tokens)
+        return translate.extraction(await self._pipeline.extract(guard_request, fields, sampling), call.policy)
 
     async def _redacted(
         self, call: Call, method: Method, request: RedactRequest, watcher: Watcher | None = None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.duration_pb2 import Duration
 
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.finding import Kind, Region
-from guardedvlm.core.grounding import Ground, GroundedSpan
+from guardedvlm.core.grounding import Ground, GroundedSpan, Place
 from guardedvlm.core.ports import FinishReason, Sampling
 from guardedvlm.core.region import Box
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.image import Format
-from guardedvlm.guard.outcome import Answer, PageOutcome, Progress, Redaction
+from guardedvlm.guard.outcome import Answer, ExtractedField, Extraction, PageOutcome, Progress, Redaction
 from guardedvlm.guard.pipeline import Event, Question
 from guardedvlm.policy.model import Policy
 from guardedvlm.transport.reidentification import Sealed
@@ -70,9 +70,7 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
         finish_reason=_FINISH[answer.finish],
         redaction=redaction(answer.redaction, policy),
         evidence=[pb.Evidence(box=_box(item.box), score=item.score, page_index=item.page) for item in answer.evidence],
-        screening=pb.Screening(
-            edits=_counts(answer.edits), modified=_is_modified(answer), picture_instructions=answer.instructions
-        ),
+        screening=_screening(answer),
         grounding=[_grounded(span) for span in answer.grounding],
         usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
         model=answer.model,
@@ -82,13 +80,49 @@ def analysis(answer: Answer, policy: Policy) -> pb.Analysis:
     )
 
 
+def extraction(found: Extraction, policy: Policy) -> pb.ExtractFieldsResponse:
+    """The message for extracted fields."""
+    answer = found.answer
+    return pb.ExtractFieldsResponse(
+        json=answer.text,
+        fields=[_extracted(field, policy) for field in found.fields],
+        finish_reason=_FINISH[answer.finish],
+        redaction=redaction(answer.redaction, policy),
+        screening=_screening(answer),
+        usage=pb.Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens),
+        model=answer.model,
+        audit_id=answer.redaction.audit_id,
+        stage_times=_times(answer.times),
+        reidentification=reidentification(answer.redaction.sealed),
+    )
+
+
+def _extracted(field: ExtractedField, policy: Policy) -> pb.ExtractedField:
+    return pb.ExtractedField(
+        pointer=field.pointer,
+        places=_places(field.places) if policy.say.boxes or not field.hidden else None,
+        confidence=field.confidence,
+        grounded=field.grounded,
+        hidden=field.hidden,
+    )
+
+
+def _screening(answer: Answer) -> pb.Screening:
+    return pb.Screening(
+        edits=_counts(answer.edits), modified=_is_modified(answer), picture_instructions=answer.instructions
+    )
+
+
 def _is_modified(answer: Answer) -> bool:
     return bool(answer.edits) or any(span.ground is Ground.MASKED for span in answer.grounding)
 
 
 def _grounded(span: GroundedSpan) -> pb.GroundedSpan:
-    places = [pb.Place(page_index=place.page, box=_box(place.box)) for place in span.places]
-    return pb.GroundedSpan(start=span.start, end=span.end, ground=_GROUND[span.ground], places=places)
+    return pb.GroundedSpan(start=span.start, end=span.end, ground=_GROUND[span.ground], places=_places(span.places))
+
+
+def _places(places: Iterable[Place]) -> list[pb.Place]:
+    return [pb.Place(page_index=place.page, box=_box(place.box)) for place in places]
 
 
 def reidentification(sealed: Sealed | None) -> pb.Reidentification | None:

@@ -192,6 +192,58 @@ class StreamRedactImageResponse(_message.Message):
     result: RedactImageResponse
     def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., result: _Optional[_Union[RedactImageResponse, _Mapping]] = ...) -> None: ...
 
+class ExtractFieldsRequest(_message.Message):
+    __slots__ = ("request_id", "document", "schema", "include_redacted_image", "include_reidentification")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REDACTED_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    document: Document
+    schema: str
+    include_redacted_image: bool
+    include_reidentification: bool
+    def __init__(self, request_id: _Optional[str] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., schema: _Optional[str] = ..., include_redacted_image: _Optional[bool] = ..., include_reidentification: _Optional[bool] = ...) -> None: ...
+
+class ExtractFieldsResponse(_message.Message):
+    __slots__ = ("json", "fields", "finish_reason", "redaction", "screening", "usage", "model", "audit_id", "stage_times", "reidentification")
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_FIELD_NUMBER: _ClassVar[int]
+    SCREENING_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    REIDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    json: str
+    fields: _containers.RepeatedCompositeFieldContainer[ExtractedField]
+    finish_reason: FinishReason
+    redaction: Redaction
+    screening: Screening
+    usage: Usage
+    model: str
+    audit_id: str
+    stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
+    reidentification: Reidentification
+    def __init__(self, json: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[ExtractedField, _Mapping]]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., model: _Optional[str] = ..., audit_id: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., reidentification: _Optional[_Union[Reidentification, _Mapping]] = ...) -> None: ...
+
+class ExtractedField(_message.Message):
+    __slots__ = ("pointer", "places", "confidence", "grounded", "hidden")
+    POINTER_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    GROUNDED_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    pointer: str
+    places: _containers.RepeatedCompositeFieldContainer[Place]
+    confidence: float
+    grounded: bool
+    hidden: bool
+    def __init__(self, pointer: _Optional[str] = ..., places: _Optional[_Iterable[_Union[Place, _Mapping]]] = ..., confidence: _Optional[float] = ..., grounded: _Optional[bool] = ..., hidden: _Optional[bool] = ...) -> None: ...
+
 class GetPolicyRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

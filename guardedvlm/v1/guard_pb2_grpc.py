@@ -64,6 +64,11 @@ class GuardServiceStub:
                 request_serializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageRequest.SerializeToString,
                 response_deserializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageResponse.FromString,
                 _registered_method=True)
+        self.ExtractFields = channel.unary_unary(
+                '/guardedvlm.v1.GuardService/ExtractFields',
+                request_serializer=guardedvlm_dot_v1_dot_guard__pb2.ExtractFieldsRequest.SerializeToString,
+                response_deserializer=guardedvlm_dot_v1_dot_guard__pb2.ExtractFieldsResponse.FromString,
+                _registered_method=True)
         self.GetPolicy = channel.unary_unary(
                 '/guardedvlm.v1.GuardService/GetPolicy',
                 request_serializer=guardedvlm_dot_v1_dot_guard__pb2.GetPolicyRequest.SerializeToString,
@@ -115,6 +120,14 @@ class GuardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtractFields(self, request, context):
+        """ExtractFields reads the values that a JSON Schema asks for; what comes back is valid against it, each value screened
+        as an answer is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPolicy(self, request, context):
         """GetPolicy returns the effective policy of the caller's tenant.
         """
@@ -149,6 +162,11 @@ def add_GuardServiceServicer_to_server(servicer, server):
                     servicer.StreamRedactImage,
                     request_deserializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageRequest.FromString,
                     response_serializer=guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageResponse.SerializeToString,
+            ),
+            'ExtractFields': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtractFields,
+                    request_deserializer=guardedvlm_dot_v1_dot_guard__pb2.ExtractFieldsRequest.FromString,
+                    response_serializer=guardedvlm_dot_v1_dot_guard__pb2.ExtractFieldsResponse.SerializeToString,
             ),
             'GetPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPolicy,
@@ -296,6 +314,33 @@ class GuardService:
             '/guardedvlm.v1.GuardService/StreamRedactImage',
             guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageRequest.SerializeToString,
             guardedvlm_dot_v1_dot_guard__pb2.StreamRedactImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtractFields(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guardedvlm.v1.GuardService/ExtractFields',
+            guardedvlm_dot_v1_dot_guard__pb2.ExtractFieldsRequest.SerializeToString,
+            guardedvlm_dot_v1_dot_guard__pb2.ExtractFieldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dguardedvlm/v1/inference.proto\x12\rguardedvlm.v1\"\xdd\x01\n\x13GenerateTextRequest\x12\x11\n\tclearance\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12,\n\x06raster\x18\x03 \x01(\x0b\x32\x1c.guardedvlm.v1.ClearedRaster\x12,\n\x06prompt\x18\x04 \x01(\x0b\x32\x1c.guardedvlm.v1.ClearedPrompt\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12\x13\n\x0btemperature\x18\x06 \x01(\x02\x12\r\n\x05top_p\x18\x07 \x01(\x02\x12\x0c\n\x04seed\x18\x08 \x01(\x03\">\n\rClearedRaster\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\x0e\n\x06pixels\x18\x03 \x01(\x0c\"u\n\rClearedPrompt\x12\x10\n\x08question\x18\x01 \x01(\t\x12+\n\x07history\x18\x02 \x03(\x0b\x32\x1a.guardedvlm.v1.ClearedTurn\x12\x15\n\ranswer_schema\x18\x03 \x01(\t\x12\x0e\n\x06quoted\x18\x04 \x03(\t\"/\n\x0b\x43learedTurn\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\"\x98\x01\n\x14GenerateTextResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x05\x12\x15\n\routput_tokens\x18\x04 \x01(\x05\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.guardedvlm.v1.DraftEvidence\"N\n\rDraftEvidence\x12\n\n\x02x0\x18\x01 \x01(\x05\x12\n\n\x02y0\x18\x02 \x01(\x05\x12\n\n\x02x1\x18\x03 \x01(\x05\x12\n\n\x02y1\x18\x04 \x01(\x05\x12\r\n\x05score\x18\x05 \x01(\x02\"\x14\n\x12GetCapacityRequest\"\xd9\x01\n\x13GetCapacityResponse\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12\x10\n\x08\x61udience\x18\x04 \x01(\t\x12.\n\x08geometry\x18\x05 \x01(\x0b\x32\x1c.guardedvlm.v1.InputGeometry\x12\x18\n\x10max_prompt_chars\x18\x06 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x07 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x08 \x01(\x05\"O\n\rInputGeometry\x12\x1f\n\x03\x66it\x18\x01 \x01(\x0e\x32\x12.guardedvlm.v1.Fit\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05*:\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\x0e\n\nFIT_SQUASH\x10\x01\x12\x0e\n\nFIT_WITHIN\x10\x02\x32\xc3\x01\n\x10InferenceService\x12Y\n\x0cGenerateText\x12\".guardedvlm.v1.GenerateTextRequest\x1a#.guardedvlm.v1.GenerateTextResponse0\x01\x12T\n\x0bGetCapacity\x12!.guardedvlm.v1.GetCapacityRequest\x1a\".guardedvlm.v1.GetCapacityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dguardedvlm/v1/inference.proto\x12\rguardedvlm.v1\"\xdd\x01\n\x13GenerateTextRequest\x12\x11\n\tclearance\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12,\n\x06raster\x18\x03 \x01(\x0b\x32\x1c.guardedvlm.v1.ClearedRaster\x12,\n\x06prompt\x18\x04 \x01(\x0b\x32\x1c.guardedvlm.v1.ClearedPrompt\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12\x13\n\x0btemperature\x18\x06 \x01(\x02\x12\r\n\x05top_p\x18\x07 \x01(\x02\x12\x0c\n\x04seed\x18\x08 \x01(\x03\">\n\rClearedRaster\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\x0e\n\x06pixels\x18\x03 \x01(\x0c\"u\n\rClearedPrompt\x12\x10\n\x08question\x18\x01 \x01(\t\x12+\n\x07history\x18\x02 \x03(\x0b\x32\x1a.guardedvlm.v1.ClearedTurn\x12\x15\n\ranswer_schema\x18\x03 \x01(\t\x12\x0e\n\x06quoted\x18\x04 \x03(\t\"/\n\x0b\x43learedTurn\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\"\xc7\x01\n\x14GenerateTextResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x05\x12\x15\n\routput_tokens\x18\x04 \x01(\x05\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.guardedvlm.v1.DraftEvidence\x12-\n\x08readings\x18\x06 \x03(\x0b\x32\x1b.guardedvlm.v1.DraftReading\"u\n\x0c\x44raftReading\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x17\n\nconfidence\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12,\n\x06places\x18\x03 \x03(\x0b\x32\x1c.guardedvlm.v1.DraftEvidenceB\r\n\x0b_confidence\"N\n\rDraftEvidence\x12\n\n\x02x0\x18\x01 \x01(\x05\x12\n\n\x02y0\x18\x02 \x01(\x05\x12\n\n\x02x1\x18\x03 \x01(\x05\x12\n\n\x02y1\x18\x04 \x01(\x05\x12\r\n\x05score\x18\x05 \x01(\x02\"\x14\n\x12GetCapacityRequest\"\xd9\x01\n\x13GetCapacityResponse\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12\x10\n\x08\x61udience\x18\x04 \x01(\t\x12.\n\x08geometry\x18\x05 \x01(\x0b\x32\x1c.guardedvlm.v1.InputGeometry\x12\x18\n\x10max_prompt_chars\x18\x06 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x07 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x08 \x01(\x05\"O\n\rInputGeometry\x12\x1f\n\x03\x66it\x18\x01 \x01(\x0e\x32\x12.guardedvlm.v1.Fit\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05*:\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\x0e\n\nFIT_SQUASH\x10\x01\x12\x0e\n\nFIT_WITHIN\x10\x02\x32\xc3\x01\n\x10InferenceService\x12Y\n\x0cGenerateText\x12\".guardedvlm.v1.GenerateTextRequest\x1a#.guardedvlm.v1.GenerateTextResponse0\x01\x12T\n\x0bGetCapacity\x12!.guardedvlm.v1.GetCapacityRequest\x1a\".guardedvlm.v1.GetCapacityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'guardedvlm.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FIT']._serialized_start=1062
-  _globals['_FIT']._serialized_end=1120
+  _globals['_FIT']._serialized_start=1228
+  _globals['_FIT']._serialized_end=1286
   _globals['_GENERATETEXTREQUEST']._serialized_start=49
   _globals['_GENERATETEXTREQUEST']._serialized_end=270
   _globals['_CLEAREDRASTER']._serialized_start=272
@@ -42,15 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLEAREDTURN']._serialized_start=455
   _globals['_CLEAREDTURN']._serialized_end=502
   _globals['_GENERATETEXTRESPONSE']._serialized_start=505
-  _globals['_GENERATETEXTRESPONSE']._serialized_end=657
-  _globals['_DRAFTEVIDENCE']._serialized_start=659
-  _globals['_DRAFTEVIDENCE']._serialized_end=737
-  _globals['_GETCAPACITYREQUEST']._serialized_start=739
-  _globals['_GETCAPACITYREQUEST']._serialized_end=759
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=762
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=979
-  _globals['_INPUTGEOMETRY']._serialized_start=981
-  _globals['_INPUTGEOMETRY']._serialized_end=1060
-  _globals['_INFERENCESERVICE']._serialized_start=1123
-  _globals['_INFERENCESERVICE']._serialized_end=1318
+  _globals['_GENERATETEXTRESPONSE']._serialized_end=704
+  _globals['_DRAFTREADING']._serialized_start=706
+  _globals['_DRAFTREADING']._serialized_end=823
+  _globals['_DRAFTEVIDENCE']._serialized_start=825
+  _globals['_DRAFTEVIDENCE']._serialized_end=903
+  _globals['_GETCAPACITYREQUEST']._serialized_start=905
+  _globals['_GETCAPACITYREQUEST']._serialized_end=925
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=928
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=1145
+  _globals['_INPUTGEOMETRY']._serialized_start=1147
+  _globals['_INPUTGEOMETRY']._serialized_end=1226
+  _globals['_INFERENCESERVICE']._serialized_start=1289
+  _globals['_INFERENCESERVICE']._serialized_end=1484
 # @@protoc_insertion_point(module_scope)

@@ -67,18 +67,30 @@ class ClearedTurn(_message.Message):
     def __init__(self, question: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
 
 class GenerateTextResponse(_message.Message):
-    __slots__ = ("text", "finish_reason", "input_tokens", "output_tokens", "evidence")
+    __slots__ = ("text", "finish_reason", "input_tokens", "output_tokens", "evidence", "readings")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
     text: str
     finish_reason: str
     input_tokens: int
     output_tokens: int
     evidence: _containers.RepeatedCompositeFieldContainer[DraftEvidence]
-    def __init__(self, text: _Optional[str] = ..., finish_reason: _Optional[str] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., evidence: _Optional[_Iterable[_Union[DraftEvidence, _Mapping]]] = ...) -> None: ...
+    readings: _containers.RepeatedCompositeFieldContainer[DraftReading]
+    def __init__(self, text: _Optional[str] = ..., finish_reason: _Optional[str] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., evidence: _Optional[_Iterable[_Union[DraftEvidence, _Mapping]]] = ..., readings: _Optional[_Iterable[_Union[DraftReading, _Mapping]]] = ...) -> None: ...
+
+class DraftReading(_message.Message):
+    __slots__ = ("pointer", "confidence", "places")
+    POINTER_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    pointer: str
+    confidence: float
+    places: _containers.RepeatedCompositeFieldContainer[DraftEvidence]
+    def __init__(self, pointer: _Optional[str] = ..., confidence: _Optional[float] = ..., places: _Optional[_Iterable[_Union[DraftEvidence, _Mapping]]] = ...) -> None: ...
 
 class DraftEvidence(_message.Message):
     __slots__ = ("x0", "y0", "x1", "y1", "score")

@@ -22,6 +22,7 @@ COMMANDS = (
     ["serve-inference"],
     ["ask"],
     ["redact"],
+    ["extract"],
     ["reidentify"],
     ["keys"],
     ["keys", "reidentify-init"],

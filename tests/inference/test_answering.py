@@ -196,7 +196,7 @@ def test_a_schema_is_filled_with_what_is_there(ask) -> None:
             "paid_in_cash": {"type": "boolean"},
         },
     }
-    answer = filled(wanted(json.dumps(schema)), lambda question: ask(RECEIPT, question))
+    answer = filled(wanted(json.dumps(schema)), lambda question: ask(RECEIPT, question), lambda question: ())
     assert json.loads(answer.text) == {
         "total": 10.10,
         "date": "12/02/2018",
@@ -205,7 +205,9 @@ def test_a_schema_is_filled_with_what_is_there(ask) -> None:
         "paid_in_cash": None,
     }
     assert answer.finish is FinishReason.STOP
-    nothing = filled(wanted('{"properties": {"iban": {}}}'), lambda question: ask(RECEIPT, question))
+    nothing = filled(
+        wanted('{"properties": {"iban": {}}}'), lambda question: ask(RECEIPT, question), lambda question: ()
+    )
     assert (nothing.text, nothing.finish) == ('{"iban": null}', FinishReason.CANNOT_TELL)
 
 

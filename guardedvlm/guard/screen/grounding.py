@@ -20,7 +20,8 @@ from itertools import combinations
 from guardedvlm.core.grounding import Ground, Place
 from guardedvlm.core.word import Word
 from guardedvlm.guard.screen.claims import SLIGHT_DIGITS, Claim, claims
-from guardedvlm.guard.screen.shown import ShownPage, Sight
+from guardedvlm.guard.screen.normal import NormalText, visible
+from guardedvlm.guard.screen.shown import MOST_PLACES, ShownPage, Sight
 
 LEAST_PIECES = 5
 """Digits of neighbouring numbers, none of them in the picture, from which on they are one number in pieces."""
@@ -64,6 +65,27 @@ class Grounding:
         known = [_value(claim) for claim, sight, _ in found if sight and claim.quantity is not None]
         derived = _derived([value for value in known if value is not None])
         return tuple(_judged(claim, sight, places, self._asked, derived) for claim, sight, places in found)
+
+    def shows(self, text: str, pages: Sequence[int]) -> tuple[Place, ...]:
+        """Where all of `text` stands on `pages`, of one picture: what it claims by value, its other words in rows as
+        they are written. () where a part of it does not stand there."""
+        places: list[Place] = []
+        for line in NormalText.of(visible(text)).text.splitlines():
+            found = self._shows_line(line, pages)
+            if found is None:
+                return ()
+            places += found
+        return tuple(dict.fromkeys(places))[:MOST_PLACES]
+
+    def _shows_line(self, line: str, pages: Sequence[int]) -> list[Place] | None:
+        judged = self.judge(line, lambda _: pages)
+        if any(item.ground is not Ground.GROUNDED for item in judged):
+            return None
+        places = [place for item in judged for place in item.places]
+        for item in judged:
+            line = f"{line[: item.start]}{' ' * (item.end - item.start)}{line[item.end :]}"
+        boxes = self._page(pages[0]).rows_of(line) if pages else None
+        return None if boxes is None else [*places, *(Place(page, box) for page in pages for box in boxes)]
 
     def _looked_up(self, claim: Claim, pages: Sequence[int]) -> Iterator[tuple[Claim, Sight | None, tuple[Place, ...]]]:
         sight, places = self._find(claim, pages)

@@ -13,6 +13,15 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 MAX_DEPTH = 32
 """Nesting of an answer schema; real ones have fewer than ten levels."""
 
+MOST_LIMIT = 1_000
+"""A limit of a schema above which it is looked at as any number."""
+KEYWORDS = frozenset((
+    "$schema", "additionalProperties", "array", "boolean", "const", "default", "description", "enum", "examples",
+    "format", "integer", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "null",
+    "number", "object", "pattern", "properties", "required", "string", "title", "type",
+))  # fmt: skip
+"""Words of JSON Schema itself: nobody's data, although a recogniser takes "maxLength" for a Max."""
+
 
 def parse(schema: str) -> Json:
     """The object or array that `schema` writes, its strings normalised; otherwise the text itself.
@@ -45,21 +54,31 @@ def strings(value: Json) -> Iterator[str]:
 
 
 async def rewritten(value: Json, rewrite: Callable[[str], Awaitable[str]]) -> Json:
-    """`value` with `rewrite` applied to each of its texts; a number that changes becomes a string.
+    """`value` with `rewrite` applied to each of its texts but KEYWORDS; a number that changes becomes a string.
 
     Raises Refused(QUESTION_PERSONAL) when two keys become one: the schema would lose a field unseen.
     """
     if isinstance(value, dict):
-        fields = {await rewrite(key): await rewritten(item, rewrite) for key, item in value.items()}
+        fields = {
+            (key if key in KEYWORDS else await rewrite(key)): (
+                item if _is_limit(key, item) else await rewritten(item, rewrite)
+            )
+            for key, item in value.items()
+        }
         if len(fields) < len(value):
             raise Refused(Reason.QUESTION_PERSONAL)
         return fields
     if isinstance(value, list):
         return [await rewritten(item, rewrite) for item in value]
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or value in KEYWORDS:
         return value
     text = await rewrite(str(value))
     return value if text == str(value) else text
+
+
+def _is_limit(key: str, value: Json) -> bool:
+    """Whether it is a keyword's number, too short to be anybody's."""
+    return key in KEYWORDS and isinstance(value, int) and 0 <= value <= MOST_LIMIT
 
 
 def encode(value: Json) -> str:

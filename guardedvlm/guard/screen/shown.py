@@ -92,6 +92,19 @@ class ShownPage:
         # An amount is compared as a number alone: of "136.00 0.00" the first digits are not 1,360.00.
         return None if claim.quantity is not None and _MARK.search(claim.text) else self._code(claim.text)
 
+    def rows_of(self, text: str) -> tuple[Box, ...] | None:
+        """Boxes of the longest rows of words that `text` is put together of, from its first word on; None where one of
+        its words does not stand on the page. Words are letters or digits; marks are none."""
+        words = [word for word in text.split() if any(map(str.isalnum, word))]
+        boxes: list[Box] = []
+        while words:
+            taken = next((size for size in range(len(words), 0, -1) if self._code(" ".join(words[:size]))), 0)
+            if not taken or (sight := self._code(" ".join(words[:taken]))) is None:
+                return None
+            boxes += sight.boxes[:1]
+            words = words[taken:]
+        return tuple(boxes)
+
     def _index(self, line: _Line) -> None:
         self._moments += [(written, line) for written in (*moments(line.text), *_lost_marks(line.text))]
         for quantity, start, end in _quantities(line.text):

@@ -11,7 +11,14 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
-from transformers import CompileConfig, DynamicCache, StaticCache, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    CompileConfig,
+    DynamicCache,
+    LogitsProcessorList,
+    StaticCache,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import disable_progress_bar
 
@@ -20,9 +27,10 @@ from guardedvlm.cogvlm2.checkpoint import check, check_adapter
 from guardedvlm.cogvlm2.offload import Offload
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.ports import Draft, FinishReason, Sampling
+from guardedvlm.core.ports import Draft, FinishReason, Reading, Sampling
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason, TimedOut
+from guardedvlm.inference.cogvlm2.constrained import Grammars
 from guardedvlm.inference.cogvlm2.prefixes import PrefixCache
 
 PREFIX_BYTES = 4 * 2**30
@@ -78,6 +86,9 @@ class Model:
         # The published file's limit of prompt and answer together; each call brings its own for the answer.
         self._model.generation_config.max_length = None
         self.prefixes = PrefixCache(loading.prefix_bytes)
+        self._grammars = Grammars(
+            self._processor.tokenizer, int(self._config.vocab_size), sorted(self._config.eos_token_ids)
+        )
         self._decoding = _Compiled(self._config, loading.compile_backend) if loading.compile_backend else None
         self._warm_up()
 
@@ -113,6 +124,7 @@ class Model:
         tokens = int(inputs["input_ids"].shape[1])
         room = self._room(tokens)
         words = _Words(self._processor.tokenizer, set(self._config.eos_token_ids), say)
+        constraint = self._grammars.constraint(schema) if schema else None
         stops = StoppingCriteriaList([_Stop(deadline, left)])
         with torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(sampling.seed)
@@ -124,6 +136,7 @@ class Model:
                     max_new_tokens=min(sampling.max_tokens, room),
                     streamer=words,
                     stopping_criteria=stops,
+                    logits_processor=LogitsProcessorList([constraint] if constraint else []),
                     pad_token_id=self._config.pad_token_id,
                     **_sampling(sampling),
                 )
@@ -134,7 +147,7 @@ class Model:
             return
         if deadline.is_past and not words.ended:
             raise TimedOut(Reason.DEADLINE_EXCEEDED)
-        words.finish(tokens)
+        words.finish(tokens, constraint.readings(self._processor.tokenizer) if constraint else ())
 
     def _room(self, tokens: int) -> int:
         """Tokens that an answer may have behind a prompt of `tokens`. Raises InvalidInput(PROMPT_TOO_LONG)."""
@@ -246,10 +259,10 @@ class _Words(BaseStreamer):
     def end(self) -> None:
         """Nothing: `finish` says the last piece, when it is known why there are no more."""
 
-    def finish(self, input_tokens: int) -> None:
+    def finish(self, input_tokens: int, readings: tuple[Reading, ...] = ()) -> None:
         """Say the last piece."""
         finish = FinishReason.STOP if self.ended else FinishReason.LENGTH
-        self._say(Draft(self._text(), finish, input_tokens, self._count))
+        self._say(Draft(self._text(), finish, input_tokens, self._count, readings=readings))
 
     def _text(self) -> str:
         text: str = self._tokenizer.decode(self._pending, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from guardedvlm.core.ports import Evidence, FinishReason
+from guardedvlm.core.ports import Evidence, FinishReason, Reading
 from guardedvlm.inference.reader.page import Excerpt
 
 NO_TEXT = (
@@ -26,6 +26,7 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
     finish: FinishReason = FinishReason.STOP
     value: str = field(default="", repr=False)
+    readings: tuple[Reading, ...] = ()  # of an answer in JSON
 
 
 def told(text: str, *sources: Excerpt, score: float = 1.0, value: str = "") -> Answer:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardedvlm.core.clearance import Turn
+from guardedvlm.core.finding import Kind
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
@@ -16,8 +17,9 @@ from guardedvlm.inference.reader.issued import best_date
 from guardedvlm.inference.reader.kinds import issuer_of, kind_of
 from guardedvlm.inference.reader.lookup import ASIDE, Found, Hidden, covered_value, likeness, look_up
 from guardedvlm.inference.reader.page import Excerpt, Page, Row, excerpt
+from guardedvlm.inference.reader.postal import address_of
 from guardedvlm.inference.reader.question import Embedder, Expected, Intent, Question, Understanding
-from guardedvlm.inference.reader.table import is_heading, section, table_lines
+from guardedvlm.inference.reader.table import TableLine, is_heading, section, table_lines
 from guardedvlm.inference.reader.totals import PLAIN, best_total, entries, label_score
 from guardedvlm.inference.reader.values import amounts, letters, whole_numbers
 from guardedvlm.inference.reader.vocabulary import COUNT_LABELS, DOCUMENT, ITEM_WORDS
@@ -58,6 +60,17 @@ class Answering:
             asked = self._understanding.of(history[-1].question)
         return self._by_intent(asked.intent)(Case(page, raster, asked))
 
+    def listed(self, lines: Sequence[TextLine], question: str) -> tuple[TableLine, ...]:
+        """The entries of the list that `question` names: the lines of the page's table, or of the text under a heading,
+        which have no amounts. () where there is no such list."""
+        page, topic = Page.of(lines), self._understanding.of(question).topic
+        if ITEM_WORDS & set(topic) and (found := table_lines(page)):
+            return found
+        heading = _heading(page, topic)
+        if heading is None:
+            return ()
+        return tuple(TableLine(item.text, "", (item,)) for item in section(page, heading))
+
     def _by_intent(self, intent: Intent) -> Callable[[Case], Answer]:
         ways: dict[Intent, Callable[[Case], Answer]] = {
             Intent.TOTAL: self._total,
@@ -69,6 +82,7 @@ class Answering:
             Intent.ITEMS: self._items,
             Intent.COUNT: self._count,
             Intent.SECTION: self._section,
+            Intent.ADDRESS: self._address,
             Intent.MENTION: _mention,
             Intent.VISUAL: self._visual,
             Intent.FIELD: self._field,
@@ -103,7 +117,7 @@ class Answering:
 
     def _issuer(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
-        if found is not None:
+        if found is not None and not _is_other_label(found):
             return _looked_up(found, case.question)
         issuer = issuer_of(case.page)
         if issuer is None:
@@ -148,6 +162,14 @@ class Answering:
         title = case.page.rows[heading].cells[0].text.partition(":")[0].strip()
         return told(f"{title}: " + "; ".join(item.text.strip(" .;") for item in shown) + ".", *shown)
 
+    def _address(self, case: Case) -> Answer:
+        lines = address_of(case.page)
+        if not lines:
+            return self._field(case)
+        # Where the guard drew a label, the label alone: beside it may stand a word that it did not cover.
+        told_of = dict.fromkeys(pseudonym(line.text) or line.text for line in lines)
+        return told(f"The address is {', '.join(told_of)}.", *lines, score=0.8, value="\n".join(told_of))
+
     def _visual(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
         return _looked_up(found, case.question) if isinstance(found, Found) and found.score > 0.9 else unknown(VISUAL)
@@ -167,6 +189,12 @@ class Answering:
             return unknown()
         sources = [excerpt(cell) for cell in rows[best].cells]
         return told(f"The closest line on the page says: “{rows[best].text}”.", *sources, score=float(likes[best]))
+
+
+def _is_other_label(found: Found | Hidden) -> bool:
+    """True for a label that stands for no name: beside "Company" often stands its number."""
+    label = pseudonym(found.field.value.text) if isinstance(found, Found) else None
+    return label is not None and not label.startswith((Kind.PERSON, Kind.ORGANIZATION))
 
 
 def _counts_goods(label: str, things: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.ports import Capacity, Draft, Evidence, Sampling
+from guardedvlm.core.ports import Capacity, Draft, Evidence, Reading, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry, Raster
 from guardedvlm.errors import GuardedVLMError, Internal, Reason, Refused, TimedOut, Unavailable
 from guardedvlm.inference.reader.reply import Reply
@@ -79,7 +79,8 @@ class ReaderEngine:
             deadline.remaining()
             yield Draft(piece)
         evidence = tuple(Evidence(Box(x0, y0, x1, y1), score) for x0, y0, x1, y1, score in reply.evidence)
-        yield Draft(pieces[-1], reply.finish, reply.input_tokens, reply.output_tokens, evidence)
+        readings = tuple(Reading(at, score, tuple(Box(*box) for box in boxes)) for at, score, boxes in reply.readings)
+        yield Draft(pieces[-1], reply.finish, reply.input_tokens, reply.output_tokens, evidence, readings)
 
     async def _ask(self, image: ClearedImage, prompt: ClearedPrompt, max_tokens: int, deadline: Deadline) -> Reply:
         """One call to the child.

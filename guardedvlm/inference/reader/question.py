@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from guardedvlm.inference.reader.vocabulary import DATE_WORDS, DOCUMENT, ITEM_WORDS, STOP, TOTAL_WORDS
+from guardedvlm.inference.reader.vocabulary import ADDRESS_WORDS, DATE_WORDS, DOCUMENT, ITEM_WORDS, STOP, TOTAL_WORDS
 from guardedvlm.inference.reader.wording import spelled_out
 from guardedvlm.reading.embedding import Vectors
 
@@ -38,6 +38,7 @@ class Intent(StrEnum):
     ITEMS = "items"
     COUNT = "count"
     SECTION = "section"
+    ADDRESS = "address"
     MENTION = "mention"
     VISUAL = "visual"
     FIELD = "field"
@@ -245,6 +246,8 @@ def by_words(lowered: str, topic: tuple[str, ...], expected: Expected) -> Intent
         return Intent.ITEMS if ITEM_WORDS & set(topic) else Intent.SECTION
     if _YES_NO.search(lowered) and " or " not in lowered:
         return Intent.MENTION
+    if "address" in topic and not named(topic, ADDRESS_WORDS):
+        return Intent.ADDRESS
     if expected is Expected.DATE and not named(topic, DATE_WORDS):
         return Intent.ISSUED
     if expected is Expected.AMOUNT and not named(topic, TOTAL_WORDS):

@@ -46,7 +46,11 @@ class Reader:
         turns = [Turn(asked, answered) for asked, answered in history]
         lines = self._pages.read(raster)
         if properties:
-            answer = filled(properties, lambda asked: self._answering.answer(lines, raster, asked))
+            answer = filled(
+                properties,
+                lambda asked: self._answering.answer(lines, raster, asked),
+                lambda asked: self._answering.listed(lines, asked),
+            )
         else:
             answer = self._answering.answer(lines, raster, question, turns)
         prompt = " ".join([question, schema, *(part for turn in history for part in turn)])
@@ -62,4 +66,8 @@ class Reader:
             input_tokens=seen,
             output_tokens=self._sentences.tokens(text),
             evidence=tuple((box.x0, box.y0, box.x1, box.y1, score) for box, score in boxes),
+            readings=tuple(
+                (item.pointer, item.confidence or 0.0, tuple((box.x0, box.y0, box.x1, box.y1) for box in item.boxes))
+                for item in answer.readings
+            ),
         )

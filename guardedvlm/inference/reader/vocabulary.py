@@ -39,7 +39,12 @@ DATE_WORDS = _words(
     time year month created document bill paid invoice visit customer shop buy occur occurred"""
 )
 """A question for a date in these words alone asks for the page's own date."""
+ADDRESS_WORDS = _words("address full postal shop store company seller merchant business vendor supplier bank")
+"""A question for an address in these words alone asks for that of the page's issuer."""
 ITEM_WORDS = _words("item product article good purchase position transaction entry line order payment row booking")
 """What the rows of a table are called."""
+COLUMN_NAMES = _words("name item product article good description particular detail text title position reference")
+COLUMN_AMOUNTS = _words("amount price total cost sum value charge")
+"""What the two columns of a table that the reader tells apart are called in a schema: a line's name and its amount."""
 COUNT_LABELS = _words("number count quantity total")
 """Words of a label that prints how many there are."""
