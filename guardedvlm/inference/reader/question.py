@@ -13,7 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-from guardedvlm.inference.reader.vocabulary import ADDRESS_WORDS, DATE_WORDS, DOCUMENT, ITEM_WORDS, STOP, TOTAL_WORDS
+from guardedvlm.inference.reader.vocabulary import (
+    ADDRESS_WORDS,
+    DATE_WORDS,
+    DOCUMENT,
+    ITEM_WORDS,
+    STOP,
+    SUBJECT,
+    TOTAL_WORDS,
+)
 from guardedvlm.inference.reader.wording import spelled_out
 from guardedvlm.reading.embedding import Vectors
 
@@ -191,6 +199,8 @@ class Understanding:
         best = int(np.argmax(similarity))
         if similarity[best] < MIN_SIMILARITY:
             return Intent.FIELD
+        if expected is Expected.ANY and topic and SUBJECT.issuperset(topic):
+            return Intent.FIELD  # "what is the customer?", as the property of a schema is asked for
         intent = self._intents[best]
         # A word that names something else outweighs the likeness: "the total of the deposits" is not the page's total.
         if intent is Intent.TOTAL and (named(topic, TOTAL_WORDS) or expected not in (Expected.AMOUNT, Expected.ANY)):
