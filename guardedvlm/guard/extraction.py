@@ -7,6 +7,7 @@ seen. What comes out is validated against the caller's schema before RELEASE_OPE
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,9 +23,10 @@ from guardedvlm.errors import InvalidInput, Reason, Refused, Unavailable
 from guardedvlm.guard.answers import Piece
 from guardedvlm.guard.outcome import ExtractedField, Extraction
 from guardedvlm.guard.release import AnswerRelease
-from guardedvlm.guard.screen import Grounding
+from guardedvlm.guard.screen import DenySet, Grounding
 from guardedvlm.guard.screen.edits import LABEL
 from guardedvlm.guard.screen.leaves import ABSENT, Leaf, PageObject, Path, border, combined, parted, pointer, rebuilt
+from guardedvlm.guard.screen.normal import normalise
 from guardedvlm.guard.screen.shown import MOST_PLACES
 
 ASKED = "Extract these fields from the document. A field that the document does not show is null."
@@ -34,8 +36,9 @@ ASKED = "Extract these fields from the document. A field that the document does 
 class FieldsRelease:
     """The fields of one document on their way out."""
 
-    def __init__(self, release: AnswerRelease, fields: Record, grounding: Grounding, limit: int) -> None:
+    def __init__(self, release: AnswerRelease, fields: Record, grounding: Grounding, deny: DenySet, limit: int) -> None:
         """`limit`: the most characters of the draft about one page, above which an engine is not believed."""
+        self._deny = deny
         self._release = release
         self._fields = fields
         self._grounding = grounding
@@ -52,12 +55,20 @@ class FieldsRelease:
             (f"{leaf.named}{leaf.text}", border(index), leaf.pages) for index, leaf in enumerate(leaves)
         )
         texts = [_unnamed(leaf, text) for leaf, text in zip(leaves, parted(screened, len(leaves)), strict=True)]
+        await asyncio.to_thread(self._check_together, texts)
         values = {leaf.place: _value(leaf, text) for leaf, text in zip(leaves, texts, strict=True)}
         found = rebuilt(self._fields, values)
         _check(self._fields.document(), found)
         told = [self._field(leaf, text, _at(found, leaf.place)) for leaf, text in zip(leaves, texts, strict=True)]
         encoded = json.dumps(found, ensure_ascii=False, allow_nan=False)
         return Extraction(await self._release.released(encoded, drafted.last), tuple(told))
+
+    def _check_together(self, texts: Sequence[str]) -> None:
+        """Raise Refused(ANSWER_REFUSED) where values one after the other spell what is hidden: the names that stood
+        between them when they were screened do not leave with them."""
+        written = " ".join(LABEL.sub(" ", text) for text in texts if text)
+        if self._deny.matches(normalise(written)):
+            raise Refused(Reason.ANSWER_REFUSED)
 
     def _field(self, leaf: Leaf, text: str, value: Any) -> ExtractedField:
         hidden = text != leaf.text or value is None or value is ABSENT or bool(LABEL.search(text))

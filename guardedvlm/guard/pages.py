@@ -229,6 +229,7 @@ async def clear(run: Run, document: Document, found: Found, geometry: Geometry |
         if run.request.want_image:
             if cleared.image.size != seen.sheet.size:
                 cleared = await _cleared(run, seen, found.labels, None)
+                _check_admissible(cleared.residuals, run.policy)
                 residuals += cleared.residuals
             own |= dict.fromkeys(seen.sheet.pages, cleared.image)
         seen.sheet.let_go()

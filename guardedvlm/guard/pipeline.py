@@ -55,6 +55,7 @@ class _Asked:
     pieces: AsyncGenerator[Piece, None]
     release: AnswerRelease
     grounding: Grounding
+    deny: DenySet
     limit: int
 
 
@@ -103,7 +104,7 @@ class Pipeline:
         question = Question(ASKED, schema=fields.encoded(), sampling=sampling, fields=fields)
         with self._shadows.after() as trial:
             async with self._asked(request, question, releasing_whole(request.policy), trial) as asked:
-                release = FieldsRelease(asked.release, fields, asked.grounding, asked.limit)
+                release = FieldsRelease(asked.release, fields, asked.grounding, asked.deny, asked.limit)
                 return await release.extraction(asked.pieces)
 
     @asynccontextmanager
@@ -135,7 +136,7 @@ class Pipeline:
                 screen = AnswerScreen(saying, run.spans, deny, labels, dealt, grounding, topics=run.topics)
                 release = AnswerRelease(run, redacted, screen, capacity)
                 async with aclosing(pieces):
-                    yield _Asked(pieces, release, grounding, MOST_CHARS_A_TOKEN * capacity.max_output_tokens)
+                    yield _Asked(pieces, release, grounding, deny, MOST_CHARS_A_TOKEN * capacity.max_output_tokens)
             finally:
                 deny.wipe()
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guardedvlm.audit.facts import Verdict
@@ -26,9 +26,9 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import GuardedVLMError, Reason, Refused
-from guardedvlm.guard.admit import admit
 from guardedvlm.guard.answers import Piece
 from guardedvlm.guard.detect.clear import clear_text
+from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.pages import Found
 from guardedvlm.guard.release import screening
 from guardedvlm.guard.roles import Roles
@@ -56,6 +56,13 @@ class Trial:
     grounding: Grounding | None = field(default=None, repr=False)
     draft: list[Piece] = field(default_factory=list, repr=False)
     drafted: bool = False  # whether the draft came to its end
+
+    def let_go(self) -> None:
+        """The request is over: neither the document nor a picture of it is held any longer."""
+        assert self.run is not None
+        self.run.request = replace(self.run.request, raw=RawImage(b""))
+        for seen in self.found.sheets if self.found else ():
+            seen.sheet.let_go()
 
     async def heard(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
         """`pieces` as they come, and a copy of what they say."""
@@ -117,6 +124,7 @@ class Shadows:
             yield trial
         finally:
             if trial.run is not None and trial.run.request.candidate is not None:
+                trial.let_go()
                 self._begin(trial, trial.run.request.candidate)
 
     async def close(self) -> None:
@@ -242,10 +250,8 @@ def _document(judged: _Judged, run: Run, candidate: Policy) -> None:
     """The candidate's limits, on what was sent and decoded."""
     facts = summarize(run.log.records).facts
     limits = candidate.limits
-    try:
-        admit(run.request.raw, limits)
-    except GuardedVLMError as error:
-        judged.reason = error.reason
+    if facts.get("input_bytes", 0) > limits.max_bytes:
+        judged.reason = Reason.BYTES_TOO_LARGE
         return
     if "pages" not in facts:
         return

@@ -145,3 +145,24 @@ async def test_nothing_told_is_nulls(tmp_path: Path) -> None:
     assert json.loads(found.answer.text) == {"buyer": None, "total": None, "goods": []}
     assert found.answer.finish is FinishReason.STOP
     assert found.fields == ()
+
+
+@pytest.mark.parametrize("order", [("a", "b", "c", "d", "e"), ("e", "d", "c", "b", "a"), ("c", "a", "e", "b", "d")])
+async def test_a_hidden_number_does_not_leave_in_pieces_whatever_their_order_in_the_draft(
+    tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    """7730419952, the hidden account, two digits a property: the object is written again in the schema's order."""
+    pieces = dict(zip("abcde", ("77", "30", "41", "99", "52"), strict=True))
+    item = {"type": "object", "properties": {name: {"type": "string"} for name in pieces}}
+    schema = {"type": "object", "properties": {"rows": {"type": "array", "items": item}}}
+    draft = {"rows": [{name: pieces[name] for name in order}]}
+    with pytest.raises(Refused) as caught:
+        await extracted(tmp_path, ["7730419952"], [draft], schema)
+    assert caught.value.reason is Reason.ANSWER_REFUSED
+    assert State.RELEASE_OPEN not in states(tmp_path)
+
+
+async def test_six_digits_of_a_hidden_number_do_not_leave_as_a_list(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        await extracted(tmp_path, ["7730419952"], [{**NOTHING, "goods": ["77", "30", "41", "99"]}])
+    assert caught.value.reason is Reason.ANSWER_REFUSED

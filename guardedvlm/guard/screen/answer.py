@@ -152,7 +152,9 @@ class AnswerScreen:
         window = NormalText.of(self._held)
         if not is_latin(window.text):
             raise Refused(Reason.ANSWER_REFUSED)
-        found_edits = await personal_edits(window.text, self._policy, self._spans, self._hidden)
+        found_edits = await personal_edits(
+            window.text, self._policy, self._spans, self._hidden, self._substitutes.known
+        )
         await self._check_topics(window.text, found_edits)
         for found in found_edits:
             start, end = window.original(found.start, found.end)
@@ -168,7 +170,9 @@ class AnswerScreen:
         rule = self._policy.say.grounding
         if rule is GroundRule.OFF or self._grounding is None:
             return
-        judged = self._grounding.judge(window.text, lambda at: self._told.pages(self._gone + window.starts[at]))
+        judged = self._grounding.judge(
+            window.text, lambda at: self._told.pages(self._gone + window.starts[at]), self._substitutes.known
+        )
         found = [_written(window, item) for item in judged]
         self._told.claims(item.moved(self._gone) for item in found)
         firm = [item for item in found if item.firm]

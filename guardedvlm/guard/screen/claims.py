@@ -7,10 +7,10 @@ number of an item of a list is no claim, nor is a label of the guard.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from guardedvlm.guard.screen.edits import LABEL
+from guardedvlm.guard.screen.edits import own_labels
 from guardedvlm.guard.screen.moments import Written, moments
 from guardedvlm.guard.screen.quantities import QUANTITY, Quantity, decimals
 from guardedvlm.guard.screen.spelled import spelled
@@ -51,9 +51,11 @@ class Claim:
         return sum(map(str.isdigit, self.text)) <= SLIGHT_DIGITS and not re.search(r"\d[.,]\d", self.text)
 
 
-def claims(text: str) -> tuple[Claim, ...]:
-    """The claims of a normalised text in order; none overlaps another."""
-    text = LABEL.sub(lambda label: " " * len(label[0]), text)
+def claims(text: str, dealt: Collection[str] = ()) -> tuple[Claim, ...]:
+    """The claims of a normalised text in order; none overlaps another. `dealt`: labels of this request, which claim
+    nothing."""
+    for label in own_labels(text, dealt):
+        text = f"{text[: label.start()]}{' ' * len(label[0])}{text[label.end() :]}"
     text = _LIST_NUMBER.sub(lambda number: " " * len(number[0]), text)
     found = [Claim(when.start, when.end, text[when.start : when.end], moment=when) for when in moments(text)]
     for number in spelled(text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
@@ -18,7 +18,7 @@ Spans = Callable[[str], Awaitable[tuple[Span, ...]]]
 LABEL = re.compile(
     rf"\b(?:{'|'.join(Kind)})-[A-Z]{{1,2}}\b(?:\+\d{{1,3}}d\b)?|\[(?:{'|'.join(Kind)}|HIDDEN|UNGROUNDED)\]"
 )
-"""What the guard itself writes in the place of a value: it tells nothing and passes untouched."""
+"""What the guard itself writes in the place of a value: it tells nothing and passes untouched (`own_labels`)."""
 _NUMBER_PIECES = re.compile(r"(?<=\d)(?![.,]\d{1,3}(?!\d))[^\w]{1,4}(?=\d)")
 """What stands between the pieces of a number; not the marks of "1,234.50", or a column of amounts became a card."""
 _JOINED_KINDS = frozenset({Kind.PAYMENT_CARD, Kind.IBAN})
@@ -43,7 +43,15 @@ class Edit:
         return replace(self, start=self.start + offset, end=self.end + offset)
 
 
-async def personal_edits(text: str, policy: Policy, spans: Spans, hidden: Sequence[DenySet]) -> tuple[Edit, ...]:
+def own_labels(text: str, dealt: Collection[str]) -> Iterator[re.Match[str]]:
+    """The guard's labels and masks in a text. One with a number in it ("DATE-A+14d") is believed only where this
+    request `dealt` it: any number can be written like that."""
+    return (label for label in LABEL.finditer(text) if "+" not in label[0] or label[0] in dealt)
+
+
+async def personal_edits(
+    text: str, policy: Policy, spans: Spans, hidden: Sequence[DenySet], dealt: Collection[str] = ()
+) -> tuple[Edit, ...]:
     """Every place of a normalised text that the policy hides, merged where they overlap, in order.
 
     Looks three times: recognisers on the text, recognisers on the text with numbers put together that were written in
@@ -63,7 +71,8 @@ async def personal_edits(text: str, policy: Policy, spans: Spans, hidden: Sequen
             if match.kind in _JOINED_KINDS
         ]
     kept_out = [_whole_words(text, match) for match in found if policy.action(match.kind) is not Action.KEEP]
-    return _merged(text, [part for match in kept_out for part in _outside_labels(text, match)])
+    labels = list(own_labels(text, dealt))
+    return _merged(text, [part for match in kept_out for part in _outside_labels(text, match, labels)])
 
 
 class Substitutes:
@@ -77,6 +86,8 @@ class Substitutes:
         self._personal = personal
         self._taken = frozenset(taken).union(labels.values())
         self._labels = {normalise_secret(secret): label for secret, label in labels.items()}
+        self.known = self._taken
+        """Labels that this request had dealt before the answer."""
         self.dealt: dict[str, str] = {}
         """Labels that no value of the picture has: value -> label, for the values of a question. Content."""
 
@@ -158,10 +169,10 @@ def _whole_words(text: str, match: Match) -> Match:
     return replace(match, start=start, end=end)
 
 
-def _outside_labels(text: str, match: Match) -> Iterable[Match]:
+def _outside_labels(text: str, match: Match, labels: Iterable[re.Match[str]]) -> Iterable[Match]:
     """The parts of `match` outside the guard's own labels; nothing where only punctuation is left."""
     start = match.start
-    for label in LABEL.finditer(text):
+    for label in labels:
         if label.end() <= start or label.start() >= match.end:
             continue
         if any(map(str.isalnum, text[start : label.start()])):

@@ -12,7 +12,7 @@ Each page's claims are looked up in that page's words alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import combinations
@@ -59,9 +59,9 @@ class Grounding:
     def __repr__(self) -> str:
         return f"Grounding({len(self._words)} pages)"
 
-    def judge(self, text: str, pages: Pages) -> tuple[Judged, ...]:
-        """The claims of a normalised text, in order."""
-        found = [item for claim in claims(text) for item in self._looked_up(claim, pages(claim.start))]
+    def judge(self, text: str, pages: Pages, dealt: Collection[str] = ()) -> tuple[Judged, ...]:
+        """The claims of a normalised text, in order; `dealt`: this request's labels, which claim nothing."""
+        found = [item for claim in claims(text, dealt) for item in self._looked_up(claim, pages(claim.start))]
         known = [_value(claim) for claim, sight, _ in found if sight and claim.quantity is not None]
         derived = _derived([value for value in known if value is not None])
         return tuple(_judged(claim, sight, places, self._asked, derived) for claim, sight, places in found)

@@ -91,22 +91,25 @@ def combined(fields: Record, found: Sequence[PageObject]) -> list[Leaf]:
             continue
         entries = [(page, at) for page in found for at, entry in enumerate(page.value[name]) if _tells(entry)]
         for index, (page, at) in enumerate(entries[: shape.max_items]):
-            leaves += _entry((name, at), (name, index), page.value[name][at], page)
+            leaves += _entry(shape, (name, at), (name, index), page.value[name][at], page)
     return leaves
 
 
-def _entry(source: Path, place: Path, entry: Any, page: PageObject) -> Iterator[Leaf]:
-    if not isinstance(entry, Mapping):
+def _entry(shape: ListOf, source: Path, place: Path, entry: Any, page: PageObject) -> Iterator[Leaf]:
+    """The leaves of a list's entry, in the order in which the object is written again: it is screened as it leaves."""
+    if not isinstance(shape.item, Record):
         yield from _leaf(source, place, entry, page)
         return
-    for name, value in entry.items():
-        yield from _leaf((*source, name), (*place, name), value, page)
+    for name in shape.item.properties:
+        yield from _leaf((*source, name), (*place, name), entry.get(name), page)
 
 
 def _leaf(source: Path, place: Path, value: Any, page: PageObject) -> Iterator[Leaf]:
     """The leaf, if the value tells anything."""
     if isinstance(value, str):
         value = visible(value).strip()
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)  # "57.0" is the age 57
     if _tells(value):
         yield Leaf(place, value, page.pages, page.readings.get(pointer(source)))
 

@@ -20,6 +20,12 @@ SYMBOL_LETTERS = re.compile(
     # Greek letters as symbols: alone ("the β blocker"), or as a prefix or name of a unit ("5 μg", "10 kΩ").
     r"(?<![^\W\d_])(?:[α-ωΑ-Ω](?![^\W\d_])|μ(?:g|l|L|m|s|A|V|F|W|mol|Sv|Gy)(?![^\W\d_])|[kM]Ω(?![^\W\d_]))"
 )
+_ESCAPE = re.compile(
+    r"(?:\\u[0-9A-Fa-f]{4})+|\\u\{[0-9A-Fa-f]{1,6}\}|\\x[0-9A-Fa-f]{2}|&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});"
+)
+"""Characters by their numbers, as JSON, programs and HTML write them: whoever decodes an answer has them back."""
+FRACTIONS = frozenset("⁄⅟")
+"""What is left of "½" once it is normalised ("1⁄2"); the sign of a fraction is no number by itself."""
 _PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ħ": "h"})
 
 
@@ -50,7 +56,13 @@ class NormalText:
 
     @classmethod
     def of(cls, original: str) -> NormalText:
-        """Normalise visible text (see `visible`)."""
+        """Normalise visible text (see `visible`). Characters that are written as escapes are those characters."""
+        if _ESCAPE.search(original):
+            return cls._unescaped(original)
+        return cls._plainly(original)
+
+    @classmethod
+    def _plainly(cls, original: str) -> NormalText:
         if original.isascii():
             count = len(original)
             return cls(original, tuple(range(count)), tuple(range(1, count + 1)))
@@ -64,9 +76,36 @@ class NormalText:
             ends += [end] * len(piece)
         return cls("".join(out), tuple(starts), tuple(ends))
 
+    @classmethod
+    def _unescaped(cls, original: str) -> NormalText:
+        """Of text with escapes: each of their characters stands for the whole escape."""
+        written: list[str] = []
+        bounds: list[tuple[int, int]] = []
+        cursor = 0
+        for found in _ESCAPE.finditer(original):
+            bounds += [(at, at + 1) for at in range(cursor, found.start())]
+            plain = visible(_plain_escape(found[0]))
+            written += [original[cursor : found.start()], plain]
+            bounds += [found.span()] * len(plain)
+            cursor = found.end()
+        bounds += [(at, at + 1) for at in range(cursor, len(original))]
+        # Once is enough: what an escape of an escape means, no reader undoes by itself.
+        inside = cls._plainly("".join([*written, original[cursor:]]))
+        starts = tuple(bounds[start][0] for start in inside.starts)
+        return cls(inside.text, starts, tuple(bounds[end - 1][1] for end in inside.ends))
+
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The range of the original that normalised [start, end), not empty, stands for."""
         return self.starts[start], self.ends[end - 1]
+
+
+def _plain_escape(escape: str) -> str:
+    """The characters that an escape writes; "\ufffd" for what is none."""
+    if escape.startswith("\\u") and "{" not in escape:
+        return bytes.fromhex(escape.replace("\\u", "")).decode("utf-16-be", "replace")
+    digits = re.sub(r"[^0-9A-Fa-f]", "", escape[2:])
+    number = int(digits, 10 if escape[:2] == "&#" and escape[2] not in "xX" else 16)
+    return chr(number) if number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF else "\ufffd"
 
 
 def normalise(text: str) -> str:
@@ -101,8 +140,10 @@ def _is_examinable(character: str) -> bool:
         return code <= LAST_EUROPEAN_LETTER or code in EXTENDED_ADDITIONAL
     if category == "Nd" or category[0] == "M":
         return False  # folded or composed already where it belongs to Latin
+    if category == "No":
+        return character in FRACTIONS  # number signs of other scripts and in circles: they spell any number
     name = unicodedata.name(character, "")
-    return category != "So" or not re.search(r"LETTER [A-Z]\b|CAPITAL [A-Z]\b|BRAILLE", name)
+    return category != "So" or not re.search(r"LETTER [A-Z]\b|CAPITAL [A-Z]\b|BRAILLE|DIE FACE|DOMINO TILE", name)
 
 
 def _clusters(text: str) -> list[tuple[int, int]]:

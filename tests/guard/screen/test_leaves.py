@@ -83,3 +83,8 @@ def test_the_name_that_stands_before_a_value_has_no_digit():
     assert Leaf(("list", 0), 5, (0,)).named == "list: "
     assert Leaf(("paid",), True, (0,)).named == Leaf(("who",), "DATE-B+12d", (0,)).named == ""
     assert pointer(("a/b~c", 0)) == "/a~1b~0c/0"
+
+
+def test_a_whole_number_is_one_however_json_writes_it(fields):
+    (leaf,) = combined(fields, [PageObject({**NOTHING, "total": 57.0}, (0,))])
+    assert leaf.text == "57"

@@ -268,3 +268,19 @@ async def test_a_long_sentence_that_ends_is_refused_as_well(policy: MakePolicy, 
     draft = "word " * (MAX_SENTENCE // 5 + 1) + "end. Next"
     for chunks in ([draft], pieces(draft, range(0, len(draft), 50))):
         assert (await run(AnswerScreen(policy(), spans, DenySet(()), {}), chunks))[1] is Reason.ANSWER_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("draft", "released"),
+    [
+        ("CVV DATE-A+123d.", "CVV DATE-A+[OTHER_ID]."),
+        ("Seen DATE-B+14d later.", "Seen DATE-B+14d later."),
+        (r'{"payee": "J\u00fcrgen M\u00fcller"}', '{"payee": "[PERSON]"}'),
+    ],
+)
+async def test_what_is_written_like_a_label_or_by_numbers_of_characters_is_looked_at(
+    policy: MakePolicy, spans: Spans, draft: str, released: str
+) -> None:
+    secrets = [(Kind.OTHER_ID, "123"), (Kind.PERSON, "Jürgen Müller")]
+    screen = AnswerScreen(policy(), spans, DenySet(secrets), {"2 May 2020": "DATE-B+14d"})
+    assert await screen.push(draft) + await screen.close() == released

@@ -7,7 +7,7 @@ near-matches. Decisions about a window are remembered, so that a hundred thousan
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -77,9 +77,9 @@ class Remembering(Grounding):
         super().__init__({0: PAGE})
         self._judged: dict[str, tuple[Judged, ...]] = {}
 
-    def judge(self, text: str, pages: Callable[[int], object]) -> tuple[Judged, ...]:
+    def judge(self, text: str, pages: Callable[[int], object], dealt: Collection[str] = ()) -> tuple[Judged, ...]:
         if text not in self._judged:
-            self._judged[text] = super().judge(text, lambda at: (0,))
+            self._judged[text] = super().judge(text, lambda at: (0,), dealt)
         return self._judged[text]
 
 

@@ -17,6 +17,7 @@ from guardedvlm.audit.component import is_component_name
 from guardedvlm.cli.pictures import DemoPicture, demo_pictures
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.errors import Reason, Refused, Unavailable
+from guardedvlm.evaluation.leak.measure import QUESTIONS
 from guardedvlm.guard.roles import SPECS
 from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen, Spans, topic_model
 from guardedvlm.guard.screen.people import MAX_PIECE, MIN_PIECE, pieces_of, read_here
@@ -234,3 +235,9 @@ def test_the_labelled_files_explain_themselves() -> None:
         assert file.read_text(encoding="utf-8").startswith("#")
     with pytest.raises(ValueError, match="no head"):
         people.sentences(Path(__file__).with_name("topics.yaml"))
+
+
+async def test_twenty_extractions_of_a_page_are_nobody_s_topic() -> None:
+    """The questions of `eval leak`: all of a page is asked for, and nothing about a person."""
+    found = await read_here(QUESTIONS, [piece for text in QUESTIONS for piece in pieces_of(text)])
+    assert found == frozenset()

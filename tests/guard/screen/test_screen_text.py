@@ -126,3 +126,34 @@ def test_a_flood_of_one_character_takes_little_time(character: str) -> None:
     for _ in range(2_000):
         sentences.feed(character)
     assert "".join(sentences.flush()) == character * 2_000
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"J\u00fcrgen", "Jürgen"), (r"\u004a\u006fhn", "John"), (r"\x4aohn", "John"), ("&#74;ohn &#x4A;", "John J"),
+        (r"\u{4a}ohn", "John"), (r"a\u200bb", "ab"), (r"\ud83d\ude00", "😀"), (r"\ud800", "\ufffd"),
+        ("&#99999999;", "&#99999999;"), (r"C:\users", r"C:\users"),
+    ],
+)  # fmt: skip
+def test_characters_that_are_written_by_their_numbers_are_read(written: str, read: str) -> None:
+    normal = NormalText.of(written)
+    assert normal.text == read
+    assert len(normal.text) == len(normal.starts) == len(normal.ends)
+
+
+def test_an_edit_in_an_escaped_text_takes_whole_escapes() -> None:
+    written = r'{"who": "J\u00fcrgen"}'
+    normal = NormalText.of(written)
+    at = normal.text.index("ürg")
+    assert written[slice(*normal.original(at, at + 3))] == r"\u00fcrg"
+
+
+@pytest.mark.parametrize("signs", ["⓫⓬", "𝋤𝋩", "𝍬𝍩", "⚃⚅", "🀱"])
+def test_number_signs_that_no_rule_reads_cannot_be_examined(signs: str) -> None:
+    assert not is_latin(normalise(signs))
+
+
+@pytest.mark.parametrize("text", ["½ cup", "x² + 1", "①②", "№ 5", "5 ¾ mg"])
+def test_fractions_and_raised_digits_can(text: str) -> None:
+    assert is_latin(normalise(text))
