@@ -106,9 +106,9 @@ async def _ask_here(
     config: Path | None,
     ledger: Path | None,
 ) -> pb.Analysis:
-    policy = find_policy(policy_name)
-    raw = read_document(image, policy)
     settings = local_settings(config, ledger)
+    policy = find_policy(policy_name, settings)
+    raw = read_document(image, policy)
     with err.status("loading the detectors"):
         guard = local_pipeline(settings)
         pipeline = await guard.__aenter__()

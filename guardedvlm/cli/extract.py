@@ -88,9 +88,9 @@ def _schema_text(path: Path) -> str:
 async def _extract_here(
     file: Path, fields: Record, policy_name: str, want_image: bool, config: Path | None, ledger: Path | None
 ) -> pb.ExtractFieldsResponse:
-    policy = find_policy(policy_name)
-    raw = read_document(file, policy)
     settings = local_settings(config, ledger)
+    policy = find_policy(policy_name, settings)
+    raw = read_document(file, policy)
     with err.status("loading the detectors"):
         guard = local_pipeline(settings)
         pipeline = await guard.__aenter__()

@@ -21,6 +21,8 @@ from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.load import FILE_NAME, load_policy
 from guardedvlm.policy.model import Policy
+from guardedvlm.policy.signature import Use, check_signature
+from guardedvlm.transport.clearance_key import read_public_key
 from guardedvlm.transport.reidentification import read_public
 
 
@@ -51,9 +53,14 @@ def policy_file(name: str) -> Path:
     raise ConfigurationError(Reason.POLICY_MISSING, place=name, explanation=explanation)
 
 
-def find_policy(name: str) -> Policy:
-    """The policy of that name among those that ship, or of that file or folder. Raises ConfigurationError."""
-    return load_policy(policy_file(name))
+def find_policy(name: str, settings: Settings | None = None) -> Policy:
+    """The policy of that name among those that ship, or of that file or folder, signed where `settings` have a
+    `policy_key`. Raises ConfigurationError(POLICY_MISSING, POLICY_INVALID, POLICY_UNSIGNED, SETTINGS_INVALID)."""
+    file = policy_file(name)
+    policy = load_policy(file)
+    if settings is not None and settings.policy_key is not None:
+        check_signature(policy, Use.POLICY, file, read_public_key(settings.policy_key))
+    return policy
 
 
 def read_document(path: Path, policy: Policy) -> RawImage:

@@ -65,10 +65,10 @@ def redact(
 
         guardedvlm redact cheque.png statement.pdf -p finance -o out/
     """
-    found = find_policy(policy)
+    settings = local_settings(config, ledger)
+    found = find_policy(policy, settings)
     work = list(_jobs(paths))
     _prepare(output, work, overwrite)
-    settings = local_settings(config, ledger)
     failures = asyncio.run(_redact_all(work, found, output, jobs, settings, seal_for))
     if failures:
         raise typer.Exit(max(exit_code(error) for error in failures))

@@ -5,7 +5,8 @@
 
 What is signed is what takes effect, with everything that is inherited: a base that was altered breaks the signature of
 every policy that extends it. Defaults are part of it, so a new version of the schema asks for a new signature. With a
-key in the settings there is no unsigned policy: a signature that was taken away is one that is wrong.
+key in the settings neither the service nor `ask`, `redact` and `extract` take an unsigned policy: a signature that was
+taken away is one that is wrong. A signature has no date: an older policy with its own signature is accepted again.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from guardedvlm.cli import app
+from guardedvlm.cli.local import find_policy, local_settings
 from guardedvlm.cli.policy.bench import guard_bench
 from guardedvlm.core.finding import Kind
-from guardedvlm.errors import ConfigurationError
+from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.policy.cases import cases_of
 from guardedvlm.policy.exercise import run_cases
 from guardedvlm.policy.load import load_policy
@@ -124,6 +125,43 @@ def test_keys_are_made_once_and_signatures_checked(tmp_path):
     base = site / "base" / "common.yaml"
     base.write_text(base.read_text().replace("max_pages: 50", "max_pages: 51"))
     assert policy("verify", site / "finance", "--key", office / "policy.pub").exit_code == 5
+
+
+@pytest.mark.parametrize("command", ["ask", "redact", "extract"])
+def test_settings_with_a_key_ask_for_a_signature_without_a_server_too(tmp_path, command):
+    """By the key's owner, over the policy as it is; refused before a detector is started."""
+    site, office, config = tmp_path / "policies", tmp_path / "office", tmp_path / "site.yaml"
+    shutil.copytree(POLICIES, site)
+    policy("keygen", office)
+    config.write_text("policy_key: office/policy.pub\n")
+    picture, schema = tmp_path / "a.png", tmp_path / "schema.json"
+    picture.write_bytes(b"no picture")
+    schema.write_text('{"type": "object", "properties": {"total": {"type": "number"}}}')
+    more = {"ask": ["What is it?"], "redact": ["--out", tmp_path / "out"], "extract": ["--schema", schema]}[command]
+
+    def reason(name):
+        arguments = [command, picture, *more, "--policy", name, "--config", config]
+        return getattr(CliRunner().invoke(app, [*map(str, arguments)]).exception, "reason", None)
+
+    assert reason(site / "finance") is Reason.POLICY_UNSIGNED
+    assert reason("finance") is Reason.POLICY_UNSIGNED
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_that_the_key_signed_is_found_and_none_needs_one_without_it(tmp_path):
+    site, office, config = tmp_path / "policies", tmp_path / "office", tmp_path / "site.yaml"
+    shutil.copytree(POLICIES, site)
+    policy("keygen", office)
+    policy("sign", site, "--key", office / "policy.key")
+    config.write_text("policy_key: office/policy.pub\n")
+    settings = local_settings(config, None)
+    assert find_policy(str(site / "finance"), settings).name == "finance"
+    text = (site / "finance" / "policy.yaml").read_text()
+    (site / "finance" / "policy.yaml").write_text(text.replace("description: ", "description: Not ", 1))
+    with pytest.raises(ConfigurationError) as refused:
+        find_policy(str(site / "finance"), settings)
+    assert refused.value.reason is Reason.POLICY_UNSIGNED
+    assert find_policy("finance", local_settings(None, None)).name == "finance"
 
 
 def test_cases_are_run_and_counted(tmp_path):

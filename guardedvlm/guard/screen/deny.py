@@ -172,7 +172,7 @@ class _Patterns:
     def __init__(self) -> None:
         self._rules: dict[str, _Pattern] = {}
         self._short: dict[int, set[str]] = {}  # length -> patterns that are shorter than MIN_INSIDE
-        self._long: dict[str, list[str]] = {}  # the first MIN_INSIDE characters -> patterns
+        self._long: dict[str, dict[int, set[str]]] = {}  # the first MIN_INSIDE characters -> length -> patterns
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -185,7 +185,7 @@ class _Patterns:
         if len(text) < MIN_INSIDE:
             self._short.setdefault(len(text), set()).add(text)
         else:
-            self._long.setdefault(text[:MIN_INSIDE], []).append(text)
+            self._long.setdefault(text[:MIN_INSIDE], {}).setdefault(len(text), set()).add(text)
         return rule
 
     def find(self, run: Run) -> Iterator[tuple[int, str, _Pattern]]:
@@ -196,8 +196,8 @@ class _Patterns:
                     yield at, text, self._rules[text]
         if self._long:
             for at in range(len(run.run) - MIN_INSIDE + 1):
-                for text in self._long.get(run.run[at : at + MIN_INSIDE], ()):
-                    if run.run.startswith(text, at):
+                for length, patterns in self._long.get(run.run[at : at + MIN_INSIDE], {}).items():
+                    if (text := run.run[at : at + length]) in patterns:
                         yield at, text, self._rules[text]
 
 

@@ -21,7 +21,7 @@ from guardedvlm.core.grounding import Ground, Place
 from guardedvlm.core.word import Word
 from guardedvlm.guard.screen.claims import SLIGHT_DIGITS, Claim, claims
 from guardedvlm.guard.screen.normal import NormalText, visible
-from guardedvlm.guard.screen.shown import MOST_PLACES, ShownPage, Sight
+from guardedvlm.guard.screen.shown import MOST_PLACES, MOST_WORDS, ShownPage, Sight
 
 LEAST_PIECES = 5
 """Digits of neighbouring numbers, none of them in the picture, from which on they are one number in pieces."""
@@ -68,7 +68,10 @@ class Grounding:
 
     def shows(self, text: str, pages: Sequence[int]) -> tuple[Place, ...]:
         """Where all of `text` stands on `pages`, of one picture: what it claims by value, its other words in rows as
-        they are written. () where a part of it does not stand there."""
+        they are written. () where a part of it does not stand there, or it has more words than a page is looked through
+        for."""
+        if len(text.split()) > MOST_WORDS:
+            return ()
         places: list[Place] = []
         for line in NormalText.of(visible(text)).text.splitlines():
             found = self._shows_line(line, pages)

@@ -13,6 +13,8 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 MAX_DEPTH = 32
 """Nesting of an answer schema; real ones have fewer than ten levels."""
 
+SIZES = frozenset(("maxItems", "maxLength", "minItems", "minLength"))
+"""Keywords whose number is a size. Any other's ("const", "maximum") is a value that may be somebody's."""
 MOST_LIMIT = 1_000
 """A limit of a schema above which it is looked at as any number."""
 KEYWORDS = frozenset((
@@ -77,8 +79,8 @@ async def rewritten(value: Json, rewrite: Callable[[str], Awaitable[str]]) -> Js
 
 
 def _is_limit(key: str, value: Json) -> bool:
-    """Whether it is a keyword's number, too short to be anybody's."""
-    return key in KEYWORDS and isinstance(value, int) and 0 <= value <= MOST_LIMIT
+    """Whether it is a size's number, too small to be anybody's."""
+    return key in SIZES and isinstance(value, int) and 0 <= value <= MOST_LIMIT
 
 
 def encode(value: Json) -> str:

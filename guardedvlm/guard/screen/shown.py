@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -19,6 +19,11 @@ from guardedvlm.guard.verify.verifiers import phrases
 
 MOST_PLACES = 8
 """Boxes that are told of one claim: a quantity of 1.00 can stand in every line."""
+MOST_WORDS = 60
+"""Words of a value that are looked up in rows; an address in four lines has about twenty. A longer value is no field's,
+and is not grounded."""
+MOST_ROW = 12
+"""Words of a row that are looked up together; a longer row is found in parts."""
 LEAST_CODE = 5
 """Letters and digits from which on an identifier is compared without its marks and spaces."""
 _LETTER_O = re.compile(r"(?<![A-Za-z])[Oo](?=\d)|(?<=\d)[Oo](?![A-Za-z])|(?<=\d[./-])[Oo](?=[\dOo])")
@@ -74,6 +79,7 @@ class ShownPage:
         self._lines = [_Line.of(line.words) for line in phrases(words)]
         self._numbers: dict[Decimal, list[tuple[Quantity, _Spot]]] = {}
         self._moments: list[tuple[Written, _Line]] = []
+        self._begins: dict[str, list[tuple[_Line, int]]] = {}  # first character of a word -> where such words begin
         self._units = {unit for line in self._lines for unit in _units(line.text)}
         for line in self._lines:
             self._index(line)
@@ -94,18 +100,42 @@ class ShownPage:
 
     def rows_of(self, text: str) -> tuple[Box, ...] | None:
         """Boxes of the longest rows of words that `text` is put together of, from its first word on; None where one of
-        its words does not stand on the page. Words are letters or digits; marks are none."""
+        its words does not stand on the page, or they are more than MOST_WORDS. Words are letters or digits; marks are
+        none."""
         words = [word for word in text.split() if any(map(str.isalnum, word))]
+        if len(words) > MOST_WORDS:
+            return None
         boxes: list[Box] = []
         while words:
-            taken = next((size for size in range(len(words), 0, -1) if self._code(" ".join(words[:size]))), 0)
-            if not taken or (sight := self._code(" ".join(words[:taken]))) is None:
+            if (row := self._row(words[:MOST_ROW])) is None:
                 return None
-            boxes += sight.boxes[:1]
-            words = words[taken:]
+            size, (line, start, end) = row
+            boxes.append(line.place(start, end))
+            words = words[size:]
         return tuple(boxes)
 
+    def _row(self, words: Sequence[str]) -> tuple[int, _Spot] | None:
+        """How many of `words`, from the first on, stand side by side at most, and where; None where not even one does.
+
+        Each word more is looked for only where the ones before it stand.
+        """
+        found: tuple[int, _Spot] | None = None
+        places: Sequence[tuple[_Line, int]] | None = None
+        for size in range(1, len(words) + 1):
+            text = " ".join(words[:size])
+            code = Run.of(_plain(text)).run
+            places = self._begins.get(code[:1], ()) if places is None else places
+            places = [(line, at) for line, at in places if line.run.run.startswith(code, at)]
+            if not places:
+                break
+            if (spot := next(_whole(text, code, places), None)) is not None:
+                found = size, spot
+        return found
+
     def _index(self, line: _Line) -> None:
+        for at in sorted(line.run.starts):
+            if at < len(line.run.run):
+                self._begins.setdefault(line.run.run[at], []).append((line, at))
         self._moments += [(written, line) for written in (*moments(line.text), *_lost_marks(line.text))]
         for quantity, start, end in _quantities(line.text):
             for value in quantity.values:
@@ -149,12 +179,21 @@ class ShownPage:
 
     def _code(self, text: str) -> Sight | None:
         code = Run.of(_plain(text)).run
-        found = [(line, *line.run.span(at, at + len(code))) for line in self._lines for at in line.run.words(code)]
-        if len(code) < LEAST_CODE:
-            said = _bare(text)
-            found = [place for place in found if _bare(place[0].text[place[1] : place[2]]) == said]
-        whole = [p for p in found if not (code.isdigit() and is_part_of_a_number(p[0].text, p[1], p[2]))]
-        return _sight(whole) if whole and code else None
+        whole = [*_whole(text, code, ((line, at) for line in self._lines for at in line.run.words(code)))]
+        return _sight(whole) if whole else None
+
+
+def _whole(text: str, code: str, places: Iterable[tuple[_Line, int]]) -> Iterator[_Spot]:
+    """Those of `places`, where `code`, the run of `text`, begins, at which it ends a word and is all of a number."""
+    said = _bare(text) if len(code) < LEAST_CODE else ""
+    for line, at in places:
+        if not code or at + len(code) not in line.run.ends:
+            continue
+        start, end = line.run.span(at, at + len(code))
+        if said and _bare(line.text[start:end]) != said:
+            continue
+        if not (code.isdigit() and is_part_of_a_number(line.text, start, end)):
+            yield line, start, end
 
 
 def _sight(found: Sequence[_Spot]) -> Sight:

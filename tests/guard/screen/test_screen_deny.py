@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, SupportsIndex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import Internal
-from guardedvlm.guard.screen.deny import DenySet, normalise_secret
+from guardedvlm.guard.screen.deny import DenySet, Spelling, _Pattern, _Patterns, normalise_secret
+from guardedvlm.guard.screen.runs import Run
 
 SECRETS = DenySet(
     [
@@ -175,3 +179,30 @@ def test_kinds_without_their_own_number_are_not_found_with_edits() -> None:
     """Every amount or date is nearly another one."""
     quantities = DenySet([(Kind.AMOUNT, "$1,234.50"), (Kind.DATE, "05/12/2025")])
     assert quantities.matches("$1,234.51 on 05/13/2025") == ()
+
+
+class Counted(str):
+    """A text that counts how often it is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        self.looks += 1
+        return super().__getitem__(key)
+
+    def startswith(self, *sought: Any) -> bool:
+        self.looks += 1
+        return super().startswith(*sought)
+
+
+def test_secrets_with_one_beginning_are_looked_for_at_once() -> None:
+    """Two thousand secrets of three lengths: at each place one look for the beginning, and one for each length."""
+    patterns = _Patterns()
+    for at in range(2_000):
+        secret = "aaaaaaaa" + f"{at:04}" + "b" * (at % 3)
+        patterns.add(secret, _Pattern(Kind.OTHER_ID, secret, Spelling.INSIDE))
+    plain = Run.of("a" * 4_000 + "0001b and aaaaaaaa0002b, aaaaaaaa0003")
+    text = Counted(plain.run)
+    found = [pattern for _, pattern, _ in patterns.find(replace(plain, run=text))]
+    assert found == ["aaaaaaaa0001b", "aaaaaaaa0003"]
+    assert text.looks <= 4 * len(text)

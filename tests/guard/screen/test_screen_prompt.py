@@ -158,6 +158,16 @@ async def test_a_schema_is_refused(policy: MakePolicy, spans: Spans, schema: str
     assert refusal.value.reason is reason
 
 
+async def test_a_number_of_a_schema_is_exempt_only_as_a_size(policy: MakePolicy, spans: Spans) -> None:
+    """What is hidden is no value that a field may be compared with."""
+    hidden = DenySet([(Kind.OTHER_ID, "123")])
+    schema = json.dumps({"const": 123, "maximum": 123, "enum": [123], "default": 123, "maxItems": 123, "minLength": 57})
+    prompt = await screen_prompt("What is it?", (), schema, policy(), spans, {"123": "OTHER_ID-A"}, hidden)
+    label = "OTHER_ID-A"
+    expected = {"const": label, "maximum": label, "enum": [label], "default": label, "maxItems": 123, "minLength": 57}
+    assert json.loads(prompt.schema) == expected
+
+
 @pytest.mark.parametrize("schema", ['{"name": "", "total": 0}', "total: number", '["date"]'])
 async def test_a_schema_passes(policy: MakePolicy, spans: Spans, schema: str) -> None:
     assert (await clear(policy(), spans, "What does the page say?", (), schema)).schema
