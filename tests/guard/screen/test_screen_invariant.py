@@ -89,9 +89,11 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     edits: dict[tuple[str, int], tuple[Edit, ...]] = {}
     original = answer.personal_edits
 
-    async def personal_edits(text: str, policy: Policy, spans: Spans, hidden: tuple[DenySet, ...]) -> tuple[Edit, ...]:
+    async def personal_edits(
+        text: str, policy: Policy, spans: Spans, hidden: tuple[DenySet, ...], dealt: Collection[str]
+    ) -> tuple[Edit, ...]:
         if (text, id(policy)) not in edits:
-            edits[text, id(policy)] = await original(text, policy, spans, hidden)
+            edits[text, id(policy)] = await original(text, policy, spans, hidden, dealt)
         return edits[text, id(policy)]
 
     monkeypatch.setattr(answer, "personal_edits", personal_edits)
