@@ -32,7 +32,7 @@ def test_blocks_are_the_plain_ones_however_the_text_arrives(text: str, cuts: lis
 
 @pytest.mark.timeout(20)
 def test_white_space_without_end_costs_one_pass() -> None:
-    """Seconds for a hundred thousand spaces, hours if each of them were tried as the first one of each length."""
+    """Each space tried as the first one of the cut, at each length, would not end within the time limit."""
     blocks = Blocks()
     assert blocks.feed("x" * (BLOCK + 1) + " " * 100_000) == []
     assert blocks.feed("y") == ["x" * (BLOCK + 1) + " " * 100_000]
