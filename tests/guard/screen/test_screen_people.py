@@ -23,6 +23,7 @@ from guardedvlm.guard.screen import AnswerScreen, DenySet, PromptScreen, Spans, 
 from guardedvlm.guard.screen.people import MAX_PIECE, MIN_PIECE, pieces_of, read_here
 from guardedvlm.guard.screen.topic_model import TopicModel
 from guardedvlm.guard.screen.topics import words_of
+from guardedvlm.inference.reader.answer import NO_TEXT, VISUAL
 from guardedvlm.policy.model import Policy, Topic
 from guardedvlm.worker import WorkerPool
 
@@ -241,3 +242,11 @@ async def test_twenty_extractions_of_a_page_are_nobody_s_topic() -> None:
     """The questions of `eval leak`: all of a page is asked for, and nothing about a person."""
     found = await read_here(QUESTIONS, [piece for text in QUESTIONS for piece in pieces_of(text)])
     assert found == frozenset()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [VISUAL, NO_TEXT, "This looks like an identity card.", "It is a bank statement.", "This is a chest radiograph."],
+)
+async def test_what_the_embedded_reader_says_of_documents_and_of_itself_leaves(said: str) -> None:
+    assert await read_here([said], pieces_of(said)) == frozenset()
