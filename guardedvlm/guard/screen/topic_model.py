@@ -45,7 +45,8 @@ _FIELD = re.compile(
     r"|customer|sender|recipient|beneficiary|insured|policy holder|seller|buyer|tenant|landlord)(?: poss name)?"
     r"(?: on (?:the|this) (?:form|page|document|invoice|letter|statement|cheque|check|policy|contract|receipt))?"
     r"|(?:which|what) (?:view|projection|side|page|kind of document|form|document|card|film|scan) is (?:this|it|that)"
-    r"|(?:it|this) (?:looks like|is|seems to be) an? (?:\w+ )?(?:identity card|card|passport|receipt|invoice|cheque"
+    r"|(?:it|this|the page) (?:looks like|is|seems to be|says) (?:an? )?(?:\w+ )?(?:identity card|card|passport"
+    r"|receipt|invoice|cheque"
     r"|check|form|statement|letter|film|radiograph|document|prescription|report|licence|license|bill|page)(?: of \w+)?"
 )
 """Asking for a field or the kind of a document identifies nobody, whatever it sounds like: a field's value is hidden by

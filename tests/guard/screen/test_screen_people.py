@@ -246,7 +246,14 @@ async def test_twenty_extractions_of_a_page_are_nobody_s_topic() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [VISUAL, NO_TEXT, "This looks like an identity card.", "It is a bank statement.", "This is a chest radiograph."],
+    [
+        VISUAL,
+        NO_TEXT,
+        "This looks like an identity card.",
+        "It is a bank statement.",
+        "This is a chest radiograph.",
+        "It says “IDENTITY CARD”.",
+    ],
 )
 async def test_what_the_embedded_reader_says_of_documents_and_of_itself_leaves(said: str) -> None:
     assert await read_here([said], pieces_of(said)) == frozenset()
