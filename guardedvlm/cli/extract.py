@@ -20,7 +20,7 @@ from guardedvlm.cli.output import counted, err, out
 from guardedvlm.cli.progress import asking
 from guardedvlm.cli.redact import write_file
 from guardedvlm.client import Client, redacted_document
-from guardedvlm.core.field_schema import MAX_CHARS, Record, parse_fields
+from guardedvlm.core.field_schema import MAX_CHARS, Record, parse_fields, pointer
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.rpc import translate
@@ -126,10 +126,11 @@ def _table(value: dict[str, Any], found: pb.ExtractFieldsResponse) -> Table:
     """One row for each value that was read, and one for each property of which nothing was."""
     told = {field.pointer: field for field in found.fields}
     table = Table("field", "value", "confidence", "in the picture")
-    for pointer, leaf in _leaves(value, ""):
-        field = told.get(pointer)
+    for place, leaf in _leaves(value, ()):
+        named = pointer(place)
+        field = told.get(named)
         confidence = f"{field.confidence:.2f}" if field and field.HasField("confidence") else ""
-        table.add_row(escape(pointer[1:]), escape("" if leaf is None else str(leaf)), confidence, _ground(field))
+        table.add_row(escape(named[1:]), escape("" if leaf is None else str(leaf)), confidence, _ground(field))
     return table
 
 
@@ -139,11 +140,9 @@ def _ground(field: pb.ExtractedField | None) -> str:
     return "hidden" if field.hidden else "yes" if field.grounded else "no"
 
 
-def _leaves(value: Any, pointer: str) -> list[tuple[str, Any]]:
-    """Values by their JSON pointers."""
-    if isinstance(value, dict):
-        named = ((name.replace("~", "~0").replace("/", "~1"), inner) for name, inner in value.items())
-        return [leaf for name, inner in named for leaf in _leaves(inner, f"{pointer}/{name}")]
-    if isinstance(value, list):
-        return [leaf for at, inner in enumerate(value) for leaf in _leaves(inner, f"{pointer}/{at}")]
-    return [(pointer, value)]
+def _leaves(value: Any, place: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:
+    """Values by their places."""
+    if isinstance(value, dict | list):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        return [leaf for part, inner in inside for leaf in _leaves(inner, (*place, part))]
+    return [(place, value)]

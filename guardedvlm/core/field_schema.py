@@ -118,6 +118,11 @@ class ListOf:
         return {"type": "array", "items": items, "maxItems": self.max_items, **self.words}
 
 
+def pointer(place: Sequence[str | int]) -> str:
+    """The JSON pointer (RFC 6901) of a place: names and indexes from the object down to a value."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+
+
 def parse_fields(text: str) -> Record:
     """The fields that a JSON Schema asks for. Raises InvalidInput(FIELD_INVALID) with the place of what is refused."""
     if len(text) > MAX_CHARS:

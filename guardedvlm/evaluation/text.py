@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from guardedvlm.app import Guard
 from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.finding import Action
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason
 from guardedvlm.evaluation.coverage import Mask, covered_ink, filled_mask, ink_of, share_of
@@ -125,7 +124,7 @@ async def _measured(guard: Guard, sample: Sample, policy: Policy, judge: Judge, 
 
 
 def _is_personal(label: Label, policy: Policy) -> bool:
-    return label.kind is not None and policy.action(label.kind) is not Action.KEEP
+    return label.kind is not None and policy.hides(label.kind)
 
 
 def _tell(report: Report, unit: str, done: Sequence[Measured]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from guardedvlm.core.field_schema import Record, parse_fields
+from guardedvlm.core.field_schema import Record, parse_fields, pointer
 from guardedvlm.core.grounding import Place
 from guardedvlm.core.ports import Draft, Evidence, FinishReason
 from guardedvlm.errors import InvalidInput, Reason, Refused, Unavailable
@@ -25,7 +25,7 @@ from guardedvlm.guard.outcome import ExtractedField, Extraction
 from guardedvlm.guard.release import AnswerRelease
 from guardedvlm.guard.screen import DenySet, Grounding
 from guardedvlm.guard.screen.edits import LABEL
-from guardedvlm.guard.screen.leaves import ABSENT, Leaf, PageObject, Path, border, combined, parted, pointer, rebuilt
+from guardedvlm.guard.screen.leaves import ABSENT, Leaf, PageObject, Path, border, combined, parted, rebuilt
 from guardedvlm.guard.screen.normal import normalise
 from guardedvlm.guard.screen.shown import MOST_PLACES
 

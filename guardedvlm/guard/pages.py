@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from guardedvlm.audit.facts import Stage
 from guardedvlm.core.clearance import ClearedImage
-from guardedvlm.core.finding import Action, Finding, Kind
+from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.region import Geometry, Raster, Size
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import Internal, Reason, Refused
@@ -106,7 +106,7 @@ class Found:
             (sheet.sheet.size, finding)
             for sheet in self.sheets
             for finding in sheet.findings
-            if not _is_hidden(finding, policy)
+            if not policy.hides(finding.kind)
             for _ in sheet.sheet.pages
         ]
 
@@ -156,7 +156,7 @@ async def find(run: Run, document: Document) -> Found:
         seen += len(sheet.pages)
         run.tell(Stage.READ, seen, document.pages)
     _check_admissible((finding for look in looks for finding in (*look.personal, *look.visual)), run.policy)
-    hidden = [finding for look in looks for finding in look.personal if _is_hidden(finding, run.policy)]
+    hidden = [finding for look in looks for finding in look.personal if run.policy.hides(finding.kind)]
     told = tuple(Secret(*known) for known in known_elsewhere(hidden))
     if len(looks) == 1 and run.policy.text.mode is Mode.STRICT:
         told = ()  # there is no other page, and what no rule names is hidden anyway
@@ -190,11 +190,11 @@ def together(
 
     def alike(finding: Finding) -> Finding:
         kind = kinds.get(code_of(finding.secret), finding.kind)
-        allowed = _is_hidden(finding, policy) and (kind not in given or finding.kind in given)
+        allowed = policy.hides(finding.kind) and (kind not in given or finding.kind in given)
         return replace(finding, kind=kind) if allowed else finding
 
-    hidden = [shape(finding) for finding in first if _is_hidden(finding, policy)]
-    added = [f for f in second if _is_hidden(f, policy) and not covers(hidden, shape(f))]
+    hidden = [shape(finding) for finding in first if policy.hides(finding.kind)]
+    added = [f for f in second if policy.hides(f.kind) and not covers(hidden, shape(f))]
     return (*map(alike, first), *added)
 
 
@@ -203,10 +203,6 @@ def _check_admissible(findings: Iterable[Finding], policy: Policy) -> None:
     met = policy.refused & {finding.kind for finding in findings}
     if met:
         raise Refused(Reason.KIND_REFUSED, kind=min(met).value)
-
-
-def _is_hidden(finding: Finding, policy: Policy) -> bool:
-    return policy.action(finding.kind) is not Action.KEEP
 
 
 async def clear(run: Run, document: Document, found: Found, geometry: Geometry | None) -> ClearedDocument:

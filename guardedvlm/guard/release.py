@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from guardedvlm.audit.component import component_name
 from guardedvlm.audit.digest import Purpose
 from guardedvlm.audit.facts import Stage, Verdict
-from guardedvlm.core.finding import RESERVED_KINDS, Action
+from guardedvlm.core.finding import RESERVED_KINDS
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Capacity, Draft, Evidence
 from guardedvlm.errors import Reason, Unavailable
@@ -29,7 +29,7 @@ def hidden_strings(run: Run, found: Found, cleared: ClearedDocument) -> DenySet:
     strings = [(finding.kind, finding.secret) for finding in findings if finding.secret]
     strings += [(secret.kind, secret.text) for secret in run.secrets]
     policy = run.policy
-    return DenySet(pair for pair in strings if pair[0] in RESERVED_KINDS or policy.action(pair[0]) is not Action.KEEP)
+    return DenySet(pair for pair in strings if pair[0] in RESERVED_KINDS or policy.hides(pair[0]))
 
 
 def screening(report: ScreenReport) -> dict[str, object]:

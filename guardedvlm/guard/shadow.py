@@ -23,7 +23,7 @@ from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.summary import summarize
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
+from guardedvlm.core.finding import RESERVED_KINDS, Kind, Span
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import GuardedVLMError, Reason, Refused
 from guardedvlm.guard.answers import Piece
@@ -234,9 +234,7 @@ def _active(run: Run, found: Found | None) -> dict[str, Any]:
     """What the policy in force said, from the request's own records and findings."""
     facts = summarize(run.log.records).facts
     reason = facts.get("reason")
-    hidden = (
-        Counter(finding.kind for finding in found.findings if _is_hidden(finding.kind, run.policy)) if found else {}
-    )
+    hidden = Counter(finding.kind for finding in found.findings if run.policy.hides(finding.kind)) if found else {}
     told: dict[str, Any] = {"complete": State.RELEASED in {record.event for record in run.log.records}}
     told["hidden"] = dict(hidden)
     screens = {"question": facts.get("prompt_screen"), "answer": facts.get("answer_screen")}
@@ -272,19 +270,15 @@ def _picture(judged: _Judged, found: Found, candidate: Policy) -> None:
             judged.reason = Reason.KIND_REFUSED
             return
         own = clear_text(sheet.lines, seen, candidate, sheet.sheet.size).findings
-        hidden = [*(one.kind for one in seen if _is_hidden(one.kind, candidate)), *(one.kind for one in own)]
+        hidden = [*(one.kind for one in seen if candidate.hides(one.kind)), *(one.kind for one in own)]
         judged.hidden.update(hidden)
 
 
 def _secrets(run: Run, found: Found | None, candidate: Policy) -> Iterator[tuple[Kind, str]]:
     """The strings that the candidate hides."""
     for finding in found.findings if found else ():
-        if finding.secret and finding.kind not in RESERVED_KINDS and _is_hidden(finding.kind, candidate):
+        if finding.secret and finding.kind not in RESERVED_KINDS and candidate.hides(finding.kind):
             yield finding.kind, finding.secret
     for secret in run.secrets:
-        if _is_hidden(secret.kind, candidate):
+        if candidate.hides(secret.kind):
             yield secret.kind, secret.text
-
-
-def _is_hidden(kind: Kind, policy: Policy) -> bool:
-    return policy.action(kind) is not Action.KEEP

@@ -223,6 +223,10 @@ class Policy(Section):
         """Whether the policy may be used on `day`: an expert's determination that it stands on has not expired."""
         return self.expert is None or self.expert.determined <= day < self.expert.expires
 
+    def hides(self, kind: Kind) -> bool:
+        """Whether a finding of `kind` may not stay."""
+        return self.action(kind) is not Action.KEEP
+
     def action(self, kind: Kind) -> Action:
         """What happens to a finding of `kind`; kinds that the guard gives itself are filled, and so is, until the
         document is refused for it, one of `refused`."""

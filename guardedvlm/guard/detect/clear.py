@@ -62,7 +62,7 @@ def clear_text(lines: Sequence[TextLine], found: Sequence[Finding], policy: Poli
     if any(line.box.clipped(size) is None for line in lines):
         raise Refused(Reason.DETECTOR_FAILED, stage="reader")
     kept = [finding for finding in found if policy.action(finding.kind) is Action.KEEP]
-    hidden = [finding for finding in found if policy.action(finding.kind) is not Action.KEEP]
+    hidden = [finding for finding in found if policy.hides(finding.kind)]
     unreadable = [line for line in lines if not is_readable(line, policy)]
     readable = [line for line in lines if is_readable(line, policy)]
     own = [_whole(line, Kind.UNREADABLE) for line in unreadable]

@@ -86,7 +86,7 @@ def redact(
     `visible` are the words that `clear_text` left. Raises Refused(DETECTOR_FAILED) for a finding outside the page.
     """
     size = Size.of(page)
-    hidden = [finding for finding in findings if policy.action(finding.kind) is not Action.KEEP]
+    hidden = [finding for finding in findings if policy.hides(finding.kind)]
     fills = [fill_of(finding, visible, size) for finding in hidden]
     quads = [*(fill.quad for fill in fills), *joints(fills, visible)]
     # A margin can reach into the next word. What is left of that word would be neither hidden nor cleared: all of it

@@ -153,7 +153,7 @@ class AnswerScreen:
         if not is_latin(window.text):
             raise Refused(Reason.ANSWER_REFUSED)
         found_edits = await personal_edits(
-            window.text, self._policy, self._spans, self._hidden, self._substitutes.known
+            window.text, self._policy, self._spans, self._hidden, self._substitutes.dealt_before
         )
         await self._check_topics(window.text, found_edits)
         for found in found_edits:
@@ -171,7 +171,7 @@ class AnswerScreen:
         if rule is GroundRule.OFF or self._grounding is None:
             return
         judged = self._grounding.judge(
-            window.text, lambda at: self._told.pages(self._gone + window.starts[at]), self._substitutes.known
+            window.text, lambda at: self._told.pages(self._gone + window.starts[at]), self._substitutes.dealt_before
         )
         found = [_written(window, item) for item in judged]
         self._told.claims(item.moved(self._gone) for item in found)

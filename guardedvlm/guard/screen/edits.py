@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind, Span
+from guardedvlm.core.finding import RESERVED_KINDS, Kind, Span
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.screen.deny import DenySet, Match, normalise_secret
 from guardedvlm.guard.screen.forms import Forms
@@ -70,7 +70,7 @@ async def personal_edits(
             for match in pieces
             if match.kind in _JOINED_KINDS
         ]
-    kept_out = [_whole_words(text, match) for match in found if policy.action(match.kind) is not Action.KEEP]
+    kept_out = [_whole_words(text, match) for match in found if policy.hides(match.kind)]
     labels = list(own_labels(text, dealt))
     return _merged(text, [part for match in kept_out for part in _outside_labels(text, match, labels)])
 
@@ -84,10 +84,9 @@ class Substitutes:
 
     def __init__(self, labels: Mapping[str, str], personal: PersonalText, taken: Collection[str] = ()) -> None:
         self._personal = personal
-        self._taken = frozenset(taken).union(labels.values())
+        self.dealt_before = frozenset(taken).union(labels.values())
+        """Labels of this request before its answer."""
         self._labels = {normalise_secret(secret): label for secret, label in labels.items()}
-        self.known = self._taken
-        """Labels that this request had dealt before the answer."""
         self.dealt: dict[str, str] = {}
         """Labels that no value of the picture has: value -> label, for the values of a question. Content."""
 
@@ -112,7 +111,7 @@ class Substitutes:
 
     def _next(self, kind: Kind) -> str | None:
         """The first label that neither the picture nor an earlier value has; None when all 702 are taken."""
-        taken = self._taken.union(self._labels.values())
+        taken = self.dealt_before.union(self._labels.values())
         return next((label for label in map(f"{kind}-{{}}".format, _letters()) if label not in taken), None)
 
 

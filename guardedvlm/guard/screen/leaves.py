@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guardedvlm.core.field_schema import ListOf, Record, Scalar, ScalarType
+from guardedvlm.core.field_schema import ListOf, Record, Scalar, ScalarType, pointer
 from guardedvlm.core.ports import Reading
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.screen.edits import LABEL
@@ -73,11 +73,6 @@ def parted(released: str, count: int) -> list[str]:
     pieces = _BORDER.split(released)
     texts = dict(zip(map(int, pieces[1::2]), pieces[2::2], strict=True))
     return [texts.get(index, "").removesuffix("\n") for index in range(count)]
-
-
-def pointer(place: Path) -> str:
-    """The JSON pointer (RFC 6901) of a place."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
 
 
 def combined(fields: Record, found: Sequence[PageObject]) -> list[Leaf]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from guardedvlm.core.finding import Action, Finding, Kind
+from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
@@ -85,7 +85,7 @@ async def residuals(
     things = [
         finding
         for finding in (*faces.result(), *codes.result())
-        if policy.action(finding.kind) is not Action.KEEP and _share(redacted.hidden, shape(finding)) < EXPLAINED_SHARE
+        if policy.hides(finding.kind) and _share(redacted.hidden, shape(finding)) < EXPLAINED_SHARE
     ]
     texts = await _unexplained_text(redacted, regions.result(), verifiers, policy)
     return (*things, *texts)
@@ -118,7 +118,7 @@ async def _unexplained_text(
     # A value says little without its label, so the recognisers see the cleared words of the page as well.
     page = (*lines, *phrases(redacted.visible))
     found = await _looked(verifiers.personal(page, redacted.size))
-    hidden = [finding for finding in found if policy.action(finding.kind) is not Action.KEEP]
+    hidden = [finding for finding in found if policy.hides(finding.kind)]
     cleared = await asyncio.to_thread(clear_text, lines, found, policy, redacted.size)
     return tuple(
         Finding(kind, line.box, 1.0, "verify", quad=line.quad, secret=line.text)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from guardedvlm.core.field_schema import pointer
 from guardedvlm.core.ports import Evidence, FinishReason, Reading
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.inference.reader.answer import Answer
@@ -95,7 +96,7 @@ def filled(properties: tuple[Property, ...], ask: Ask, lines: Lines) -> Answer:
     values: dict[str, object] = {}
     readings: list[Reading] = []
     for item in properties:
-        at = _pointer(item.name)
+        at = pointer((item.name,))
         if item.columns:
             values[item.name] = _entries(item, lines(item.question), at, readings)
         else:
@@ -112,13 +113,9 @@ def filled(properties: tuple[Property, ...], ask: Ask, lines: Lines) -> Answer:
     )
 
 
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _reading(pointer: str, evidence: tuple[Evidence, ...]) -> Reading:
+def _reading(at: str, evidence: tuple[Evidence, ...]) -> Reading:
     """As sure as the least sure of the places that it was read from."""
-    return Reading(pointer, min((item.score for item in evidence), default=None), tuple(item.box for item in evidence))
+    return Reading(at, min((item.score for item in evidence), default=None), tuple(item.box for item in evidence))
 
 
 def _entries(item: Property, lines: tuple[TableLine, ...], at: str, readings: list[Reading]) -> list[object]:
@@ -133,7 +130,7 @@ def _entries(item: Property, lines: tuple[TableLine, ...], at: str, readings: li
         if not known:
             continue
         plain = item.type == "list"
-        readings += (_reading(place if plain else place + _pointer(name), told[1]) for name, told in known.items())
+        readings += (_reading(place if plain else place + pointer((name,)), told[1]) for name, told in known.items())
         values = {name: cell[0] if cell is not None else None for name, cell in cells.items()}
         found.append(next(iter(values.values())) if plain else values)
     return found

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from guardedvlm.core.field_schema import parse_fields
+from guardedvlm.core.field_schema import parse_fields, pointer
 from guardedvlm.core.ports import Reading
 from guardedvlm.errors import Reason, Refused
-from guardedvlm.guard.screen.leaves import ABSENT, Leaf, PageObject, border, combined, parted, pointer, rebuilt
+from guardedvlm.guard.screen.leaves import ABSENT, Leaf, PageObject, border, combined, parted, rebuilt
 
 SCHEMA = {
     "type": "object",
