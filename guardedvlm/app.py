@@ -28,6 +28,7 @@ from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
+from guardedvlm.core.private_file import PRIVATE_FOLDER
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import Roles
@@ -45,7 +46,6 @@ from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
 from guardedvlm.transport.identity import Identities
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER
 from guardedvlm.transport.tls import channel_credentials, server_credentials
 from guardedvlm.worker import Worker, harden_process
 

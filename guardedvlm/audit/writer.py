@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
-from guardedvlm.audit.digest import fsync_folder
 from guardedvlm.audit.record import VERSION, Entry, LedgerEvent, Record, make_entry, now, record_hash
 from guardedvlm.audit.segment import Segment, create_segment, list_segments, lock_folder, open_segment, read_lines
+from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
 SEGMENT_BYTES = 16 * 2**20
