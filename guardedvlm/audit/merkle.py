@@ -119,7 +119,7 @@ def subtree_levels(begin: int, end: int) -> list[int]:
 def _perfect_root(leaves: Sequence[bytes]) -> bytes:
     level = list(leaves)
     while len(level) > 1:
-        level = [sha256(b"".join(three)).digest() for three in zip(repeat(_NODE), level[::2], level[1::2])]  # noqa: B905
+        level = [sha256(b"".join(three)).digest() for three in zip(repeat(_NODE), level[::2], level[1::2])]
     return level[0]
 
 

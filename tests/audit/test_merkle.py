@@ -1,4 +1,4 @@
-"""RFC 6962: the vectors of the Certificate Transparency reference implementation, and every small tree by definition."""
+"""RFC 6962: the vectors of Certificate Transparency's reference code, and every small tree by definition."""
 
 import hashlib
 
