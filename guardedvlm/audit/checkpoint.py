@@ -28,6 +28,8 @@ CHECKPOINTS = "checkpoints"
 MAX_SIZE = 2**53
 """Records of a log (audit.record.Record.sequence)."""
 ED25519_BYTES = 64
+TAIL_BYTES = 64 * 2**10
+"""Of a file in which the last checkpoint is looked for; one has some 300 bytes."""
 LINE_KEY = "guardedvlm_checkpoint"
 """A sink that is a stream of lines has a checkpoint as JSON: one key, whose value is the note."""
 _ORIGIN = re.compile(r"guardedvlm/([0-9a-f]{32})/([a-z][a-z0-9-]{0,63})\Z")
@@ -138,6 +140,22 @@ def read_checkpoints(path: Path) -> CheckpointFile:
         return parse_checkpoints(path.read_bytes())
     except OSError:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
+
+
+def last_checkpoint(path: Path) -> Checkpoint | None:
+    """The largest checkpoint at the end of a file, None where there is none; whether it is signed is not looked at.
+
+    Raises ConfigurationError(INPUT_UNREADABLE).
+    """
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            found = parse_checkpoints(stream.read()).found
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
+    return max((signed.checkpoint for signed in found), key=lambda one: one.size, default=None)
 
 
 def parse_checkpoints(content: bytes) -> CheckpointFile:
