@@ -39,6 +39,8 @@ class LedgerEvent(StrEnum):
     """Which policies are in force from now on, and which of them because their new file is broken."""
     SHADOWED = "SHADOWED"
     """What a candidate policy would have said of a request that is over, beside what was said."""
+    PRUNED = "PRUNED"
+    """Records whose time was over were removed; written before they are."""
 
 
 REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
@@ -50,6 +52,7 @@ REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
     LedgerEvent.OPENED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
+    LedgerEvent.PRUNED: frozenset({"pruned"}),
 }
 """Facts without which a step is not evidence."""
 
@@ -58,6 +61,7 @@ OF_LEDGER: Mapping[LedgerEvent, frozenset[str]] = {
     LedgerEvent.RESUMED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies", "policies_kept", "policy_problems"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
+    LedgerEvent.PRUNED: frozenset({"pruned"}),
 }
 """What an event of the ledger may say, and a request may not."""
 
