@@ -25,7 +25,8 @@ GENESIS = "0" * 64
 """`previous` of a ledger's first record."""
 MAX_LINE = 512 * 2**10
 """Bytes of one encoded record; 500 pages of grids take 129 KB."""
-_CONTEXT = b"guardedvlm.v1.record\x00"
+CONTEXT = b"guardedvlm.v1.record\x00"
+"""Before a record's bytes in its hash: none of another kind is one of a record."""
 
 
 class LedgerEvent(StrEnum):
@@ -139,7 +140,7 @@ class Record(Entry):
 
 def record_hash(line: bytes) -> str:
     """SHA-256 of an encoded record, as hex: `previous` of the record after it."""
-    return hashlib.sha256(_CONTEXT + line).hexdigest()
+    return hashlib.sha256(CONTEXT + line).hexdigest()
 
 
 def make_entry(event: State | LedgerEvent, request: str | None, facts: Mapping[str, Any]) -> Entry:

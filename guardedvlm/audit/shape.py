@@ -150,7 +150,7 @@ def _annotated(arguments: tuple[Any, ...], names: tuple[str, ...]) -> str:
     limits = {name: getattr(part, name) for mark in marks for part in _parts(mark) for name in _LIMITS
               if getattr(part, name, None) is not None}  # fmt: skip
     if any(isinstance(mark, AfterValidator) for mark in marks):
-        taken = TypeAdapter(Annotated[*arguments])
+        taken: TypeAdapter[Any] = TypeAdapter(Annotated[*arguments])  # type: ignore[arg-type]  # made at run time
         return f'"(?:{"|".join(re.escape(name) for name in names if _is_taken(taken, name)) or "(?!)"})"'
     if kind is int:
         return _integer(limits["ge"], limits["le"] if "le" in limits else limits["lt"] - 1)
