@@ -21,8 +21,8 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm import __version__
-from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.checkpointer import Cadence, Checkpointer
+from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
@@ -104,12 +104,22 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         yield Guard(pipeline, roles, ledger, key, detectors)
 
 
-def _logs(settings: Settings, origin: str, parts: AsyncExitStack) -> Logs:
-    """The ledger, its checkpoints signed by the site's evidence key."""
+def make_checkpointer(settings: Settings) -> Checkpointer:
+    """Checkpoints signed by the site's evidence key, as the settings have them. Close it at the end."""
     ring = create_keys(settings.keys / EVIDENCE_KEYS)
     how = settings.checkpoints
     cadence = Cadence(how.every_records, how.every_seconds, how.bound_seconds)
-    checkpointer = Checkpointer(ring, ring.public.find, _sink(settings), cadence)
+    return Checkpointer(ring, ring.public.find, _sink(settings), cadence)
+
+
+def replica(settings: Settings) -> str:
+    """The pseudonym of this machine in the ledger."""
+    key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
+    return key.pseudonym(Purpose.REPLICA, socket.gethostname())
+
+
+def _logs(settings: Settings, origin: str, parts: AsyncExitStack) -> Logs:
+    checkpointer = make_checkpointer(settings)
     try:
         logs = Logs(settings.ledger, origin, checkpointer=checkpointer)
     except BaseException:

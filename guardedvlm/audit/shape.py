@@ -127,11 +127,16 @@ def _value(kind: Any, names: tuple[str, ...]) -> str:
     if is_typeddict(kind):
         return _object(
             {
-                name: (_value(hint, names), get_origin(hint) is not NotRequired)
+                name: (_value(hint, names), not _is_optional(hint))
                 for name, hint in get_type_hints(kind, include_extras=True).items()
             }
         )
     return _container(kind, names, None)
+
+
+def _is_optional(hint: Any) -> bool:
+    """Whether a key may be absent. A TypedDict's own word for it is wrong where annotations are strings."""
+    return get_origin(hint) is NotRequired
 
 
 def _container(kind: Any, names: tuple[str, ...], most: int | None) -> str:

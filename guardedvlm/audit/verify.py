@@ -80,6 +80,12 @@ def verify_ledger(folder: Path, *, sizes: Collection[int] = (), fast: bool = Tru
     return _Walk(log_files(folder), sizes, fast=fast).run()
 
 
+def verify_beginning(files: LogFiles, segments: int) -> tuple[LedgerReport, dict[str, State]]:
+    """Check the first `segments` segments of a log. Returns the report and the requests that had not ended there."""
+    walk = _Walk(LogFiles(files.pruned, files.segments[:segments]), (), fast=True)
+    return walk.run(), walk.running
+
+
 def read_records(folder: Path, *, start: int = 0, request: str | None = None) -> Iterator[Record]:
     """Records of one log from number `start` on, of one request or of all, in order; the chain is not checked.
 
@@ -138,7 +144,7 @@ class _Walk:
         self._leaves: list[bytes] = []
         self._roots = files.pruned.roots() if files.pruned else {}
         self._sizes = sorted(size for size in set(sizes) if size >= self._tree.end)
-        self._running: dict[str, State] = dict(files.pruned.running) if files.pruned else {}
+        self.running: dict[str, State] = dict(files.pruned.running) if files.pruned else {}
         self._first_time = self._last_time = ""
         self._torn_bytes = 0
         self._place = ""
@@ -163,7 +169,7 @@ class _Walk:
             flaw=self._flaw(broken) if broken else None,
             broken_at=broken.sequence if broken else None,
             place=self._place if broken else "",
-            unfinished=tuple(self._running),
+            unfinished=tuple(self.running),
             torn_bytes=self._torn_bytes,
             origin=self._files.origin(),
             pruned=pruned.end if pruned else 0,
@@ -186,7 +192,7 @@ class _Walk:
 
         The body is long because a call for each line would double its time.
         """
-        match, running, leaves = shapes().match, self._running, self._leaves
+        match, running, leaves = shapes().match, self.running, self._leaves
         sha256, following = hashlib.sha256, _FOLLOWING
         sequence, previous, last = self._chain.sequence, self._chain.previous.encode(), b""
         odd: Line | None = None
@@ -240,14 +246,14 @@ class _Walk:
         """Follow the life cycle of the record's request."""
         if not isinstance(record.event, State) or record.request is None:
             return
-        before = self._running.get(record.request)
+        before = self.running.get(record.request)
         allowed = {State.RECEIVED} if before is None else TRANSITIONS[before]
         if record.event not in allowed:
             raise BrokenChain(Flaw.LIFE_CYCLE, record.sequence)
         if record.event in FINAL:
-            del self._running[record.request]
+            del self.running[record.request]
         else:
-            self._running[record.request] = record.event
+            self.running[record.request] = record.event
 
     def _grow(self) -> None:
         """Take the leaves into the tree, and the roots on the way."""

@@ -7,11 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_pages_path import PNG, POLICY, Scene
 
+from guardedvlm.audit.completeness import verify_logs
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method, Verdict
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Action, Kind
@@ -51,7 +52,7 @@ class Tried:
         self.outcomes: list[Any] = []
 
     async def run(self):
-        ledger = Ledger(self.folder, "a0" * 16)
+        ledger = Logs(self.folder, "a0" * 16)
         witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
         signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
         pipeline = Pipeline(self.scene, self.scene, signer, witness)
@@ -61,8 +62,8 @@ class Tried:
             await pipeline.close()
         finally:
             ledger.close()
-        self.records = list(read_records(self.folder))
-        assert verify_ledger(self.folder).chain_ok
+        self.records = list(read_ledger(self.folder))
+        assert verify_logs(self.folder).is_good
         return self
 
     async def _one(self, pipeline, question):
