@@ -21,11 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm import __version__
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
+from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.otel import Telemetry
+from guardedvlm.audit.receipt import Receipts
+from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, UNIX, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.core.private_file import PRIVATE_FOLDER
@@ -58,6 +61,8 @@ WATCH_SECONDS = 1.0
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
+EVIDENCE_KEYS = "evidence"
+"""Folder of the keys that sign receipts and checkpoints, in the folder of keys."""
 
 
 def default_policies() -> Path:
@@ -74,6 +79,7 @@ class Guard:
     ledger: Ledger
     key: AuditKey
     detectors: Mapping[str, str]  # name -> SHA-256 of weights
+    signer: EvidenceSigner
 
 
 @asynccontextmanager
@@ -84,6 +90,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
     async with AsyncExitStack() as parts:
         key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
         origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+        evidence = evidence_signer(settings, parts)
         ledger = Ledger(settings.ledger, origin)
         parts.callback(ledger.close)
         telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
@@ -98,7 +105,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         witness = Witness(ledger, key, telemetry, detectors)
         pipeline = Pipeline(roles, backend, signer, witness)
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence)
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
@@ -117,13 +124,15 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key)
+        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer))
         server = GuardServer(service, with_reflection=settings.reflection)
         watch = PolicyWatch(policies, guard.ledger, server.health)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
-                await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
+                is_written = guard.ledger.healthy or await guard.ledger.probe()
+                is_signed = await asyncio.to_thread(is_ready, guard.signer)
+                await server.health.set_ready(SERVICE, is_written and is_signed)
                 await watch.look()
         finally:
             await server.stop(settings.drain_seconds)
@@ -207,6 +216,22 @@ def _reader(parts: AsyncExitStack) -> ReaderEngine:
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
     """Scopes are keyed anew at each start: nothing that an engine cached for an earlier guard is found again."""
     return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
+
+
+def evidence_signer(settings: Settings, parts: AsyncExitStack) -> EvidenceSigner:
+    """Who signs receipts and checkpoints: the process that the settings name, or the keys in their folder, made there
+    where there are none. Raises ConfigurationError(SETTINGS_INVALID)."""
+    if settings.signer is None:
+        folder = _private(settings.keys) / EVIDENCE_KEYS
+        create_keys(folder)
+        return FolderSigner(folder)
+    user = this_user() if settings.signer_user is None else settings.signer_user
+    signer = SocketSigner(Path(settings.signer.removeprefix(UNIX)), user)
+    parts.callback(signer.close)
+    if not is_ready(signer):
+        explanation = "nobody of the expected user signs there; start `guardedvlm keys serve`"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="signer", explanation=explanation)
+    return signer
 
 
 def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
