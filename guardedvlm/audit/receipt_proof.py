@@ -83,15 +83,15 @@ class Proof:
 
 
 CLAIMS = (
-    "it is a receipt",
-    "its signature holds",
-    "the key was in force",
-    "the picture is the one that came in",
-    "the redacted file is the one that went out",
-    "its pixels are those that were cleared",
+    "this is a receipt",
+    "one of the keys signed it",
+    "that key was in force",
+    "the picture is what came in",
+    "the redacted file is what went out",
+    "its pixels are what was cleared",
     "the ledger has its record",
     "the ledger says the same",
-    "the ledger's chain holds",
+    "the ledger's chain is whole up to there",
 )
 
 _Found = tuple[Finding, str]

@@ -13,7 +13,6 @@ import numpy as np
 import typer
 from PIL import Image, ImageSequence
 from rich.markup import escape
-from rich.table import Table
 
 from guardedvlm.audit.dsse import MAX_BYTES
 from guardedvlm.audit.keys import PublicKeys, load_public
@@ -47,10 +46,8 @@ def show(
     if as_json:
         out.print_json(found.statement.encode().decode("ascii"))
         return
-    table = Table(show_header=False, box=None)
     for name, value in _told(found).items():
-        table.add_row(name, value)
-    out.print(table, markup=False)
+        out.print(f"{name:<14} {value}", markup=False)
     err.print("[dim]nothing of it was checked: guardedvlm receipt verify[/]")
 
 
