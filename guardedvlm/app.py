@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from guardedvlm import __version__
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.ledger import Ledger
-from guardedvlm.audit.otel import Telemetry
+from guardedvlm.audit.otel import Tailing, Telemetry
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
@@ -40,6 +40,7 @@ from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
 from guardedvlm.policy.store import PolicyStore
+from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
@@ -74,6 +75,8 @@ class Guard:
     ledger: Ledger
     key: AuditKey
     detectors: Mapping[str, str]  # name -> SHA-256 of weights
+    telemetry: Telemetry
+    calls: Calls
 
 
 @asynccontextmanager
@@ -86,19 +89,33 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
         ledger = Ledger(settings.ledger, origin)
         parts.callback(ledger.close)
-        telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
+        telemetry = _telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
-        telemetry.watch(ledger)
         roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
+        calls = Calls(roles.waiting)
+        telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
-        witness = Witness(ledger, key, telemetry, detectors)
+        witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness)
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors)
+        yield Guard(pipeline, roles, ledger, key, detectors, telemetry, calls)
+
+
+def _telemetry(settings: Settings, origin: str) -> Telemetry:
+    tail = settings.tail
+    return Telemetry(
+        settings.otel,
+        settings.ledger,
+        Tailing(tail.inside, tail.state, tail.most_records, tail.most_seconds),
+        version=__version__,
+        origin=origin,
+        endpoint=settings.otlp_endpoint,
+        ca=settings.otlp_ca,
+    )
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
@@ -117,13 +134,15 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key)
+        service = GuardService(guard.pipeline, policies, identities, guard.key, guard.calls)
         server = GuardServer(service, with_reflection=settings.reflection)
         watch = PolicyWatch(policies, guard.ledger, server.health)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
-                await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
+                writable = guard.ledger.healthy or await guard.ledger.probe()
+                ready = writable and not await asyncio.to_thread(guard.telemetry.is_behind)
+                await server.health.set_ready(SERVICE, ready)
                 await watch.look()
         finally:
             await server.stop(settings.drain_seconds)

@@ -29,6 +29,7 @@ from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc import translate
+from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.outbox import Outbox
 from guardedvlm.rpc.replay import Replays
 from guardedvlm.rpc.upload import assembled
@@ -65,12 +66,20 @@ class Call:
 class GuardService(GuardServiceServicer):
     """The servicer. One for all listeners of a process."""
 
-    def __init__(self, pipeline: Pipeline, policies: PolicyStore, identities: Identities, key: AuditKey) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        policies: PolicyStore,
+        identities: Identities,
+        key: AuditKey,
+        calls: Calls | None = None,
+    ) -> None:
         self._pipeline = pipeline
         self._policies = policies
         self._identities = identities
         self._key = key
         self._replays = Replays(_size)
+        self._calls = calls or Calls()
 
     async def AnalyzeImage(self, request: pb.AnalyzeImageRequest, context: Context) -> pb.AnalyzeImageResponse:
         """Answer a question about a document; the whole answer at once."""
@@ -147,18 +156,19 @@ class GuardService(GuardServiceServicer):
     async def _call(self, context: Context, *roles: Role) -> AsyncIterator[Call]:
         """Identify the caller, and turn what is raised into a status. A caller's role is CALLER unless said."""
         try:
-            metadata = tuple(context.invocation_metadata() or ())
-            caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
-            if not caller.roles & set(roles or (Role.CALLER,)):
-                raise NotPermitted(Reason.ROLE_MISSING)
-            held = self._policies.held(self._identities.policy_name(caller.tenant))
-            policy = held.policy
-            left = context.time_remaining()
-            deadline = Deadline.after(policy.limits.max_seconds)
-            traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
-            deadline = deadline if left is None else deadline.sooner(left)
-            key = self._identities.sealing_key(caller.tenant)
-            yield Call(caller, policy, deadline, traceparent, key, held.candidate)
+            with self._calls.counted():
+                metadata = tuple(context.invocation_metadata() or ())
+                caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
+                if not caller.roles & set(roles or (Role.CALLER,)):
+                    raise NotPermitted(Reason.ROLE_MISSING)
+                held = self._policies.held(self._identities.policy_name(caller.tenant))
+                policy = held.policy
+                left = context.time_remaining()
+                deadline = Deadline.after(policy.limits.max_seconds)
+                traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
+                deadline = deadline if left is None else deadline.sooner(left)
+                key = self._identities.sealing_key(caller.tenant)
+                yield Call(caller, policy, deadline, traceparent, key, held.candidate)
         except Exception as failure:
             if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
                 _log_defect(failure)

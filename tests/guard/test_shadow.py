@@ -52,7 +52,7 @@ class Tried:
 
     async def run(self):
         ledger = Ledger(self.folder, "a0" * 16)
-        witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
+        witness = Witness(ledger, AuditKey(b"k" * 32), {})
         signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
         pipeline = Pipeline(self.scene, self.scene, signer, witness)
         try:
