@@ -123,8 +123,11 @@ class LogTail:
         reader = LogReader(self._log, cursor.sequence)
         with contextlib.suppress(ConfigurationError):  # pruned: such a request is told in part, or not at all
             earlier = LogReader(self._log, cursor.open_from)
-            while earlier.sequence < cursor.sequence:
-                for line in earlier.read(min(BATCH_RECORDS, cursor.sequence - earlier.sequence)):
+            while left := cursor.sequence - earlier.sequence:
+                lines = earlier.read(min(BATCH_RECORDS, left))
+                if not lines:  # cut off: reading on at the cursor tells
+                    break
+                for line in lines:
                     self._open.add(self._decoded(line))
         return reader, Chain(cursor.sequence, cursor.previous)
 
