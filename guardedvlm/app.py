@@ -25,7 +25,7 @@ from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.logs import Logs
-from guardedvlm.audit.otel import Telemetry
+from guardedvlm.audit.otel import Tailing, Telemetry
 from guardedvlm.audit.receipt import Receipts
 from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
 from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
@@ -47,6 +47,7 @@ from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
 from guardedvlm.policy.store import PolicyStore
+from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
@@ -83,6 +84,8 @@ class Guard:
     key: AuditKey
     detectors: Mapping[str, str]  # name -> SHA-256 of weights
     signer: EvidenceSigner
+    telemetry: Telemetry
+    calls: Calls
 
 
 @asynccontextmanager
@@ -95,19 +98,20 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
         evidence = evidence_signer(settings, parts)
         ledger = _logs(settings, origin, evidence, parts)
-        telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
+        telemetry = _telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
-        telemetry.watch(ledger)
         roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
+        calls = Calls(roles.waiting)
+        telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
-        witness = Witness(ledger, key, telemetry, detectors)
+        witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness)
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
 
 
 def make_checkpointer(settings: Settings, signer: EvidenceSigner) -> Checkpointer:
@@ -154,6 +158,19 @@ def _prepare(logs: Logs, policies: PolicyStore) -> None:
             logs.prepare(policies.policy_for(name).audit.retention_days)
 
 
+def _telemetry(settings: Settings, origin: str) -> Telemetry:
+    tail = settings.tail
+    return Telemetry(
+        settings.otel,
+        settings.ledger,
+        Tailing(tail.inside, tail.state, tail.most_records, tail.most_seconds),
+        version=__version__,
+        origin=origin,
+        endpoint=settings.otlp_endpoint,
+        ca=settings.otlp_ca,
+    )
+
+
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
     """The first's result when both are done. Raises what one of them raised, but not before the other has ended: what
     is being started cannot be stopped."""
@@ -170,7 +187,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer))
+        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer), guard.calls)
         server = GuardServer(service, with_reflection=settings.reflection)
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service, server.health)
@@ -179,7 +196,8 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
             async for _ in _ticks(stop):
                 is_written = guard.ledger.healthy or await guard.ledger.probe()
                 is_signed = await asyncio.to_thread(is_ready, guard.signer)
-                await server.health.set_ready(SERVICE, is_written and is_signed)
+                is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
+                await server.health.set_ready(SERVICE, is_written and is_signed and is_told)
                 await watch.look()
         finally:
             await server.stop(settings.drain_seconds)

@@ -14,8 +14,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guardedvlm.audit.checkpointer import BOUND_SECONDS, EVERY_RECORDS, EVERY_SECONDS
+from guardedvlm.audit.lag import MOST_RECORDS, MOST_SECONDS
 from guardedvlm.audit.otel import Otel
 from guardedvlm.audit.sink import Sink
+from guardedvlm.audit.traceparent import Traces
 from guardedvlm.errors import ConfigurationError, Reason
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
@@ -64,6 +66,15 @@ class Checkpoints(Part):
         return self
 
 
+class Tail(Part):
+    """Who delivers the ledger to `otel`, and how far it may be behind before the service is not ready."""
+
+    inside: bool = True  # false: `guardedvlm audit tail` does, beside the service
+    state: Path | None = None  # folder of the cursors; without it `tail` in the ledger's folder
+    most_records: Annotated[int, Field(ge=1)] = MOST_RECORDS
+    most_seconds: Annotated[float, Field(gt=0)] = MOST_SECONDS
+
+
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
@@ -86,6 +97,9 @@ class Settings(Part):
     spacy_model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # its `tree_digest`
     otel: Otel = Otel.NONE
     otlp_endpoint: str = "http://127.0.0.1:4317"
+    otlp_ca: Path | None = None  # authority of an https collector's certificate; without it those of the system
+    tail: Tail = Tail()
+    traces: Traces = Traces.JOIN  # what becomes of callers' trace ids
     reflection: bool = False
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
 
@@ -105,12 +119,12 @@ class Settings(Part):
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
-        for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model"):
+        for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model", "otlp_ca"):
             if values[name] is not None:
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
             values[name] = _resolved_socket(values[name], folder)
-        for name in ("tls", "inference_tls", "checkpoints"):
+        for name in ("tls", "inference_tls", "checkpoints", "tail"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
                 values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}

@@ -106,6 +106,7 @@ class Reason(StrEnum):
     EVIDENCE_UNSIGNED = "EVIDENCE_UNSIGNED"
     RECEIPT_MISSING = "RECEIPT_MISSING"
     RECEIPT_BROKEN = "RECEIPT_BROKEN"
+    COLLECTOR_UNAVAILABLE = "COLLECTOR_UNAVAILABLE"
     # running it
     SETTINGS_INVALID = "SETTINGS_INVALID"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -185,6 +186,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.RECEIPT_MISSING: "the response came without a receipt, or with one that cannot be read",
     Reason.RECEIPT_BROKEN: "this is no receipt, or one that was changed",
     Reason.EVIDENCE_UNSIGNED: "the evidence cannot be signed, so nothing may be released",
+    Reason.COLLECTOR_UNAVAILABLE: "the telemetry collector does not take the records; they stay in the ledger",
     Reason.SETTINGS_INVALID: "a setting is invalid",
     Reason.SERVICE_UNAVAILABLE: "the service does not answer",
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",

@@ -183,6 +183,8 @@ class WorkerPool:
     def __init__(self, spec: WorkerSpec, replicas: int = 1) -> None:
         self.spec = spec
         self.workers = tuple(Worker(spec) for _ in range(replicas))
+        self.waiting = 0
+        """Calls that wait for an idle worker."""
         self._idle: asyncio.Queue[Worker] = asyncio.Queue()
         for worker in self.workers:
             self._idle.put_nowait(worker)
@@ -198,7 +200,7 @@ class WorkerPool:
         """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too."""
         try:
             async with asyncio.timeout(deadline.remaining()):
-                worker = await self._idle.get()
+                worker = await self._next_idle()
                 # The child goes on when its caller leaves and becomes idle when it is done: killing it would let
                 # callers with short deadlines keep every role loading its weights.
                 call = asyncio.ensure_future(worker.call(method, result, *arrays, **args))
@@ -206,6 +208,13 @@ class WorkerPool:
                 return await asyncio.shield(call)
         except TimeoutError:
             raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+
+    async def _next_idle(self) -> Worker:
+        self.waiting += 1
+        try:
+            return await self._idle.get()
+        finally:
+            self.waiting -= 1
 
     def _release(self, worker: Worker, done: asyncio.Future[Any]) -> None:
         if not done.cancelled():

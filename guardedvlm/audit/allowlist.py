@@ -1,197 +1,185 @@
-"""The boundary to telemetry: exporters that let through what `audit.conventions` names, and count what they drop.
+"""The boundary to telemetry: what leaves is built anew from what `audit.conventions` and `audit.metric_table` name.
 
-It stands between the SDK and the network, so that it also stops what a library, the environment or a later change puts
-on a span: unknown names and unknown values of known names, events, links, status descriptions, trace state, resource
-attributes, exemplars, scope attributes.
+It stands on the OTLP messages themselves, behind every library, so that it also stops what a library, the environment
+or a later change puts there: unknown names and unknown values of known names, bodies, events, links, status
+descriptions, trace state, resource attributes, exemplars, scopes, schema addresses. What it keeps back it counts.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from opentelemetry.sdk.metrics.export import Metric as ExportedMetric
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricExportResult,
-    MetricsData,
-    ResourceMetrics,
-    ScopeMetrics,
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, ScopeMetrics
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from guardedvlm.audit.conventions import (
+    EVENT_NAME,
+    LOG_ATTRIBUTES,
+    PROVIDER,
+    RESOURCE,
+    SPAN_ATTRIBUTES,
+    Check,
+    Value,
+    is_span_name,
 )
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, Status
-from opentelemetry.util.types import AttributeValue
+from guardedvlm.audit.metric_table import METRICS
+from guardedvlm.audit.telemetry_counts import Counts
 
-from guardedvlm.audit.conventions import METRICS, PROVIDER, RESOURCE, SPAN_ATTRIBUTES, Check, is_span_name
-
-SCOPE = InstrumentationScope(PROVIDER)
+Request = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
+SCOPE = InstrumentationScope(name=PROVIDER)
+TRACE_BYTES, SPAN_BYTES = 16, 8
+_KINDS = ("sum", "gauge", "histogram")
+"""Of metrics; there is no other among ours."""
 
 
-class Counts:
-    """What did not leave. Counted from several threads."""
+class Boundary:
+    """Builds requests anew from what may leave. Counts the rest in `counts.dropped`."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.dropped = 0
-        """Spans, metric points, attributes, events and links that the allow-list kept back."""
-        self.failures = 0
-        """Spans and metric batches that an exporter did not deliver, and requests that could not be told at all."""
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
 
-    def drop(self, number: int) -> None:
-        """Count what the allow-list kept back."""
-        with self._lock:
-            self.dropped += number
+    def allowed(self, request: Request) -> Request:
+        """The part of `request` that may leave."""
+        if isinstance(request, ExportTraceServiceRequest):
+            return self._traces(request)
+        if isinstance(request, ExportLogsServiceRequest):
+            return self._logs(request)
+        return self._metrics(request)
 
-    def fail(self, number: int = 1) -> None:
-        """Count what was not delivered."""
-        with self._lock:
-            self.failures += number
-
-
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    """Keeps the allowed part of things, counts the rest."""
-
-    counts: Counts
-
-    def attributes(
-        self, found: Mapping[str, AttributeValue] | None, allowed: Mapping[str, Check]
-    ) -> dict[str, AttributeValue]:
-        kept = {name: value for name, value in (found or {}).items() if _allows(allowed, name, value)}
-        self.counts.drop(len(found or {}) - len(kept))
-        return kept
-
-    def resource(self, found: Resource) -> Resource:
-        return Resource(self.attributes(found.attributes, RESOURCE))
-
-    def span(self, span: ReadableSpan) -> ReadableSpan | None:
-        if not is_span_name(span.name):
-            self.counts.drop(1)
-            return None
-        description = 1 if span.status.description else 0
-        self.counts.drop(len(span.events) + len(span.links) + description)
-        return ReadableSpan(
-            name=span.name,
-            context=_bare(span.context),
-            parent=_bare(span.parent),
-            resource=self.resource(span.resource),
-            attributes=self.attributes(span.attributes, SPAN_ATTRIBUTES),
-            kind=span.kind,
-            status=Status(span.status.status_code),
-            start_time=span.start_time,
-            end_time=span.end_time,
-            instrumentation_scope=SCOPE,
-        )
-
-    def metric(self, metric: ExportedMetric) -> ExportedMetric | None:
-        known = METRICS.get(metric.name)
-        if known is None:
-            self.counts.drop(1)
-            return None
-        # A point without one of its labels would be another point's twin: it goes as a whole.
-        points = [
-            replace(point, exemplars=[])
-            for point in metric.data.data_points
-            if all(_allows(known.labels, name, value) for name, value in (point.attributes or {}).items())
-        ]
-        self.counts.drop(len(metric.data.data_points) - len(points))
-        if not points:
-            return None
-        data = replace(metric.data, data_points=points)  # type: ignore[arg-type]  # points of the same kind
-        return ExportedMetric(known.name, known.description, known.unit, data)
-
-    def scope(self, found: ScopeMetrics) -> ScopeMetrics | None:
-        if found.scope.name != PROVIDER:  # somebody else's meter
-            self.counts.drop(len(found.metrics))
-            return None
-        kept = [metric for metric in map(self.metric, found.metrics) if metric is not None]
-        return ScopeMetrics(SCOPE, kept, "")
-
-    def metrics(self, found: MetricsData) -> MetricsData:
-        return MetricsData(
-            [
-                ResourceMetrics(
-                    self.resource(one.resource),
-                    [scope for scope in map(self.scope, one.scope_metrics) if scope is not None],
-                    "",
+    def _traces(self, request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
+        return ExportTraceServiceRequest(
+            resource_spans=[
+                ResourceSpans(
+                    resource=self._resource(one.resource),
+                    scope_spans=[
+                        ScopeSpans(scope=SCOPE, spans=self._kept(map(self._span, scope.spans)))
+                        for scope in one.scope_spans
+                    ],
                 )
-                for one in found.resource_metrics
+                for one in request.resource_spans
             ]
         )
 
+    def _logs(self, request: ExportLogsServiceRequest) -> ExportLogsServiceRequest:
+        return ExportLogsServiceRequest(
+            resource_logs=[
+                ResourceLogs(
+                    resource=self._resource(one.resource),
+                    scope_logs=[
+                        ScopeLogs(scope=SCOPE, log_records=self._kept(map(self._log, scope.log_records)))
+                        for scope in one.scope_logs
+                    ],
+                )
+                for one in request.resource_logs
+            ]
+        )
 
-def _allows(allowed: Mapping[str, Check], name: str, value: AttributeValue) -> bool:
-    check = allowed.get(name)
-    # The SDK hands sequences back as tuples.
-    return check is not None and check(value)  # type: ignore[arg-type]  # a check refuses types that it does not know
+    def _metrics(self, request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest:
+        return ExportMetricsServiceRequest(
+            resource_metrics=[
+                ResourceMetrics(
+                    resource=self._resource(one.resource),
+                    scope_metrics=[
+                        ScopeMetrics(scope=SCOPE, metrics=self._kept(map(self._metric, scope.metrics)))
+                        for scope in one.scope_metrics
+                        if self._is_ours(scope)
+                    ],
+                )
+                for one in request.resource_metrics
+            ]
+        )
+
+    def _span(self, span: Span) -> Span | None:
+        if not is_span_name(span.name) or len(span.trace_id) != TRACE_BYTES or len(span.span_id) != SPAN_BYTES:
+            return None
+        more = (span.trace_state, span.status.message)
+        self._counts.drop(len(span.events) + len(span.links) + sum(map(bool, more)))
+        return Span(
+            trace_id=span.trace_id,
+            span_id=span.span_id,
+            parent_span_id=span.parent_span_id if len(span.parent_span_id) == SPAN_BYTES else b"",
+            flags=span.flags,
+            name=span.name,
+            kind=span.kind,
+            start_time_unix_nano=span.start_time_unix_nano,
+            end_time_unix_nano=span.end_time_unix_nano,
+            attributes=self._attributes(span.attributes, SPAN_ATTRIBUTES),
+            status=Status(code=span.status.code),
+        )
+
+    def _log(self, record: LogRecord) -> LogRecord | None:
+        if record.event_name != EVENT_NAME:
+            return None
+        self._counts.drop(int(record.HasField("body")) + bool(record.severity_text))
+        return LogRecord(
+            time_unix_nano=record.time_unix_nano,
+            observed_time_unix_nano=record.observed_time_unix_nano,
+            severity_number=record.severity_number,
+            event_name=EVENT_NAME,
+            attributes=self._attributes(record.attributes, LOG_ATTRIBUTES),
+            flags=record.flags,
+            trace_id=record.trace_id if len(record.trace_id) == TRACE_BYTES else b"",
+            span_id=record.span_id if len(record.span_id) == SPAN_BYTES else b"",
+        )
+
+    def _metric(self, metric: Metric) -> Metric | None:
+        known, kind = METRICS.get(metric.name), metric.WhichOneof("data")
+        if known is None or kind not in _KINDS:
+            return None
+        made = Metric(name=known.name, unit=known.unit, description=known.description)
+        data = getattr(made, kind)
+        data.CopyFrom(getattr(metric, kind))
+        del data.data_points[:]
+        # A point without one of its labels would be another point's twin: it goes as a whole.
+        for point in getattr(metric, kind).data_points:
+            if all(_allows(known.labels, pair) for pair in point.attributes):
+                data.data_points.append(point)
+                data.data_points[-1].ClearField("exemplars")
+            else:
+                self._counts.drop(1)
+        return made if data.data_points else None
+
+    def _is_ours(self, scope: ScopeMetrics) -> bool:
+        if scope.scope.name == PROVIDER:
+            return True
+        self._counts.drop(len(scope.metrics))  # somebody else's meter
+        return False
+
+    def _resource(self, resource: Resource) -> Resource:
+        return Resource(attributes=self._attributes(resource.attributes, RESOURCE))
+
+    def _attributes(self, found: Iterable[KeyValue], allowed: Mapping[str, Check]) -> list[KeyValue]:
+        pairs = list(found)
+        kept = [KeyValue(key=pair.key, value=pair.value) for pair in pairs if _allows(allowed, pair)]
+        self._counts.drop(len(pairs) - len(kept))
+        return kept
+
+    def _kept(self, found: Iterable[Any]) -> list[Any]:
+        """What is there; what is not was kept back."""
+        everything = list(found)
+        kept = [one for one in everything if one is not None]
+        self._counts.drop(len(everything) - len(kept))
+        return kept
 
 
-def _bare(context: SpanContext | None) -> SpanContext | None:
-    """The ids alone, without the trace state."""
-    if context is None:
-        return None
-    return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)
+def _allows(allowed: Mapping[str, Check], pair: KeyValue) -> bool:
+    check, value = allowed.get(pair.key), _value(pair.value)
+    return check is not None and value is not None and check(value)
 
 
-class AllowListSpanExporter(SpanExporter):
-    """Hands the allowed part of each span to `inner`; a failure of `inner` is counted, never raised."""
-
-    def __init__(self, inner: SpanExporter, counts: Counts) -> None:
-        self._inner = inner
-        self._counts = counts
-        self._filter = _Filter(counts)
-        self.received = 0
-        """Spans that came this far, delivered or not."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export what may leave."""
-        self.received += len(spans)
-        allowed = [span for span in map(self._filter.span, spans) if span is not None]
-        try:
-            result = self._inner.export(allowed) if allowed else SpanExportResult.SUCCESS
-        except Exception:  # an exporter's fault is never a request's
-            result = SpanExportResult.FAILURE
-        if result is not SpanExportResult.SUCCESS:
-            self._counts.fail(len(allowed))
-        return result
-
-    def shutdown(self) -> None:
-        """Shut `inner` down."""
-        self._inner.shutdown()
-
-
-class AllowListMetricExporter(MetricExporter):
-    """Hands the allowed metrics and points to `inner`; a failure of `inner` is counted, never raised."""
-
-    def __init__(self, inner: MetricExporter, counts: Counts) -> None:
-        super().__init__(inner._preferred_temporality, inner._preferred_aggregation)
-        self._inner = inner
-        self._counts = counts
-        self._filter = _Filter(counts)
-
-    def export(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,
-        **kwargs: object,  # noqa: ARG002  # the SDK's signature
-    ) -> MetricExportResult:
-        """Export what may leave."""
-        try:
-            result = self._inner.export(self._filter.metrics(metrics_data), timeout_millis)
-        except Exception:  # an exporter's fault is never a request's
-            result = MetricExportResult.FAILURE
-        if result is not MetricExportResult.SUCCESS:
-            self._counts.fail()
-        return result
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Flush `inner`."""
-        return self._inner.force_flush(timeout_millis)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:  # noqa: ARG002  # the SDK's signature
-        """Shut `inner` down."""
-        self._inner.shutdown(timeout_millis)
+def _value(found: AnyValue) -> Value | None:
+    """The value of an attribute, None for a form that no attribute of ours has."""
+    kind = found.WhichOneof("value")
+    if kind in ("string_value", "bool_value", "int_value", "double_value"):
+        value: Value = getattr(found, kind)
+        return value
+    if kind == "array_value" and all(item.WhichOneof("value") == "string_value" for item in found.array_value.values):
+        return tuple(item.string_value for item in found.array_value.values)
+    return None

@@ -1,7 +1,8 @@
-"""The one table from what a record says to OpenTelemetry's names. Nothing leaves that has no row here.
+"""The one table from what a record says to OpenTelemetry's names. Nothing leaves that has no row here, or, of metrics,
+in `audit.metric_table`.
 
 GenAI names follow open-telemetry/semantic-conventions-genai, guardrail names its draft pull request 427; both are still
-moving, so they stand here alone and `REVISION` travels with every span. What is ours only is under `guardedvlm.`.
+moving, so they stand here alone and `REVISION` travels with all that leaves. What is ours only is under `guardedvlm.`.
 A guardrail's verdict (what it said) and action (what was done) are apart: a check that only watches says deny and does
 allow.
 """
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from guardedvlm.audit.component import is_component_name
-from guardedvlm.audit.facts import POLICY_NAME, Facts, MediaFormat, Method, Stage, Verdict
+from guardedvlm.audit.facts import POLICY_NAME, Facts, MediaFormat, Method, Stage, Verdict, VerifyVerdict
+from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.summary import Summary
 from guardedvlm.core.finding import Action, Kind
-from guardedvlm.core.lifecycle import FINAL
+from guardedvlm.core.grounding import Ground
+from guardedvlm.core.lifecycle import FINAL, State
 from guardedvlm.core.ports import FinishReason
 from guardedvlm.errors import Reason
 
@@ -25,6 +28,7 @@ REVISION = "semantic-conventions-genai-2026-11+guardrail-427"
 """What the names below were checked against."""
 PROVIDER = "guardedvlm"
 CHAT, RUN_GUARDRAIL = "chat", "run_guardrail"
+TEXT, JSON = "text", "json"
 WITHOUT_MODEL: Mapping[Method, str] = {
     Method.REDACT_IMAGE: "redact",
     Method.STREAM_REDACT_IMAGE: "redact",
@@ -38,7 +42,8 @@ Value = Scalar | tuple[str, ...]
 Check = Callable[[Value], bool]
 
 
-def _is_number(value: Value) -> bool:
+def is_number(value: Value) -> bool:
+    """Any number."""
     return isinstance(value, int | float)
 
 
@@ -46,17 +51,20 @@ def _is_flag(value: Value) -> bool:
     return isinstance(value, bool)
 
 
-def _one_of(*words: str) -> Check:
+def one_of(*words: str) -> Check:
+    """One of these words."""
     known = frozenset(words)
     return lambda value: isinstance(value, str) and value in known
 
 
-def _form(pattern: str) -> Check:
+def form(pattern: str) -> Check:
+    """Text that is wholly of `pattern`."""
     compiled = re.compile(pattern)
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
-def _is_component(value: Value) -> bool:
+def is_component(value: Value) -> bool:
+    """A name of the closed vocabulary of engines and models."""
     return isinstance(value, str) and is_component_name(value)
 
 
@@ -64,75 +72,132 @@ def _each(check: Check) -> Check:
     return lambda value: isinstance(value, tuple) and all(check(item) for item in value)
 
 
-_PSEUDONYM, _DIGEST = _form("[0-9a-f]{32}"), _form("[0-9a-f]{64}")
-_VERDICT, _REASON, _STAGE = _one_of(*Verdict), _one_of(*Reason), _one_of(*Stage)
-_POLICY = _form(POLICY_NAME)
-_VERSION = _form(r"[0-9]{1,3}(\.[0-9a-z]{1,6}){0,3}")
+PSEUDONYM, DIGEST = form("[0-9a-f]{32}"), form("[0-9a-f]{64}")
+VERDICTS, REASON, STAGES = one_of(*Verdict), one_of(*Reason), one_of(*Stage)
+POLICY_NAMES = form(POLICY_NAME)
+_VERSION = form(r"[0-9]{1,3}(\.[0-9a-z]{1,6}){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A row: the name, which values it may have, and where in a request's summary it is read from."""
+    """A row: the name, which values it may have, and where in a record's or a request's facts it is read from."""
 
     name: str
     allows: Check
-    read: Callable[[Summary], Value | None]
+    read: Callable[[Facts], Value | None]
 
 
-def _fact(name: str) -> Callable[[Summary], Value | None]:
-    return lambda summary: summary.facts.get(name)  # type: ignore[return-value]  # checked by the row
+def _part(*names: str) -> Callable[[Facts], Value | None]:
+    """A fact, or a member of one that is a table: `_part("regions", Kind.FACE)`."""
 
-
-def _part(name: str, key: str) -> Callable[[Summary], Value | None]:
-    """A member of a fact that is a table: `_part("regions", Kind.FACE)`."""
-
-    def read(summary: Summary) -> Value | None:
-        part = summary.facts.get(name)
-        return part.get(key) if isinstance(part, Mapping) else None
+    def read(facts: Facts) -> Value | None:
+        found: object = facts
+        for name in names:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found  # type: ignore[return-value]  # checked by the row
 
     return read
 
 
-def _finish(summary: Summary) -> Value | None:
-    finish = summary.facts.get("finish")
+def _finish(facts: Facts) -> Value | None:
+    finish = facts.get("finish")
     return None if finish is None else (finish.value,)
 
 
-REQUEST: tuple[Attribute, ...] = (
-    Attribute("gen_ai.operation.name", _one_of(CHAT), lambda one: CHAT if one.asks else None),
-    Attribute("gen_ai.provider.name", _one_of(PROVIDER), lambda one: PROVIDER if one.asks else None),
-    Attribute("gen_ai.request.model", _is_component, _part("model", "name")),
-    Attribute("gen_ai.response.finish_reasons", _each(_one_of(*FinishReason)), _finish),
-    Attribute("gen_ai.usage.input_tokens", _is_number, _fact("input_tokens")),
-    Attribute("gen_ai.usage.output_tokens", _is_number, _fact("output_tokens")),
-    Attribute("error.type", _REASON, _fact("reason")),
-    Attribute("guardedvlm.request.id", _PSEUDONYM, lambda one: one.request),
-    Attribute("guardedvlm.ledger.sequence", _is_number, lambda one: one.sequence),
-    Attribute("guardedvlm.outcome", _one_of(*FINAL), lambda one: one.outcome),
-    Attribute("guardedvlm.method", _one_of(*Method), _fact("method")),
-    Attribute("guardedvlm.tenant", _PSEUDONYM, _fact("tenant")),
-    Attribute("guardedvlm.caller", _PSEUDONYM, _fact("caller")),
-    Attribute("guardedvlm.policy.name", _POLICY, _part("policy", "name")),
-    Attribute("guardedvlm.policy.digest", _DIGEST, _part("policy", "digest")),
-    Attribute("guardedvlm.engine", _is_component, _fact("engine")),
-    Attribute("guardedvlm.model.digest", _DIGEST, _part("model", "digest")),
-    Attribute("guardedvlm.document.media", _one_of(*MediaFormat), _fact("media")),
-    Attribute("guardedvlm.document.pages", _is_number, _fact("pages")),
-    Attribute("guardedvlm.document.width", _is_number, _fact("width")),
-    Attribute("guardedvlm.document.height", _is_number, _fact("height")),
-    Attribute("guardedvlm.document.bytes", _is_number, _fact("input_bytes")),
-    Attribute("guardedvlm.input.digest", _DIGEST, _fact("input_digest")),
-    Attribute("guardedvlm.image.digest", _DIGEST, _fact("image_digest")),
-    Attribute("guardedvlm.prompt.digest", _DIGEST, _fact("prompt_digest")),
-    Attribute("guardedvlm.prompt.chars", _is_number, _fact("prompt_chars")),
-    Attribute("guardedvlm.answer.digest", _DIGEST, _fact("answer_digest")),
-    Attribute("guardedvlm.answer.chars", _is_number, _fact("answer_chars")),
-    Attribute("guardedvlm.sealed_labels", _is_number, _fact("sealed_labels")),
-    *(Attribute(f"guardedvlm.regions.{kind}", _is_number, _part("regions", kind)) for kind in Kind),
-    *(Attribute(f"guardedvlm.area_permille.{kind}", _is_number, _part("area_permille", kind)) for kind in Kind),
-    *(Attribute(f"guardedvlm.actions.{action}", _is_number, _part("actions", action)) for action in Action),
+def _asks(facts: Facts) -> bool:
+    return "method" in facts and facts["method"] not in WITHOUT_MODEL
+
+
+def _streams(facts: Facts) -> Value | None:
+    return facts["method"] is Method.STREAM_ANALYZE_IMAGE if _asks(facts) else None
+
+
+def _output(facts: Facts) -> Value | None:
+    return None if not _asks(facts) else JSON if facts["method"] is Method.EXTRACT_FIELDS else TEXT
+
+
+FACTS: tuple[Attribute, ...] = (
+    Attribute("gen_ai.operation.name", one_of(CHAT), lambda facts: CHAT if _asks(facts) else None),
+    Attribute("gen_ai.provider.name", one_of(PROVIDER), lambda facts: PROVIDER if _asks(facts) else None),
+    Attribute("gen_ai.request.model", is_component, _part("model", "name")),
+    Attribute("gen_ai.request.stream", _is_flag, _streams),
+    Attribute("gen_ai.output.type", one_of(TEXT, JSON), _output),
+    Attribute("gen_ai.response.finish_reasons", _each(one_of(*FinishReason)), _finish),
+    Attribute("gen_ai.usage.input_tokens", is_number, _part("input_tokens")),
+    Attribute("gen_ai.usage.output_tokens", is_number, _part("output_tokens")),
+    Attribute("error.type", REASON, _part("reason")),
+    Attribute("guardedvlm.method", one_of(*Method), _part("method")),
+    Attribute("guardedvlm.tenant", PSEUDONYM, _part("tenant")),
+    Attribute("guardedvlm.caller", PSEUDONYM, _part("caller")),
+    Attribute("guardedvlm.policy.name", POLICY_NAMES, _part("policy", "name")),
+    Attribute("guardedvlm.policy.digest", DIGEST, _part("policy", "digest")),
+    Attribute("guardedvlm.engine", is_component, _part("engine")),
+    Attribute("guardedvlm.model.digest", DIGEST, _part("model", "digest")),
+    Attribute("guardedvlm.document.media", one_of(*MediaFormat), _part("media")),
+    Attribute("guardedvlm.document.pages", is_number, _part("pages")),
+    Attribute("guardedvlm.document.width", is_number, _part("width")),
+    Attribute("guardedvlm.document.height", is_number, _part("height")),
+    Attribute("guardedvlm.document.bytes", is_number, _part("input_bytes")),
+    Attribute("guardedvlm.input.digest", DIGEST, _part("input_digest")),
+    Attribute("guardedvlm.image.digest", DIGEST, _part("image_digest")),
+    Attribute("guardedvlm.prompt.digest", DIGEST, _part("prompt_digest")),
+    Attribute("guardedvlm.prompt.chars", is_number, _part("prompt_chars")),
+    Attribute("guardedvlm.answer.digest", DIGEST, _part("answer_digest")),
+    Attribute("guardedvlm.answer.chars", is_number, _part("answer_chars")),
+    Attribute("guardedvlm.sealed_labels", is_number, _part("sealed_labels")),
+    *(Attribute(f"guardedvlm.regions.{kind}", is_number, _part("regions", kind)) for kind in Kind),
+    *(Attribute(f"guardedvlm.area_permille.{kind}", is_number, _part("area_permille", kind)) for kind in Kind),
+    *(Attribute(f"guardedvlm.actions.{action}", is_number, _part("actions", action)) for action in Action),
+    *(Attribute(f"guardedvlm.grounding.{ground}", is_number, _part("grounding", ground)) for ground in Ground),
+    *(Attribute(f"guardedvlm.milliseconds.{stage}", is_number, _part("timings", stage)) for stage in Stage),
+    Attribute("guardedvlm.instructions", is_number, _part("instructions")),
+    Attribute("guardedvlm.verification.verdict", one_of(*VerifyVerdict), _part("verification", "verdict")),
+    Attribute("guardedvlm.verification.passes", is_number, _part("verification", "passes")),
+    Attribute("guardedvlm.prompt.verdict", VERDICTS, _part("prompt_screen", "verdict")),
+    Attribute("guardedvlm.prompt.action", VERDICTS, _part("prompt_screen", "action")),
+    Attribute("guardedvlm.answer.verdict", VERDICTS, _part("answer_screen", "verdict")),
+    Attribute("guardedvlm.answer.action", VERDICTS, _part("answer_screen", "action")),
+    Attribute("guardedvlm.policy_problems", is_number, _part("policy_problems")),
+    Attribute("guardedvlm.shadow.of", PSEUDONYM, _part("shadow", "of")),
+    Attribute("guardedvlm.shadow.candidate", DIGEST, _part("shadow", "candidate", "digest")),
+    Attribute("guardedvlm.shadow.said", VERDICTS, _part("shadow", "said", "verdict")),
+    Attribute("guardedvlm.shadow.would_say", VERDICTS, _part("shadow", "would_say", "verdict")),
+    Attribute("guardedvlm.torn_bytes", is_number, _part("torn_bytes")),
 )
-"""The root span of a request."""
+"""The root span of a request, which tells all its facts, and the log record of each record, which tells its own."""
+
+REQUEST_ID, OUTCOME = "guardedvlm.request.id", "guardedvlm.outcome"
+UNFINISHED = "UNFINISHED"
+"""Outcome of a request whose process died."""
+UID, EVENT, LEDGER_LOG, LEDGER_ORIGIN = (
+    "log.record.uid",
+    "guardedvlm.event",
+    "guardedvlm.log",
+    "guardedvlm.ledger.origin",
+)
+SEQUENCE, RECORD_HASH = "guardedvlm.ledger.sequence", "guardedvlm.ledger.hash"
+LOG = form(r"ledger|[a-z]{1,16}(-[0-9]{1,3})?|log-[0-9a-f]{12}")
+"""Name of a log, as `audit.signals.log_name` makes it: "service", "years-6"."""
+EVENT_NAME = "guardedvlm.ledger.record"
+
+ROOT: Mapping[str, Check] = MappingProxyType(
+    {REQUEST_ID: PSEUDONYM, SEQUENCE: is_number, LEDGER_LOG: LOG, OUTCOME: one_of(*FINAL, UNFINISHED)}
+)
+"""What the root span says besides facts; the sequence is that of the closing record."""
+
+RECORD: Mapping[str, Check] = MappingProxyType(
+    {
+        UID: form(r"[0-9a-f]{32}/[a-z0-9-]{1,20}/[0-9]{1,16}"),
+        EVENT: one_of(*State, *LedgerEvent),
+        LEDGER_LOG: LOG,
+        LEDGER_ORIGIN: PSEUDONYM,
+        SEQUENCE: is_number,
+        RECORD_HASH: DIGEST,
+        REQUEST_ID: PSEUDONYM,
+    }
+)
+"""What a log record says besides facts. `log.record.uid` (origin, log and sequence) is its identity: two with the same
+are one record that was delivered twice. The hash is the chain's: the collector's copy proves what the ledger held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,34 +259,34 @@ INPUT_HASH = "gen_ai.guardrail.security.content.input.hash"
 
 CHILD: Mapping[str, Check] = MappingProxyType(
     {
-        OPERATION: _one_of(CHAT, RUN_GUARDRAIL),
-        COMPONENT: _STAGE,
-        TARGET: _one_of("input", "output"),
-        VERDICT: _VERDICT,
-        VERDICT_REASON: _REASON,
-        ACTION: _VERDICT,
-        POLICY_ID: _POLICY,
+        OPERATION: one_of(CHAT, RUN_GUARDRAIL),
+        COMPONENT: STAGES,
+        TARGET: one_of("input", "output"),
+        VERDICT: VERDICTS,
+        VERDICT_REASON: REASON,
+        ACTION: VERDICTS,
+        POLICY_ID: POLICY_NAMES,
         MODIFIED: _is_flag,
-        INPUT_HASH: _DIGEST,
-        STAGE: _STAGE,
+        INPUT_HASH: DIGEST,
+        STAGE: STAGES,
     }
 )
 """Attributes of the spans below the root, and their values."""
 
 RESOURCE: Mapping[str, Check] = MappingProxyType(
     {
-        "service.name": _one_of(PROVIDER),
+        "service.name": one_of(PROVIDER),
         "service.version": _VERSION,
-        "service.instance.id": _PSEUDONYM,
-        "guardedvlm.semconv.revision": _one_of(REVISION),
+        "service.instance.id": PSEUDONYM,
+        "guardedvlm.semconv.revision": one_of(REVISION),
     }
 )
 """Attributes of the resource; what the SDK or the environment adds is dropped."""
 
-SPAN_ATTRIBUTES: Mapping[str, Check] = MappingProxyType(
-    {**{row.name: row.allows for row in REQUEST}, **CHILD, OPERATION: _one_of(CHAT, RUN_GUARDRAIL)}
-)
+SPAN_ATTRIBUTES: Mapping[str, Check] = MappingProxyType({**{row.name: row.allows for row in FACTS}, **ROOT, **CHILD})
 """Every attribute that a span may carry."""
+LOG_ATTRIBUTES: Mapping[str, Check] = MappingProxyType({**{row.name: row.allows for row in FACTS}, **RECORD})
+"""Every attribute that a log record may carry."""
 
 
 def is_span_name(name: str) -> bool:
@@ -229,7 +294,7 @@ def is_span_name(name: str) -> bool:
     first, _, rest = name.partition(" ")
     if first == CHAT:
         return not rest or is_component_name(rest)
-    return name in WITHOUT_MODEL.values() or (first in (RUN_GUARDRAIL, STAGE) and _STAGE(rest))
+    return name in WITHOUT_MODEL.values() or (first in (RUN_GUARDRAIL, STAGE) and STAGES(rest))
 
 
 def root_name(summary: Summary) -> str:
@@ -246,9 +311,9 @@ def child_name(stage: Stage) -> str:
     return f"{RUN_GUARDRAIL if stage in GUARDRAILS else STAGE} {stage}"
 
 
-def root_attributes(summary: Summary) -> dict[str, Value]:
-    """Attributes of a request's span."""
-    read = ((row.name, row.read(summary)) for row in REQUEST)
+def told(facts: Facts) -> dict[str, Value]:
+    """Attributes of what facts say."""
+    read = ((row.name, row.read(facts)) for row in FACTS)
     return {name: value for name, value in read if value is not None}
 
 
@@ -270,78 +335,3 @@ def child_attributes(stage: Stage, summary: Summary) -> dict[str, Value]:
         if judgement.verdict is Verdict.DENY and "reason" in facts:
             values[VERDICT_REASON] = facts["reason"].value
     return values
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric: unit, what it says, and the labels that a point of it may carry."""
-
-    name: str
-    unit: str
-    description: str
-    labels: Mapping[str, Check]
-
-
-STAGE_DURATION = Metric("guardedvlm.stage.duration", "s", "Time of a stage of a request.", {STAGE: _STAGE})
-INFERENCE_DURATION = Metric(
-    "gen_ai.client.inference.duration",
-    "s",
-    "Time of the model's answer.",
-    {OPERATION: _one_of(CHAT), "gen_ai.provider.name": _one_of(PROVIDER), "gen_ai.request.model": _is_component},
-)
-REQUESTS = Metric(
-    "guardedvlm.requests",
-    "{request}",
-    "Finished requests.",
-    {
-        "guardedvlm.method": _one_of(*Method),
-        "guardedvlm.outcome": _one_of(*FINAL),
-        "error.type": _REASON,
-        "guardedvlm.tenant": _PSEUDONYM,
-    },
-)
-REGIONS = Metric("guardedvlm.regions", "{region}", "Regions found, by kind.", {KIND: _one_of(*Kind)})
-LEDGER_APPENDS = Metric("guardedvlm.ledger.appends", "{record}", "Records made durable since the start.", {})
-LEDGER_FAILURES = Metric("guardedvlm.ledger.failures", "{record}", "Records that could not be made durable.", {})
-LEDGER_HEALTHY = Metric("guardedvlm.ledger.healthy", "1", "1 while the ledger can be written, else 0.", {})
-TELEMETRY_DROPPED = Metric(
-    "guardedvlm.telemetry.dropped", "{item}", "Spans, points and attributes that the allow-list kept back.", {}
-)
-TELEMETRY_FAILURES = Metric("guardedvlm.telemetry.failures", "{item}", "Spans and metrics that were not delivered.", {})
-
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            STAGE_DURATION,
-            INFERENCE_DURATION,
-            REQUESTS,
-            REGIONS,
-            LEDGER_APPENDS,
-            LEDGER_FAILURES,
-            LEDGER_HEALTHY,
-            TELEMETRY_DROPPED,
-            TELEMETRY_FAILURES,
-        )
-    }
-)
-"""Every metric that leaves."""
-
-
-def request_labels(summary: Summary) -> dict[str, Scalar]:
-    """Labels of a finished request: closed sets and the tenant's pseudonym."""
-    facts = summary.facts
-    labels: dict[str, Scalar] = {"guardedvlm.outcome": summary.outcome, "guardedvlm.method": facts["method"].value}
-    if "tenant" in facts:
-        labels["guardedvlm.tenant"] = facts["tenant"]
-    if "reason" in facts:
-        labels["error.type"] = facts["reason"].value
-    return labels
-
-
-def inference_labels(summary: Summary) -> dict[str, Scalar]:
-    """Labels of a model's answer."""
-    labels: dict[str, Scalar] = {OPERATION: CHAT, "gen_ai.provider.name": PROVIDER}
-    if "model" in summary.facts:
-        labels["gen_ai.request.model"] = summary.facts["model"]["name"]
-    return labels

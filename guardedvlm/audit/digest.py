@@ -40,6 +40,7 @@ class Purpose(StrEnum):
     PROMPT = "prompt"
     ANSWER = "answer"
     PAYLOAD = "payload"
+    TRACE = "trace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,10 +121,18 @@ def _few_digits(name: str) -> str:
     return name
 
 
+def _not_zero(digits: str) -> str:
+    if not digits.strip("0"):
+        raise ValueError("not an id")
+    return digits
+
+
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of something public (policy, weights) or HMAC-SHA256 of anything else."""
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """`AuditKey.pseudonym` of a tenant, a caller or a replica."""
+TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), AfterValidator(_not_zero)]
+SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), AfterValidator(_not_zero)]
 Grid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{256}$")]
 """32 x 32 cells in reading order, one bit each, 1 = something in the cell is hidden (`audit.grid`)."""
 ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]
@@ -136,6 +144,14 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_MILLISECONDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
+
+
+class Trace(TypedDict):
+    """The caller's trace and span, under which the request's spans are told: as `audit.traceparent` lets them pass."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]  # pydantic's own hook, not a key
+    id: TraceId
+    parent: SpanId
 
 
 class PolicyUsed(TypedDict):
@@ -229,6 +245,7 @@ class Facts(TypedDict, total=False):
     __pydantic_config__ = CLOSED  # type: ignore[misc]
     # who asks for what
     method: Method
+    trace: Trace  # where the caller stands in its own trace
     tenant: Pseudonym
     caller: Pseudonym
     caller_request: Digest  # keyed digest of the caller's own request_id

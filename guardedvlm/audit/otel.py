@@ -1,71 +1,33 @@
-"""Telemetry: spans and metrics of finished requests, made from their records, and the state of the ledger.
+"""Telemetry of a service: the tailer in a thread of its own, metrics, and how far it may be behind.
 
-A trace is not an audit: spans may be lost under load, records may not. So spans are made after the fact from what the
-ledger already holds and can say nothing else. `Telemetry` is an object that its owner shuts down; no global provider is
-set or used, and nothing is instrumented. A failure here is counted and never reaches a request.
-
-Spans below the root are as long as the stage was measured to take and end when the record was written that closed it:
-the length is exact, the place is not where several stages share a record.
+A trace is not an audit: spans may be lost, records may not. So nothing is told but what the ledger already holds,
+after the fact, by whoever follows the ledger's files: this process, or `guardedvlm audit tail` beside it. A failure
+here never reaches a request; it grows the lag, and beyond the bound the service is not ready.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
+import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, TextIO
 
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, NoOpMeterProvider, Observation
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    TraceFlags,
-    set_span_in_context,
-)
+from guardedvlm.audit import metric_table as table
+from guardedvlm.audit.cursor import FOLDER
+from guardedvlm.audit.lag import MOST_RECORDS, MOST_SECONDS, Lag, Lagging, LagWatch
+from guardedvlm.audit.measures import Measures, RequestMeasures, report_delivery
+from guardedvlm.audit.otlp import Collector, Console, Exporter, NotDelivered, Sink
+from guardedvlm.audit.tail import Tailer
+from guardedvlm.audit.telemetry_counts import Counts
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
-from guardedvlm.audit import conventions as names
-from guardedvlm.audit.allowlist import AllowListMetricExporter, AllowListSpanExporter, Counts
-from guardedvlm.audit.conventions import PROVIDER, REVISION, Metric
-from guardedvlm.audit.facts import Stage
-from guardedvlm.audit.record import Record
-from guardedvlm.audit.summary import StageTime, Summary, summarize
-from guardedvlm.audit.traceparent import TraceParent
-from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import ConfigurationError, Reason
-
-EXPORT_SECONDS = 5.0
-"""Limit of one delivery to the collector, its retries included."""
-METRIC_SECONDS = 15.0
-"""Between two deliveries of metrics: a Prometheus-like scrape interval."""
-QUEUE_SPANS = 8_192
-BATCH_SPANS = 512
-BATCH_SECONDS = 1.0
 SHUTDOWN_SECONDS = 10.0
-DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-"""Seconds; the longest request that a policy may allow is 600 s, the default 120 s."""
-_NO_BAGGAGE = Context()
-"""An empty context: what the calling task carries (baggage, another span) is not taken over."""
-
-
-_NO_SPAN = frozenset({Stage.TOTAL, Stage.LEDGER})
-"""The root is the total; the ledger's time is spread over all steps."""
-_ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+\Z")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""How long the end of a service may take for what was not delivered yet; the rest waits in the ledger."""
 
 
 class Otel(StrEnum):
@@ -95,183 +57,155 @@ class LedgerState(Protocol):
         ...
 
 
-class Telemetry:
-    """Makes spans and metrics of finished requests and delivers them to `otel`.
+class ServiceState(Protocol):
+    """What the gauges of the service read; keys are reasons and roles."""
 
-    `endpoint` is the collector's "http://host:port" (plain text, for a collector beside the service) or "https://...".
-    `origin` is the replica's pseudonym, as in the ledger. `out` is where the console exporter writes (stderr).
-    Raises ValueError on an unknown `otel`, ConfigurationError on an endpoint that is no such address.
+    @property
+    def running(self) -> int:
+        """Calls that are being served."""
+        ...
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Calls that ended with an error, by reason."""
+        ...
+
+    def waiting(self) -> Mapping[str, int]:
+        """Calls that wait for a worker process, by role."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tailing:
+    """Who delivers, and how far it may be behind. `state` holds the cursors (None: `tail` in the ledger's folder)."""
+
+    inside: bool = True
+    state: Path | None = None
+    most_records: int = MOST_RECORDS
+    most_seconds: float = MOST_SECONDS
+
+
+class Telemetry:
+    """Delivers `ledger` and metrics to `otel` until `shutdown`.
+
+    `origin` is the replica's pseudonym, as in the ledger. `out` is where the console writes (stderr). Raises ValueError
+    on an unknown `otel`, ConfigurationError on an endpoint that is no such address and on cursors that somebody has.
     """
 
     def __init__(
-        self, otel: Otel | str, *, version: str, origin: str, endpoint: str = "", out: TextIO | None = None
+        self,
+        otel: Otel | str,
+        ledger: Path,
+        tailing: Tailing = Tailing(),  # frozen
+        *,
+        version: str,
+        origin: str,
+        endpoint: str = "",
+        ca: Path | None = None,
+        out: TextIO | None = None,
     ) -> None:
-        otel = Otel(otel)
+        self._otel = Otel(otel)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._measures: Measures | None = None
         self.counts = Counts()
-        self._tracers: TracerProvider | None = None
-        self._meters: MeterProvider | None = None
-        if otel is Otel.NONE:
+        if self._otel is Otel.NONE:
             return
-        spans, metrics = _console(out or sys.stderr) if otel is Otel.CONSOLE else _otlp(endpoint)
-        # `Resource.create` would add what OTEL_RESOURCE_ATTRIBUTES and the process say.
-        resource = Resource(
-            {
-                "service.name": PROVIDER,
-                "service.version": version,
-                "service.instance.id": origin,
-                "guardedvlm.semconv.revision": REVISION,
-            }
-        )
-        self._tracers = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-        self._boundary = AllowListSpanExporter(spans, self.counts)
-        processor = BatchSpanProcessor(
-            self._boundary,
-            max_queue_size=QUEUE_SPANS,
-            schedule_delay_millis=BATCH_SECONDS * 1000,
-            max_export_batch_size=BATCH_SPANS,
-            meter_provider=NoOpMeterProvider(),
-        )
-        self._tracers.add_span_processor(processor)
-        self._tracer = self._tracers.get_tracer(PROVIDER)
-        self._made = 0  # spans
-        reader = PeriodicExportingMetricReader(
-            AllowListMetricExporter(metrics, self.counts), export_interval_millis=METRIC_SECONDS * 1000
-        )
-        self._meters = MeterProvider(
-            [reader], resource=resource, exemplar_filter=AlwaysOffExemplarFilter(), shutdown_on_exit=False
-        )
-        self._make_instruments(self._meters)
+        state = tailing.state or ledger / FOLDER
+        self._lag = Lagging(LagWatch(ledger, state), tailing.most_records, tailing.most_seconds)
+        sink: Sink = Collector(endpoint, ca) if self._otel is Otel.OTLP else Console(out or sys.stderr)
+        self._exporter = Exporter(sink, self.counts)
+        self._measures = Measures(self._exporter, version=version, instance=origin)
+        report_delivery(self._measures, self._exporter)
+        if tailing.inside:
+            self._follow(ledger, state, version, self._measures)
 
-    def finished(self, records: Sequence[Record], parent: TraceParent | None = None) -> None:
-        """Tell a finished request. Never raises: a request that cannot be told is counted in `counts.failures`."""
-        if self._tracers is None:
+    def watch(self, ledger: LedgerState, service: ServiceState | None = None) -> None:
+        """Report the state of `ledger` and of `service`. Call it once."""
+        if self._measures is None:
             return
-        try:
-            summary = summarize(records)
-            self._trace(summary, parent)
-            self._measure(summary)
-        except Exception:  # telemetry's fault is never a request's
-            self.counts.fail()
+        self._measures.total(table.APPENDS, lambda: ledger.appended)
+        self._measures.total(table.LEDGER_FAILURES, lambda: ledger.failures)
+        self._measures.gauge(table.HEALTHY, lambda: int(ledger.healthy))
+        if service is not None:
+            self._measures.gauge(table.RUNNING, lambda: service.running)
+            self._measures.total(table.REFUSALS, lambda: dict(service.refused))
+            self._measures.gauge(table.QUEUE, service.waiting)
 
-    def watch(self, ledger: LedgerState) -> None:
-        """Report the appends, failures and health of `ledger`. Call it once."""
-        if self._meters is None:
-            return
-        self._observe_total(names.LEDGER_APPENDS, lambda: ledger.appended)
-        self._observe_total(names.LEDGER_FAILURES, lambda: ledger.failures)
-        healthy = names.LEDGER_HEALTHY
-        self._meter.create_observable_gauge(
-            healthy.name, [lambda _: [Observation(int(ledger.healthy))]], healthy.unit, healthy.description
-        )
-
-    def flush(self) -> None:
-        """Deliver what waits; takes at most a delivery's limit for spans and another for metrics."""
-        if self._tracers is not None and self._meters is not None:
-            self._tracers.force_flush(int(EXPORT_SECONDS * 1000))
-            self._meters.force_flush(EXPORT_SECONDS * 1000)
+    def is_behind(self) -> bool:
+        """Whether delivery is further behind than it may be, or it cannot be told how far. Reads files."""
+        return self._otel is not Otel.NONE and self._lag.is_beyond_bound()
 
     def shutdown(self) -> None:
-        """Deliver what waits, within `SHUTDOWN_SECONDS`, and stop. Later requests are not told."""
-        tracers, meters, self._tracers, self._meters = self._tracers, self._meters, None, None
-        if tracers is None or meters is None:
+        """Deliver what is there, within `SHUTDOWN_SECONDS`, and stop; a second call does nothing."""
+        measures, self._measures = self._measures, None
+        if measures is None:
             return
-        # The SDK waits up to 30 s for a collector that does not answer.
-        thread = threading.Thread(target=_shut_down, args=(tracers, meters), daemon=True)
-        thread.start()
-        thread.join(SHUTDOWN_SECONDS)
+        self._stop.set()
+        # A collector that does not answer must not hold up the end.
+        ending = threading.Thread(target=self._end, args=(measures,), daemon=True)
+        ending.start()
+        ending.join(SHUTDOWN_SECONDS)
 
-    def _trace(self, summary: Summary, parent: TraceParent | None) -> None:
-        parts = [time for time in summary.stages if time.stage not in _NO_SPAN]
-        if self._made + 1 + len(parts) - self._boundary.received > QUEUE_SPANS:
-            raise OverflowError  # the SDK would throw spans away and not count them
-        self._made += 1 + len(parts)
-        root = self._tracer.start_span(
-            names.root_name(summary),
-            context=_context_of(parent),
-            kind=SpanKind.INTERNAL,
-            attributes=names.root_attributes(summary),
-            start_time=_nanoseconds(summary.began),
-        )
-        if summary.outcome == State.REFUSED:
-            root.set_status(StatusCode.ERROR)
-        for time in parts:
-            self._trace_stage(time, summary, root)
-        root.end(_nanoseconds(summary.ended))
+    def _follow(self, ledger: Path, state: Path, version: str, measures: Measures) -> None:
+        self._tailer = Tailer(ledger, state, self._exporter, version, RequestMeasures(measures).finished)
+        report_lag(measures, self._lag)
+        self._thread = threading.Thread(target=self._tailer.run, args=(self._stop,), name="telemetry", daemon=True)
+        self._thread.start()
 
-    def _trace_stage(self, time: StageTime, summary: Summary, root: Span) -> None:
-        end = _nanoseconds(time.closed_at)
-        span = self._tracer.start_span(
-            names.child_name(time.stage),
-            context=set_span_in_context(root, _NO_BAGGAGE),
-            attributes=names.child_attributes(time.stage, summary),
-            start_time=max(end - time.milliseconds * 1_000_000, _nanoseconds(summary.began)),
-        )
-        span.end(end)
-
-    def _measure(self, summary: Summary) -> None:
-        facts = summary.facts
-        self._requests.add(1, names.request_labels(summary))
-        for kind, count in facts.get("regions", {}).items():
-            self._regions.add(count, {names.KIND: kind.value})
-        for time in summary.stages:
-            self._stage_duration.record(time.milliseconds / 1000, {names.STAGE: time.stage.value})
-            if time.stage is Stage.INFER:
-                self._inference_duration.record(time.milliseconds / 1000, names.inference_labels(summary))
-
-    def _make_instruments(self, meters: MeterProvider) -> None:
-        self._meter = meters.get_meter(PROVIDER)
-        self._requests = self._counter(names.REQUESTS)
-        self._regions = self._counter(names.REGIONS)
-        self._stage_duration = self._histogram(names.STAGE_DURATION)
-        self._inference_duration = self._histogram(names.INFERENCE_DURATION)
-        self._observe_total(names.TELEMETRY_DROPPED, lambda: self.counts.dropped)
-        self._observe_total(names.TELEMETRY_FAILURES, lambda: self.counts.failures)
-
-    def _counter(self, metric: Metric) -> Counter:
-        return self._meter.create_counter(metric.name, metric.unit, metric.description)
-
-    def _histogram(self, metric: Metric) -> Histogram:
-        return self._meter.create_histogram(
-            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=DURATION_BOUNDS
-        )
-
-    def _observe_total(self, metric: Metric, read: Callable[[], int]) -> None:
-        def observe(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(read())]
-
-        self._meter.create_observable_counter(metric.name, [observe], metric.unit, metric.description)
+    def _end(self, measures: Measures) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            with contextlib.suppress(NotDelivered, ConfigurationError):
+                self._tailer.drain(SHUTDOWN_SECONDS)
+            self._tailer.close()
+        measures.shutdown()
+        self._exporter.close()
 
 
-def _shut_down(tracers: TracerProvider, meters: MeterProvider) -> None:
-    tracers.shutdown()
-    meters.shutdown(EXPORT_SECONDS * 1000)
+def report_lag(measures: Measures, lagging: Lagging) -> None:
+    """Report the lag of each log."""
+
+    def lags() -> Mapping[str, Lag]:
+        try:
+            return lagging.lags()
+        except ConfigurationError:  # a gap in the gauge; readiness tells
+            return {}
+
+    measures.gauge(table.LAG_RECORDS, lambda: {log: lag.records for log, lag in lags().items()})
+    measures.gauge(table.LAG_SECONDS, lambda: {log: lag.seconds for log, lag in lags().items()})
 
 
-def _console(out: TextIO) -> tuple[SpanExporter, MetricExporter]:
-    return ConsoleSpanExporter(out=out), ConsoleMetricExporter(out=out)
+class TailProcess:
+    """What `guardedvlm audit tail` runs: the tailer and the metrics of it and of the records, without a service.
 
+    Raises as `Telemetry` does. `sink` is closed by `close`.
+    """
 
-def _otlp(endpoint: str) -> tuple[SpanExporter, MetricExporter]:
-    """Exporters to a collector. Raises ConfigurationError when `endpoint` is not an http or https address."""
-    if not _ENDPOINT.match(endpoint):
-        raise ConfigurationError(
-            Reason.SETTINGS_INVALID, explanation="the OTLP endpoint is not http://host:port or https://host:port"
-        )
-    insecure = endpoint.startswith("http://")
-    return (
-        OTLPSpanExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_SECONDS),
-        OTLPMetricExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_SECONDS),
-    )
+    def __init__(self, ledger: Path, state: Path | None, sink: Sink, *, version: str) -> None:
+        state = state or ledger / FOLDER
+        self._exporter = Exporter(sink, Counts())
+        # Beside the service's own: two processes that report sums are two instances.
+        self._measures = Measures(self._exporter, version=version, instance=secrets.token_hex(16))
+        finished = RequestMeasures(self._measures).finished
+        self._tailer = Tailer(ledger, state, self._exporter, version, finished)
+        report_lag(self._measures, Lagging(LagWatch(ledger, state)))
+        report_delivery(self._measures, self._exporter)
 
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until `stop` is set."""
+        self._tailer.run(stop)
 
-def _context_of(parent: TraceParent | None) -> Context:
-    """A context in which the caller's span is the parent; an empty one without a caller's span."""
-    if parent is None:
-        return _NO_BAGGAGE
-    there = SpanContext(parent.trace_id, parent.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    return set_span_in_context(NonRecordingSpan(there), _NO_BAGGAGE)
+    def once(self) -> int:
+        """Deliver what is there; returns the number of records. Raises Unavailable when the collector does not take it,
+        ConfigurationError when a log is broken."""
+        try:
+            return self._tailer.drain()
+        except NotDelivered:
+            raise Unavailable(Reason.COLLECTOR_UNAVAILABLE) from None
 
-
-def _nanoseconds(time: datetime) -> int:
-    """Unix time in nanoseconds, exact to the record's millisecond."""
-    return (time - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
+    def close(self) -> None:
+        """Deliver the metrics once more and give everything back."""
+        self._measures.shutdown()
+        self._tailer.close()
+        self._exporter.close()

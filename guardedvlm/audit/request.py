@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Protocol
 
 from typing_extensions import Unpack
 
 from guardedvlm.audit.facts import Facts
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import Entry, Record, make_entry
-from guardedvlm.audit.traceparent import TraceParent
 from guardedvlm.core.lifecycle import FINAL, LifeCycle, State
 from guardedvlm.errors import Internal, Reason, Unavailable
-
-
-class Observer(Protocol):
-    """Learns of finished requests; it never raises and never waits."""
-
-    def finished(self, records: Sequence[Record], parent: TraceParent | None) -> None:
-        """Take the records of one request, the closing one last."""
-        ...
 
 
 class RequestLog:
@@ -30,29 +19,20 @@ class RequestLog:
     A step that failed to become durable did not happen: from then on only REFUSED is left.
     """
 
-    def __init__(self, ledger: Ledger, observer: Observer | None, parent: TraceParent | None) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self.request = secrets.token_hex(16)
         self._ledger = ledger
-        self._observer = observer
-        self._parent = parent
         self._life = LifeCycle()
         self._records: list[Record] = []
         self._lost = False
 
     @classmethod
-    async def begin(
-        cls,
-        ledger: Ledger,
-        *,
-        observer: Observer | None = None,
-        parent: TraceParent | None = None,
-        **facts: Unpack[Facts],
-    ) -> RequestLog:
+    async def begin(cls, ledger: Ledger, **facts: Unpack[Facts]) -> RequestLog:
         """Record RECEIVED under a new random id.
 
         Raises Unavailable(LEDGER_UNWRITABLE), and Internal on facts that do not fit.
         """
-        log = cls(ledger, observer, parent)
+        log = cls(ledger)
         await log._append(make_entry(State.RECEIVED, log.request, facts))
         return log
 
@@ -103,6 +83,4 @@ class RequestLog:
             self._lost = True
             raise
         self._records.append(record)
-        if self.finished and self._observer is not None:
-            self._observer.finished(self.records, self._parent)
         return record

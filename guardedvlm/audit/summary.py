@@ -35,9 +35,11 @@ class StageTime:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One request. `sequence` is the number of its closing record: where an auditor finds it in the ledger."""
+    """One request. `sequence` is the number of its closing record: where an auditor finds it in the ledger. `origin` is
+    the pseudonym of the replica that served it."""
 
     request: str
+    origin: str
     outcome: str
     sequence: int
     facts: Facts
@@ -69,6 +71,7 @@ def summarize(records: Sequence[Record]) -> Summary:
     last = records[-1]
     return Summary(
         request=records[0].request,
+        origin=records[0].origin,
         outcome=last.event.value,
         sequence=last.sequence,
         facts=facts,

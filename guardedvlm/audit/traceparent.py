@@ -1,16 +1,41 @@
 """The caller's place in its own trace: the W3C `traceparent` header, strictly read, and nothing else of the caller's.
 
-`tracestate` and `baggage` hold free text and are never read. The ids are 24 bytes that a caller chooses, so they go
-into span contexts, where a trace needs them, and nowhere else: not into the ledger, not into an attribute.
+`tracestate` and `baggage` hold free text and are never read. The ids are 24 bytes that a caller chooses. They must
+stand in the ledger, since telemetry is made from it alone, and so the decision is:
+
+  - Only what passes the standard's grammar is an id; version and flags are dropped.
+  - Ids are random (W3C Trace Context, 3.2.2.3). One that reads as text or as a number of a card's length is not, and
+    somebody may have put an identifier there: trace and span are then replaced by keyed digests of themselves. The
+    calls of one trace stay together, and nobody without the key learns what the caller wrote.
+  - `Traces.DERIVE` replaces them always, for a site whose callers are not trusted with 24 bytes of their own: what is
+    enciphered, or shorter than the rules below look for, still passes as random under `Traces.JOIN`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
+
+from guardedvlm.audit.digest import AuditKey, Purpose
+from guardedvlm.audit.facts import Facts
 
 # Version 00 only (https://www.w3.org/TR/trace-context/): a later version may mean something else by the same fields.
 _FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
+TRACE_DIGITS, SPAN_DIGITS = 32, 16
+_NUMBER = re.compile(r"[0-9]{16}")
+"""As long as a card's number. A shorter number fills an id with zeros, or is one of 16 digits with its filling."""
+_TEXT = re.compile(rb"[A-Za-z0-9 .,'@-]{7}")
+"""Letters and what stands between them in names and addresses. One random id in 200 has this or `_NUMBER` by chance."""
+
+
+class Traces(StrEnum):
+    """What becomes of a caller's trace and span ids."""
+
+    JOIN = "join"
+    """Random ones are taken as they are, so that the spans join the caller's trace."""
+    DERIVE = "derive"
+    """All are replaced by keyed digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +53,19 @@ def parse_traceparent(header: str | None) -> TraceParent | None:
         return None
     trace_id, span_id = int(found[1], 16), int(found[2], 16)
     return TraceParent(trace_id, span_id) if trace_id and span_id else None
+
+
+def trace_fact(parent: TraceParent | None, key: AuditKey, traces: Traces) -> Facts:
+    """What the record says of the caller's trace: nothing without a parent, else its ids or digests of them."""
+    if parent is None:
+        return Facts()
+    trace, span = f"{parent.trace_id:0{TRACE_DIGITS}x}", f"{parent.span_id:0{SPAN_DIGITS}x}"
+    if traces is Traces.DERIVE or reads_as_content(trace) or reads_as_content(span):
+        derived = key.digest(Purpose.TRACE, trace)[:TRACE_DIGITS], key.digest(Purpose.TRACE, trace, span)[:SPAN_DIGITS]
+        trace, span = derived
+    return Facts(trace={"id": trace, "parent": span})  # type: ignore[typeddict-item]  # pydantic's hook is no key
+
+
+def reads_as_content(digits: str) -> bool:
+    """Whether an id of hexadecimal digits holds what chance rarely makes: a long number, or text."""
+    return _NUMBER.search(digits) is not None or _TEXT.search(bytes.fromhex(digits)) is not None

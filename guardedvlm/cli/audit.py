@@ -1,8 +1,11 @@
-"""`guardedvlm audit verify | show | export | prove | verify-proof | prune`."""
+"""`guardedvlm audit verify | show | export | prove | verify-proof | prune | tail`."""
 
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -12,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from guardedvlm import __version__
 from guardedvlm.app import evidence_signer, make_checkpointer, replica
 from guardedvlm.audit.checkpoint import read_checkpoints
 from guardedvlm.audit.completeness import Completeness, LedgerVerdict, LogVerdict, verify_logs
@@ -19,11 +23,14 @@ from guardedvlm.audit.export import Format
 from guardedvlm.audit.export import export as write_table
 from guardedvlm.audit.keys import load_public
 from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.otel import TailProcess
+from guardedvlm.audit.otlp import Collector, Console, Sink
 from guardedvlm.audit.proof import InclusionProof, ProofFailed, Proven, check_proof
 from guardedvlm.audit.proof import prove as make_proof
 from guardedvlm.audit.prune import plan_removals
 from guardedvlm.audit.prune import remove as remove_records
 from guardedvlm.audit.record import Record
+from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.audit.verify import read_ledger, read_records
 from guardedvlm.cli.local import local_settings, state_folder
 from guardedvlm.cli.output import EVIDENCE, err, out
@@ -206,6 +213,59 @@ def prune(
         checkpointer = make_checkpointer(settings, evidence_signer(settings, parts))
         done = remove_records(settings.ledger, now, replica(settings), checkpointer)
     out.print(f"removed {sum(removal.records for removal in done)} records")
+
+
+@app.command()
+def tail(
+    folder: Folder = None,
+    otlp: Annotated[
+        str | None, typer.Option("--otlp", help="Collector, http(s)://HOST:PORT (gRPC); without it JSON, one a line.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="CA of an https collector (PEM).", dir_okay=False)] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of the cursors (default: `tail` in the ledger's folder).")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Deliver what is there, and end.")] = False,
+) -> None:
+    """Deliver the ledger to a collector: spans, log records and metrics, from where the last delivery stopped.
+
+    Every record arrives at least once, each log in order; docs/telemetry.md says what is told. It follows the ledger
+    until SIGTERM or Ctrl-C, and waits for a collector that is away; with --once that is exit code 4. A service that
+    delivers itself (`tail: {inside: true}`, the default) holds the cursors; a second tailer is refused.
+
+    Example:
+
+        guardedvlm audit tail site/ledger --otlp http://127.0.0.1:4317
+    """
+    ledger = _folder(folder)
+    sink: Sink = Collector(otlp, ca) if otlp is not None else Console(sys.stdout)
+    process = TailProcess(ledger, state, sink, version=__version__)
+    try:
+        if once:
+            err.print(f"{process.once()} records delivered")
+        else:
+            process.run(_stopped())
+    finally:
+        process.close()
+
+
+@app.command("telemetry")
+def telemetry() -> None:
+    """Print the table of all that telemetry tells, as docs/telemetry.md holds it.
+
+    Example:
+
+        guardedvlm audit telemetry > docs/telemetry.md
+    """
+    typer.echo(telemetry_table())
+
+
+def _stopped() -> threading.Event:
+    """Set by SIGTERM and Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _folder(folder: Path | None) -> Path:

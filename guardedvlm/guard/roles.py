@@ -83,6 +83,10 @@ class Roles:
         """How many processes of each role had to be replaced."""
         return {pool.spec.role: pool.restarts for pool in self._all()}
 
+    def waiting(self) -> Mapping[str, int]:
+        """How many calls wait for a process of each role."""
+        return {pool.spec.role: pool.waiting for pool in self._all()}
+
     async def weights(self, deadline: Deadline) -> dict[str, str]:
         """SHA-256 of every detector's weights by name."""
         found: dict[str, str] = {}

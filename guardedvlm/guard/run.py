@@ -19,8 +19,8 @@ from guardedvlm.audit.facts import MediaFormat, Method, Stage, VerifyVerdict
 from guardedvlm.audit.grid import area_permille, found_alike, hidden_grid
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.receipt import Closed
-from guardedvlm.audit.request import Observer, RequestLog
-from guardedvlm.audit.traceparent import TraceParent
+from guardedvlm.audit.request import RequestLog
+from guardedvlm.audit.traceparent import TraceParent, Traces, trace_fact
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Action, Finding, Span
 from guardedvlm.core.lifecycle import State
@@ -74,12 +74,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What a run needs to leave evidence: the ledger's logs, its key, who watches, and the detectors' digests."""
+    """What a run needs to leave evidence: the ledger's logs, its key, the detectors' digests, and whether a caller's
+    trace ids are taken as they are."""
 
     ledger: Logs
     key: AuditKey
-    observer: Observer | None
     detectors: Mapping[str, str]
+    traces: Traces = Traces.JOIN
 
 
 class Run:
@@ -278,8 +279,9 @@ async def together(first: Awaitable[A], second: Awaitable[B], third: Awaitable[C
 @asynccontextmanager
 async def running(request: GuardRequest, roles: Roles, witness: Witness) -> AsyncIterator[Run]:
     """Open the request in the ledger, and close it whatever happens: RELEASED by the pipeline, else REFUSED."""
-    ledger = await witness.ledger.log_for(request.policy.audit.retention_days)
-    log = await RequestLog.begin(ledger, observer=witness.observer, parent=request.parent, method=request.method)
+    facts = trace_fact(request.parent, witness.key, witness.traces)
+    facts["method"] = request.method
+    log = await RequestLog.begin(await witness.ledger.log_for(request.policy.audit.retention_days), **facts)
     run = Run(request, roles, witness, log)
     try:
         yield run

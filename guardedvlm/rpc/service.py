@@ -30,6 +30,7 @@ from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc import translate
+from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.outbox import Outbox
 from guardedvlm.rpc.receipts import CallReceipt, Made, Released
 from guardedvlm.rpc.replay import Replays
@@ -68,7 +69,13 @@ class GuardService(GuardServiceServicer):
     """The servicer. One for all listeners of a process."""
 
     def __init__(
-        self, pipeline: Pipeline, policies: PolicyStore, identities: Identities, key: AuditKey, receipts: Receipts
+        self,
+        pipeline: Pipeline,
+        policies: PolicyStore,
+        identities: Identities,
+        key: AuditKey,
+        receipts: Receipts,
+        calls: Calls | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._policies = policies
@@ -76,6 +83,7 @@ class GuardService(GuardServiceServicer):
         self._key = key
         self._receipts = receipts
         self._replays = Replays(lambda released: released.size)
+        self._calls = calls or Calls()
 
     async def AnalyzeImage(self, request: pb.AnalyzeImageRequest, context: Context) -> pb.AnalyzeImageResponse:
         """Answer a question about a document; the whole answer at once."""
@@ -154,19 +162,20 @@ class GuardService(GuardServiceServicer):
         unless said."""
         receipt = CallReceipt(self._receipts)
         try:
-            metadata = tuple(context.invocation_metadata() or ())
-            caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
-            if not caller.roles & set(roles or (Role.CALLER,)):
-                raise NotPermitted(Reason.ROLE_MISSING)
-            held = self._policies.held(self._identities.policy_name(caller.tenant))
-            policy = held.policy
-            left = context.time_remaining()
-            deadline = Deadline.after(policy.limits.max_seconds)
-            traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
-            deadline = deadline if left is None else deadline.sooner(left)
-            key = self._identities.sealing_key(caller.tenant)
-            yield Call(caller, policy, deadline, traceparent, key, held.candidate, receipt)
-            context.set_trailing_metadata(await receipt.of_response())
+            with self._calls.counted():
+                metadata = tuple(context.invocation_metadata() or ())
+                caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
+                if not caller.roles & set(roles or (Role.CALLER,)):
+                    raise NotPermitted(Reason.ROLE_MISSING)
+                held = self._policies.held(self._identities.policy_name(caller.tenant))
+                policy = held.policy
+                left = context.time_remaining()
+                deadline = Deadline.after(policy.limits.max_seconds)
+                traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
+                deadline = deadline if left is None else deadline.sooner(left)
+                key = self._identities.sealing_key(caller.tenant)
+                yield Call(caller, policy, deadline, traceparent, key, held.candidate, receipt)
+                context.set_trailing_metadata(await receipt.of_response())
         except Exception as failure:
             if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
                 _log_defect(failure)

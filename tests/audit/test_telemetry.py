@@ -1,138 +1,81 @@
-"""What leaves over OTLP is what the table allows: seen from a real collector at the other end of a real channel."""
+"""Telemetry at a real collector: a process that the test starts, kills with SIGKILL and starts again."""
 
+import asyncio
 import io
 import json
-import logging
-import socket
+import os
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent import futures
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.trace import Link, SpanContext, StatusCode, TraceFlags, TraceState, get_tracer_provider
+from opentelemetry.trace import get_tracer_provider
+from otlp_collector import Collector, collecting, values, wait_until
 
 from guardedvlm.audit import conventions as names
 from guardedvlm.audit import otel
-from guardedvlm.audit.allowlist import Counts
 from guardedvlm.audit.facts import Facts, Method, Stage, Verification, VerifyVerdict
+from guardedvlm.audit.lag import LagWatch
 from guardedvlm.audit.ledger import Ledger
-from guardedvlm.audit.otel import Otel, Telemetry
-from guardedvlm.audit.record import Record
+from guardedvlm.audit.measures import DURATION_BOUNDS
+from guardedvlm.audit.metric_table import METRICS
+from guardedvlm.audit.otel import Otel, Tailing, Telemetry
+from guardedvlm.audit.record import record_hash
 from guardedvlm.audit.request import RequestLog
-from guardedvlm.audit.traceparent import TraceParent
+from guardedvlm.audit.tail import BATCH_RECORDS
+from guardedvlm.audit.telemetry_table import telemetry_table
+from guardedvlm.audit.verify import read_records
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.rpc.calls import Calls
 
+ROOT = Path(__file__).parents[2]
 ORIGIN, TENANT = "a0" * 16, "b1" * 16
-CANARY = "Canary Q. Person 123-45-6789"
-PARENT = TraceParent(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)
-CLIENT_OK, INTERNAL = 0, 1
-
-
-class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):
-    """Keeps the bytes that it received."""
-
-    def __init__(self) -> None:
-        self.traces: list[Any] = []
-        self.metrics: list[Any] = []
-
-    @property
-    def wire(self) -> bytes:
-        return b"".join(message.SerializeToString() for message in (*self.traces, *self.metrics))
-
-    def spans(self) -> dict[str, Any]:
-        return {
-            span.name: span
-            for message in self.traces
-            for resource in message.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        }
-
-    def points(self) -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = {}
-        for message in self.metrics:
-            for resource in message.resource_metrics:
-                for scope in resource.scope_metrics:
-                    for metric in scope.metrics:
-                        found[metric.name] = list(getattr(metric, metric.WhichOneof("data")).data_points)
-        return found
-
-
-class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._collector.traces.append(request)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-
-class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._collector.metrics.append(request)
-        return metrics_service_pb2.ExportMetricsServiceResponse()
+ERROR = 2  # opentelemetry.proto.trace.v1.Status.STATUS_CODE_ERROR
+TRACE = {"id": "0af7651916cd43dd8448eb211c80319c", "parent": "b7ad6b7169203331"}
 
 
 @pytest.fixture
-def collector() -> Iterator[tuple[Collector, str]]:
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    found = Collector()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(found), server)
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(found), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield found, f"http://127.0.0.1:{port}"
-    server.stop(0).wait()
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    with collecting(tmp_path) as started:
+        yield started
 
 
-@pytest.fixture
-def telemetry(collector: tuple[Collector, str]) -> Iterator[Telemetry]:
-    made = Telemetry(Otel.OTLP, version="0.1.0", origin=ORIGIN, endpoint=collector[1])
-    yield made
-    made.shutdown()
+def telemetry_of(ledger: Path, collector: Collector, tailing: Tailing | None = None) -> Telemetry:
+    return Telemetry(
+        Otel.OTLP, ledger, tailing or Tailing(), version="0.1.0", origin=ORIGIN, endpoint=collector.endpoint
+    )
 
 
-@pytest.fixture
-async def records(ledger: Ledger, life: dict[State, Facts]) -> tuple[Record, ...]:
-    return await _records(ledger, life)
-
-
-async def _records(ledger: Ledger, life: dict[State, Facts]) -> tuple[Record, ...]:
-    first, *rest = life.items()
-    log = await RequestLog.begin(ledger, **first[1])
+async def lived(ledger: Ledger, life: dict[State, Facts]) -> RequestLog:
+    (_, first), *rest = life.items()
+    log = await RequestLog.begin(ledger, **first)
     for state, facts in rest:
         await log.advance(state, **facts)
-    return log.records
+    return log
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    found = {}
-    for pair in thing.attributes:
-        kind = pair.value.WhichOneof("value")
-        value = getattr(pair.value, kind)
-        found[pair.key] = [item.string_value for item in value.values] if kind == "array_value" else value
-    return found
+def delivered(ledger: Path, collector: Collector) -> None:
+    """Deliver all that is there, with a service's own telemetry, and end it."""
+    telemetry = telemetry_of(ledger, collector)
+    telemetry.shutdown()
+    assert telemetry.counts.dropped == 0
 
 
 async def test_a_request_becomes_a_trace(
-    collector: tuple[Collector, str], telemetry: Telemetry, records: tuple[Record, ...]
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]
 ) -> None:
-    telemetry.finished(records, PARENT)
-    telemetry.flush()
-    spans = collector[0].spans()
+    life[State.RECEIVED]["trace"] = TRACE
+    log = await lived(ledger, life)
+    delivered(folder, collector)
+    spans = {span.name: span for span in collector.spans()}
     root = spans.pop("chat reader")
-    assert root.trace_id.hex() == f"{PARENT.trace_id:032x}"
-    assert root.parent_span_id.hex() == f"{PARENT.span_id:016x}"
+    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE["id"], TRACE["parent"])
     assert set(spans) == {
         "guardedvlm.stage decode",
         "run_guardrail redact",
@@ -145,291 +88,339 @@ async def test_a_request_becomes_a_trace(
         assert (span.trace_id, span.parent_span_id) == (root.trace_id, root.span_id)
         assert root.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
         assert span.end_time_unix_nano <= root.end_time_unix_nano
-    facts = _attributes(root)
+    facts = values(root)
     assert facts["gen_ai.operation.name"] == "chat"
     assert facts["gen_ai.provider.name"] == "guardedvlm"
     assert facts["gen_ai.request.model"] == "reader"
+    assert facts["gen_ai.request.stream"] is False
     assert facts["gen_ai.response.finish_reasons"] == ["stop"]
     assert (facts["gen_ai.usage.input_tokens"], facts["gen_ai.usage.output_tokens"]) == (100, 7)
     assert facts["guardedvlm.regions.PERSON"] == 2
     assert facts["guardedvlm.area_permille.FACE"] == 40
     assert facts["guardedvlm.tenant"] == TENANT
     assert facts["guardedvlm.policy.name"] == "healthcare"
-    assert facts["guardedvlm.ledger.sequence"] == records[-1].sequence
-    assert facts["guardedvlm.outcome"] == "RELEASED"
-    assert telemetry.counts.dropped == telemetry.counts.failures == 0
-
-
-async def test_verdict_and_action_are_apart(
-    collector: tuple[Collector, str], telemetry: Telemetry, records: tuple[Record, ...]
-) -> None:
-    telemetry.finished(records)
-    telemetry.flush()
-    spans = collector[0].spans()
-    screen = _attributes(spans["run_guardrail screen"])  # a check that only watches
-    assert (screen[names.VERDICT], screen[names.ACTION]) == ("deny", "allow")
-    assert screen[names.TARGET] == "output"
-    assert _attributes(spans["run_guardrail verify"])[names.VERDICT] == "allow"
-    redact = _attributes(spans["run_guardrail redact"])
+    assert facts[names.SEQUENCE] == log.records[-1].sequence
+    assert facts[names.OUTCOME] == "RELEASED"
+    screen = values(spans["run_guardrail screen"])  # a check that only watches
+    assert (screen[names.VERDICT], screen[names.ACTION], screen[names.TARGET]) == ("deny", "allow", "output")
+    assert values(spans["run_guardrail verify"])[names.VERDICT] == "allow"
+    redact = values(spans["run_guardrail redact"])
     assert (redact[names.VERDICT], redact[names.MODIFIED], redact[names.POLICY_ID]) == ("modify", True, "healthcare")
-    assert _attributes(spans["guardedvlm.stage infer"]) == {names.STAGE: "infer"}
+    assert values(spans["guardedvlm.stage infer"]) == {names.STAGE: "infer"}
 
 
-async def test_a_refusal_has_a_reason_and_no_description(
-    collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, life: dict[State, Facts]
+async def test_each_record_becomes_a_log_record(
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    await lived(ledger, life)
+    delivered(folder, collector)
+    told = [values(record) for record in collector.log_records()]
+    assert [one[names.EVENT] for one in told] == ["OPENED", *life]
+    assert [one[names.RECORD_HASH] for one in told] == [record_hash(one.encode()) for one in read_records(folder)]
+    by_event = {one[names.EVENT]: one for one in told}
+    assert by_event["GENERATING"]["guardedvlm.prompt.verdict"] == "modify"
+    assert (by_event["RELEASE_OPEN"]["guardedvlm.answer.verdict"]) == "deny"
+    assert by_event["RELEASED"]["guardedvlm.grounding.masked"] == 1
+    assert by_event["DECODED"]["guardedvlm.milliseconds.decode"] == 12
+    for request in collector.received("logs"):
+        for one in request.resource_logs:
+            assert values(one.resource)["service.instance.id"] == ORIGIN
+
+
+async def test_a_residual_is_refused_with_a_reason_and_no_description(
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]
 ) -> None:
     kept = {state: facts for state, facts in life.items() if state in (State.RECEIVED, State.ADMITTED, State.DECODED)}
     kept[State.RECEIVED] = Facts(method=Method.REDACT_IMAGE)
-    kept[State.REFUSED] = Facts(reason=Reason.RESIDUAL_FOUND)
-    telemetry.finished(await _records(ledger, kept))
-    telemetry.flush()
-    root = collector[0].spans()["redact"]
-    assert root.status.code == StatusCode.ERROR.value
-    assert root.status.message == ""
-    assert _attributes(root)["error.type"] == "RESIDUAL_FOUND"
-    assert "gen_ai.operation.name" not in _attributes(root)
-    assert root.parent_span_id == b""
-    (point,) = collector[0].points()["guardedvlm.requests"]
-    assert _attributes(point)["error.type"] == "RESIDUAL_FOUND"
-
-
-@pytest.mark.parametrize(
-    ("method", "name"),
-    [
-        (Method.ANALYZE_IMAGE, "chat"),
-        (Method.REDACT_IMAGE, "redact"),
-        (Method.STREAM_REDACT_IMAGE, "redact"),
-        (Method.GET_POLICY, "policy"),
-    ],
-)
-async def test_a_request_without_a_tenant(
-    collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, method: Method, name: str
-) -> None:
-    """Guardrails that did not come to a judgement say none."""
-    timings = dict.fromkeys((Stage.REDACT, Stage.VERIFY, Stage.PROMPT, Stage.INFER, Stage.SCREEN), 1)
-    facts = {State.RECEIVED: Facts(method=method)}
-    facts[State.REFUSED] = Facts(reason=Reason.UNAUTHENTICATED, timings=timings)
-    telemetry.finished(await _records(ledger, facts))
-    telemetry.flush()
-    spans = collector[0].spans()
-    assert name in spans
-    for stage in ("redact", "verify", "prompt", "screen"):
-        assert set(_attributes(spans[f"run_guardrail {stage}"])) == {names.OPERATION, names.COMPONENT, names.TARGET}
-    (point,) = collector[0].points()["gen_ai.client.inference.duration"]
-    assert _attributes(point) == {names.OPERATION: "chat", "gen_ai.provider.name": "guardedvlm"}
-
-
-async def test_a_residual_denies(
-    collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, life: dict[State, Facts]
-) -> None:
-    kept = {state: facts for state, facts in life.items() if state in (State.RECEIVED, State.ADMITTED, State.DECODED)}
     residual = Verification(verdict=VerifyVerdict.RESIDUAL, passes=2, residual={Kind.FACE: 1})
     kept[State.REFUSED] = Facts(reason=Reason.RESIDUAL_FOUND, verification=residual, timings={Stage.VERIFY: 5})
-    telemetry.finished(await _records(ledger, kept))
-    telemetry.flush()
-    verify = _attributes(collector[0].spans()["run_guardrail verify"])
+    await lived(ledger, kept)
+    delivered(folder, collector)
+    spans = {span.name: span for span in collector.spans()}
+    root = spans["redact"]
+    assert (root.status.code, root.status.message) == (ERROR, "")
+    assert values(root)["error.type"] == "RESIDUAL_FOUND"
+    assert "gen_ai.operation.name" not in values(root)
+    verify = values(spans["run_guardrail verify"])
     assert (verify[names.VERDICT], verify[names.ACTION]) == ("deny", "deny")
     assert verify[names.VERDICT_REASON] == "RESIDUAL_FOUND"
     assert verify[names.INPUT_HASH] == "05" * 32
+    (point,) = collector.points()["guardedvlm.requests"]
+    assert values(point)["error.type"] == "RESIDUAL_FOUND"
 
 
-async def test_an_exporter_that_raises_is_counted(records: tuple[Record, ...]) -> None:
-    out = io.StringIO()
-    telemetry = Telemetry("console", version="0.1.0", origin=ORIGIN, out=out)
-    telemetry.finished(records)
-    out.close()
-    telemetry.flush()
-    assert telemetry.counts.failures == 8  # seven spans and a batch of metrics
-    telemetry.shutdown()
-
-
-async def test_metrics(
-    collector: tuple[Collector, str], telemetry: Telemetry, ledger: Ledger, records: tuple[Record, ...]
+async def test_guardrails_that_came_to_no_judgement_say_none(
+    folder: Path, collector: Collector, ledger: Ledger
 ) -> None:
-    telemetry.watch(ledger)
-    telemetry.finished(records)
-    telemetry.finished(records)
-    telemetry.flush()
-    points = collector[0].points()
-    assert set(points) == set(names.METRICS)
+    timings = dict.fromkeys((Stage.REDACT, Stage.VERIFY, Stage.PROMPT, Stage.INFER, Stage.SCREEN), 1)
+    for method in (Method.ANALYZE_IMAGE, Method.STREAM_REDACT_IMAGE, Method.GET_POLICY):
+        refused = Facts(reason=Reason.UNAUTHENTICATED, timings=timings)
+        await lived(ledger, {State.RECEIVED: Facts(method=method), State.REFUSED: refused})
+    delivered(folder, collector)
+    assert {span.name for span in collector.spans()} >= {"chat", "redact", "policy"}
+    for span in collector.spans():
+        if span.name.startswith("run_guardrail"):
+            assert set(values(span)) == {names.OPERATION, names.COMPONENT, names.TARGET}
+
+
+async def test_metrics(folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]) -> None:
+    telemetry = telemetry_of(folder, collector)
+    calls = Calls(lambda: {"reader": 2, "text_verifier": 0})
+    telemetry.watch(ledger, calls)
+    with pytest.raises(ConfigurationError), calls.counted():
+        raise ConfigurationError(Reason.POLICY_MISSING)
+    for _ in range(2):
+        await lived(ledger, life)
+    telemetry.shutdown()
+    points = collector.points()
+    assert set(points) | {"guardedvlm.telemetry.rejected", "guardedvlm.telemetry.failures"} == set(METRICS)
     (requests,) = points["guardedvlm.requests"]
     assert requests.as_int == 2
-    assert _attributes(requests) == {
+    assert values(requests) == {
         "guardedvlm.method": "AnalyzeImage",
         "guardedvlm.outcome": "RELEASED",
         "guardedvlm.tenant": TENANT,
     }
-    assert {_attributes(point)[names.KIND]: point.as_int for point in points["guardedvlm.regions"]} == {
+    assert {values(point)[names.KIND]: point.as_int for point in points["guardedvlm.regions"]} == {
         "FACE": 2,
         "PERSON": 4,
     }
-    stages = {_attributes(point)[names.STAGE]: point for point in points["guardedvlm.stage.duration"]}
+    stages = {values(point)[names.STAGE]: point for point in points["guardedvlm.stage.duration"]}
     assert set(stages) == {"decode", "redact", "verify", "prompt", "infer", "screen", "ledger", "total"}
     assert stages["verify"].sum == pytest.approx(1.0)
-    assert list(stages["verify"].explicit_bounds) == list(otel.DURATION_BOUNDS)
-    assert points["guardedvlm.ledger.appends"][0].as_int == ledger.appended == 9
+    assert list(stages["verify"].explicit_bounds) == list(DURATION_BOUNDS)
+    assert points["gen_ai.client.inference.usage.input_tokens"][0].sum == 200
+    assert points["guardedvlm.ledger.appends"][0].as_int == ledger.appended == 17
     assert points["guardedvlm.ledger.healthy"][0].as_int == 1
-    ledger.close()
-    telemetry.flush()
-    assert collector[0].points()["guardedvlm.ledger.healthy"][0].as_int == 0
+    assert points["guardedvlm.telemetry.records"][0].as_int == 17
+    assert points["guardedvlm.ledger.lag.records"][0].as_int == 0
+    assert points["guardedvlm.calls.running"][0].as_int == 0
+    (refused,) = points["guardedvlm.calls.refused"]
+    assert (values(refused), refused.as_int) == ({"error.type": "POLICY_MISSING"}, 1)
+    waiting = {values(point)["guardedvlm.role"]: point.as_int for point in points["guardedvlm.queue.depth"]}
+    assert waiting == {"reader": 2, "text_verifier": 0}
 
 
 async def test_the_resource_is_ours_alone(
-    collector: tuple[Collector, str], records: tuple[Record, ...], monkeypatch: pytest.MonkeyPatch
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"canary.name={CANARY}")
-    monkeypatch.setenv("OTEL_SERVICE_NAME", CANARY)
-    telemetry = Telemetry("otlp", version="0.1.0", origin=ORIGIN, endpoint=collector[1])
-    telemetry.finished(records)
-    telemetry.shutdown()
-    resources = [one.resource for message in collector[0].traces for one in message.resource_spans]
-    resources += [one.resource for message in collector[0].metrics for one in message.resource_metrics]
-    assert len(resources) >= 2
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "canary.name=Canary")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "Canary")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "canary=Canary")
+    await lived(ledger, life)
+    delivered(folder, collector)
+    resources = [one.resource for message in collector.received("traces") for one in message.resource_spans]
+    resources += [one.resource for message in collector.received("logs") for one in message.resource_logs]
+    resources += [one.resource for message in collector.received("metrics") for one in message.resource_metrics]
+    assert len(resources) >= 3
     for resource in resources:
-        assert _attributes(resource) == {
+        assert values(resource) == {
             "service.name": "guardedvlm",
             "service.version": "0.1.0",
             "service.instance.id": ORIGIN,
             "guardedvlm.semconv.revision": names.REVISION,
         }
-    assert b"anary" not in collector[0].wire
+    assert b"anary" not in collector.wire()
 
 
-def test_nothing_else_passes_the_boundary(collector: tuple[Collector, str], telemetry: Telemetry) -> None:
-    """Canaries in everything that a span or a point can carry."""
-    tracer = telemetry._tracer
-    assert telemetry._tracers is not None
-    telemetry._tracers._update_resource(Resource({"canary": CANARY, "service.name": CANARY}))
-    there = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("canary", "anary")]))
-    allowed = {row.name: CANARY for row in names.REQUEST} | dict.fromkeys(names.CHILD, CANARY)
-    span = tracer.start_span(
-        "redact", attributes=allowed | {"canary": CANARY, CANARY: 1}, links=[Link(there, {"canary": CANARY})]
-    )
-    span.add_event(CANARY, {"canary": CANARY, "error.type": "INTERNAL"})
-    span.record_exception(ValueError(CANARY))
-    span.set_status(StatusCode.ERROR, CANARY)
-    span.end()
-    tracer.start_span(CANARY).end()
-    tracer.start_span(f"chat {CANARY}").end()
-    tracer.start_span("run_guardrail canary").end()
-    assert telemetry._meters is not None
-    scope = telemetry._meters.get_meter(CANARY, CANARY, f"https://{CANARY}", {"canary": CANARY})
-    scope.create_counter("canary", "canary", CANARY).add(1, {"canary": CANARY})
-    scope.create_counter("guardedvlm.requests", "canary", CANARY).add(1, {"guardedvlm.tenant": CANARY})
-    telemetry._meter.create_counter("canary", "canary", CANARY).add(1)
-    telemetry._requests.add(1, {"guardedvlm.tenant": CANARY})
-    telemetry._regions.add(3, {"guardedvlm.kind": "FACE", "canary": 1})
-    telemetry._regions.add(7, {"guardedvlm.kind": "FACE"})
-    telemetry.flush()
-    found = collector[0]
-    assert b"anary" not in found.wire
-    assert b"123-45-6789" not in found.wire
-    spans = found.spans()
-    assert set(spans) == {"redact"}
-    assert _attributes(spans["redact"]) == {}
-    assert not spans["redact"].events
-    assert not spans["redact"].links
-    assert spans["redact"].status.code == StatusCode.ERROR.value
-    assert [point.as_int for point in found.points()["guardedvlm.regions"]] == [7]
-    assert "guardedvlm.requests" not in found.points()
-    assert telemetry.counts.dropped > len(allowed)
-
-
-async def test_a_request_that_cannot_be_told_is_counted(
-    telemetry: Telemetry, records: tuple[Record, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    telemetry.finished(())
-    assert telemetry.counts.failures == 1
-    monkeypatch.setattr(otel, "QUEUE_SPANS", 10)
-    telemetry.finished(records)
-    assert telemetry.counts.failures == 1
-    telemetry.finished(records)  # seven more spans do not fit
-    assert telemetry.counts.failures == 2
-
-
-async def test_a_collector_that_is_down_costs_a_request_nothing(
-    records: tuple[Record, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(otel, "EXPORT_SECONDS", 0.3)
-    monkeypatch.setattr(otel, "SHUTDOWN_SECONDS", 3.0)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    telemetry = Telemetry(Otel.OTLP, version="0.1.0", origin=ORIGIN, endpoint=f"http://127.0.0.1:{port}")
-    began = time.perf_counter()
-    telemetry.finished(records)
-    assert time.perf_counter() - began < 0.2
-    with caplog.at_level(logging.CRITICAL):
-        telemetry.flush()
+def test_a_partial_success_is_taken_and_counted(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
+    with collecting(tmp_path, "--reject", "1") as collector:
+        telemetry = telemetry_of(folder, collector)
         telemetry.shutdown()
-    assert telemetry.counts.failures >= 7
-    telemetry.finished(records)
+    assert telemetry.counts.rejected["logs"] == 1
+    assert telemetry.counts.delivered == {"ledger": 1}
+    assert len(collector.log_records()) == 1
+
+
+async def test_what_was_not_acknowledged_comes_again_with_the_same_ids(
+    tmp_path: Path, folder: Path, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    """The collector has kept it, and its answer was lost."""
+    await lived(ledger, life)
+    with collecting(tmp_path, "--unacknowledged", "1") as collector:
+        telemetry = telemetry_of(folder, collector)
+        await asyncio.to_thread(wait_until, lambda: telemetry.counts.delivered["ledger"] == 9)
+        telemetry.shutdown()
+        uids = [values(record)[names.UID] for record in collector.log_records()]
+    assert len(uids) == 18
+    assert uids[:9] == uids[9:] == [f"{ORIGIN}/ledger/{number}" for number in range(9)]
+
+
+class Load:
+    """Requests in two logs, several at a time, until it is stopped."""
+
+    def __init__(self, ledger: Path, life: dict[State, Facts]) -> None:
+        names = ("service", "years-6")
+        self.logs = {name: Ledger(ledger / name, ORIGIN, segment_bytes=50_000) for name in names}
+        self._life = life
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        for log in self.logs.values():
+            log.close()
+
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._ask(log) for log in self.logs.values() for _ in range(2)))
+
+    async def _ask(self, log: Ledger) -> None:
+        while not self._stop.is_set():
+            await lived(log, self._life)
+            await asyncio.sleep(0.05)
+
+
+def _check_all_arrived(ledger: Path, collector: Collector) -> dict[str, int]:
+    """Every record, in the order of its log, none twice by id. Returns raw numbers."""
+    first_seen: dict[str, bytes] = {}
+    raw = Counter()
+    for record in collector.log_records():
+        facts = values(record)
+        raw[facts[names.UID]] += 1
+        assert first_seen.setdefault(facts[names.UID], facts[names.RECORD_HASH]) == facts[names.RECORD_HASH]
+    for log in ("service", "years-6"):
+        written = [
+            (f"{record.origin}/{log}/{record.sequence}", record_hash(record.encode()))
+            for record in read_records(ledger / log)
+        ]
+        arrived = [(uid, digest) for uid, digest in first_seen.items() if f"/{log}/" in uid]
+        assert arrived == written
+        assert written
+    requests = {record.request for log in ("service", "years-6") for record in read_records(ledger / log)} - {None}
+    roots = {values(span)[names.REQUEST_ID] for span in collector.spans() if names.REQUEST_ID in values(span)}
+    assert roots == requests
+    return {"records": len(raw), "arrivals": raw.total(), "twice": sum(count > 1 for count in raw.values())}
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(2.0, id="2s"), pytest.param(30.0, id="30s", marks=pytest.mark.slow)])
+def test_a_collector_killed_under_load_loses_nothing(
+    tmp_path: Path, collector: Collector, life: dict[State, Facts], seconds: float
+) -> None:
+    ledger = tmp_path / "ledger"
+    load = Load(ledger, life)
+    telemetry = telemetry_of(ledger, collector)
+    try:
+        wait_until(lambda: telemetry.counts.delivered["service"] > 50 and telemetry.counts.delivered["years-6"] > 50)
+        collector.kill()
+        time.sleep(seconds)
+        lags = LagWatch(ledger, ledger / "tail").lags()
+        assert min(lag.records for lag in lags.values()) > 10 * seconds
+        assert max(lag.seconds for lag in lags.values()) > seconds / 2
+        collector.start()
+        before = telemetry.counts.delivered.total()
+        wait_until(lambda: telemetry.counts.delivered.total() > before, 60)
+    finally:
+        load.stop()
+    written = sum(log.appended for log in load.logs.values())
+    wait_until(lambda: telemetry.counts.delivered.total() == written, 120)
+    telemetry.shutdown()
+    assert telemetry.counts.failures.total() > 0
+    told = _check_all_arrived(ledger, collector)
+    print(f"collector killed for {seconds} s: {told}")
+    assert told["records"] == written
+    assert telemetry.counts.dropped == telemetry.counts.untold == 0
+
+
+def _tail(ledger: Path, collector: Collector, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "guardedvlm", "audit", "tail", str(ledger), "--otlp", collector.endpoint, *options]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
+def test_a_tailer_killed_under_load_goes_on_where_it_was(
+    tmp_path: Path, collector: Collector, life: dict[State, Facts], kills: int
+) -> None:
+    ledger = tmp_path / "ledger"
+    load = Load(ledger, life)
+    try:
+        for _ in range(kills):
+            arrived = len(collector.log_records())
+            tailer = _tail(ledger, collector)
+            wait_until(lambda before=arrived: len(collector.log_records()) > before + 40, 60)
+            tailer.kill()
+            tailer.communicate()
+    finally:
+        load.stop()
+    last = _tail(ledger, collector, "--once")
+    _, said = last.communicate(timeout=60)
+    assert last.returncode == 0, said
+    assert said.strip().endswith(b"records delivered")
+    told = _check_all_arrived(ledger, collector)
+    print(f"tailer killed {kills} times: {told}")
+    assert told["twice"] <= kills * 2 * BATCH_RECORDS  # a batch of each log for each kill
+    assert "guardedvlm.requests" in collector.points()
+
+
+def test_once_without_a_collector(folder: Path, tmp_path: Path, ledger: Ledger) -> None:
+    done = _tail(folder, Collector(tmp_path), "--once")
+    _, said = done.communicate(timeout=60)
+    assert done.returncode == 4
+    assert b"COLLECTOR_UNAVAILABLE" in said
+
+
+async def test_a_service_is_behind_beyond_the_bound(folder: Path, tmp_path: Path, ledger: Ledger) -> None:
+    """Also where the tailer is another process: files alone tell."""
+    absent = Collector(tmp_path)
+    telemetry = telemetry_of(folder, absent, Tailing(inside=False, most_records=8))
+    assert not telemetry.is_behind()
+    for _ in range(4):
+        log = await RequestLog.begin(ledger, method=Method.REDACT_IMAGE)
+        await log.advance(State.REFUSED, reason=Reason.STAGE_TIMEOUT)
+    assert telemetry.is_behind()
+    with collecting(tmp_path) as collector:
+        other = telemetry_of(folder, collector)
+        await asyncio.to_thread(wait_until, lambda: not telemetry.is_behind())
+        other.shutdown()
     telemetry.shutdown()
 
 
-async def test_the_console_shows_the_same(records: tuple[Record, ...]) -> None:
+def test_a_collector_that_is_absent_does_not_hold_up_the_end(
+    folder: Path, tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otel, "SHUTDOWN_SECONDS", 1.0)
+    telemetry = telemetry_of(folder, Collector(tmp_path))
+    wait_until(lambda: telemetry.counts.failures["logs"] > 0)
+    began = time.monotonic()
+    telemetry.shutdown()
+    telemetry.shutdown()
+    assert time.monotonic() - began < 5
+
+
+async def test_the_console(folder: Path, ledger: Ledger, life: dict[State, Facts]) -> None:
     out = io.StringIO()
-    telemetry = Telemetry("console", version="0.1.0", origin=ORIGIN, out=out)
-    telemetry.finished(records)
+    await lived(ledger, life)
+    telemetry = Telemetry("console", folder, version="0.1.0", origin=ORIGIN, out=out)
     telemetry.shutdown()
-    text = out.getvalue()
-    assert '"name": "chat reader"' in text
-    assert '"name": "guardedvlm.requests"' in text
-    decoded, at, documents = json.JSONDecoder(), 0, 0
-    while at < len(text.rstrip()):
-        _, end = decoded.raw_decode(text[at:].lstrip())
-        at += end + len(text[at:]) - len(text[at:].lstrip())
-        documents += 1
-    assert documents == 8  # seven spans and the metrics
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert {next(iter(one)) for one in told} == {"resourceLogs", "resourceSpans", "resourceMetrics"}
 
 
-async def test_none_does_nothing(ledger: Ledger, records: tuple[Record, ...]) -> None:
-    telemetry = Telemetry("none", version="0.1.0", origin=ORIGIN)
+def test_none_tells_nothing_and_is_never_behind(folder: Path, ledger: Ledger) -> None:
+    telemetry = Telemetry("none", folder, version="0.1.0", origin=ORIGIN)
     telemetry.watch(ledger)
-    telemetry.finished(records)
-    telemetry.flush()
+    assert not telemetry.is_behind()
     telemetry.shutdown()
-    assert telemetry.counts.failures == 0
+    assert not (folder / "tail").exists()
 
 
-def test_no_global_provider_is_set(telemetry: Telemetry) -> None:
-    assert get_tracer_provider() is not telemetry._tracers
-    assert type(get_tracer_provider()).__name__ == "ProxyTracerProvider"
+def test_no_global_provider_is_set(folder: Path, collector: Collector, ledger: Ledger) -> None:
+    delivered(folder, collector)
+    assert "Proxy" in type(get_tracer_provider()).__name__
 
 
-@pytest.mark.parametrize("endpoint", ["", "127.0.0.1:4317", "ftp://a:1", "http://user:pw@host:1", "http://a:1/path"])
-def test_a_bad_endpoint_is_refused(endpoint: str) -> None:
+@pytest.mark.parametrize(
+    "endpoint", ["", "localhost:4317", "ftp://host:1", "http://user:pw@host:1", "http://host/path"]
+)
+def test_an_endpoint_that_is_none(folder: Path, endpoint: str) -> None:
     with pytest.raises(ConfigurationError):
-        Telemetry("otlp", version="0.1.0", origin=ORIGIN, endpoint=endpoint)
+        Telemetry("otlp", folder, version="0.1.0", origin=ORIGIN, endpoint=endpoint)
     with pytest.raises(ValueError, match="udp"):
-        Telemetry("udp", version="0.1.0", origin=ORIGIN)
+        Telemetry("udp", folder, version="0.1.0", origin=ORIGIN)
 
 
-def test_counts_from_many_threads() -> None:
-    counts = Counts()
-    with futures.ThreadPoolExecutor(8) as pool:
-        for _ in range(2_000):
-            pool.submit(counts.drop, 1)
-            pool.submit(counts.fail)
-    assert (counts.dropped, counts.failures) == (2_000, 2_000)
-
-
-def test_every_fact_has_a_name_or_a_reason_to_stay() -> None:
-    """A fact that is added to the record must be placed here or in the table."""
-    stays = {"caller_request", "hidden", "detectors", "torn_bytes", "verification", "prompt_screen", "answer_screen"}
-    stays |= {"grounding", "instructions"}
-    told: Callable[[str], bool] = lambda fact: any(_reads(row, fact) for row in names.REQUEST)  # noqa: E731
-    stays |= {"findings", "policies", "policies_kept", "policy_problems", "shadow"}
-    assert {fact for fact in Facts.__annotations__ if not told(fact)} - {"timings"} == stays
-
-
-def _reads(row: names.Attribute, fact: str) -> bool:
-    class Asked(dict[str, Any]):
-        def get(self, key: str, default: Any = None) -> Any:
-            asked.add(key)
-            return None
-
-    asked: set[str] = set()
-    summary: Any = type("Summary", (), {"facts": Asked(), "asks": True, "request": "", "sequence": 0, "outcome": ""})()
-    row.read(summary)
-    return fact in asked
+def test_the_table_is_the_one_that_is_checked_in() -> None:
+    assert telemetry_table() + "\n" == (ROOT / "docs" / "telemetry.md").read_text(), (
+        "run: guardedvlm audit telemetry > docs/telemetry.md"
+    )

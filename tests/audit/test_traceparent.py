@@ -1,11 +1,18 @@
 """Only the exact form of the standard is read."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardedvlm.audit.traceparent import TraceParent, parse_traceparent
+from guardedvlm.audit.digest import AuditKey
+from guardedvlm.audit.facts import Method
+from guardedvlm.audit.record import make_entry
+from guardedvlm.audit.traceparent import TraceParent, Traces, parse_traceparent, reads_as_content, trace_fact
+from guardedvlm.core.lifecycle import State
 
+KEY = AuditKey(b"k" * 32)
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -40,3 +47,48 @@ def test_anything_else_is_no_parent(header: str | None) -> None:
 @given(st.text())
 def test_it_never_raises(header: str) -> None:
     parse_traceparent(header)
+
+
+def _fact(trace: str, span: str, traces: Traces = Traces.JOIN, key: AuditKey = KEY) -> dict[str, str]:
+    parent = parse_traceparent(f"00-{trace}-{span}-01")
+    assert parent is not None
+    facts = trace_fact(parent, key, traces)
+    make_entry(State.RECEIVED, "1" * 32, {"method": Method.ANALYZE_IMAGE, **facts})  # fits the record
+    return dict(facts["trace"])
+
+
+def test_random_ids_are_taken_as_they_are() -> None:
+    assert _fact(TRACE, SPAN) == {"id": TRACE, "parent": SPAN}
+    assert trace_fact(None, KEY, Traces.JOIN) == {}
+
+
+@pytest.mark.parametrize(
+    ("trace", "span"),
+    [
+        (b"Orla Quillfeathe".hex(), SPAN),  # a name
+        (b"\x01\xf3Quillfe\x8a\x03\x9b\xee\xff\x00\x02".hex(), SPAN),  # a name with something around it
+        ("0" * 23 + "123456789", SPAN),  # an SSN, filled up
+        ("f4111111111111111a7c9e0b3d5f6a8b", SPAN),  # a card's number
+        (TRACE, b"O'Brien ".hex()),
+        (TRACE, "0000000047160923"),
+    ],
+)
+def test_an_id_that_reads_as_content_is_replaced_and_its_trace_too(trace: str, span: str) -> None:
+    made = _fact(trace, span)
+    assert trace not in made.values()
+    assert span not in made.values()
+    assert made == _fact(trace, span)  # one trace stays one trace
+    assert made["id"] == _fact(trace, "0000000047160924")["id"]
+    assert made["id"] != _fact(trace, span, key=AuditKey(b"x" * 32))["id"]
+
+
+def test_a_site_may_have_all_ids_replaced() -> None:
+    made = _fact(TRACE, SPAN, Traces.DERIVE)
+    assert made["id"] != TRACE
+    assert made["parent"] != SPAN
+
+
+def test_few_random_ids_read_as_content() -> None:
+    chance = random.Random(7)
+    taken = sum(reads_as_content(f"{chance.getrandbits(128):032x}") for _ in range(20_000))
+    assert taken < 20_000 * 0.01

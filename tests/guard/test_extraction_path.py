@@ -48,7 +48,7 @@ async def extracted(
     scene = Scene(texts, drafts=dict(enumerate(written, 100)))
     ledger = Logs(folder, "a0" * 16)
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
-    pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), None, {}))  # type: ignore[arg-type]
+    pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), {}))  # type: ignore[arg-type]
     request = GuardRequest(
         *(Caller("clinic", "ann", frozenset()), policy, RawImage(PNG), Deadline.after(30)), Method.EXTRACT_FIELDS
     )

@@ -161,7 +161,7 @@ async def run(
     scene: Scene, folder: Path, ran: Ran, *, seconds: float = 30.0, want_image: bool = False, policy: Policy = POLICY
 ) -> None:
     ledger = Logs(folder, "a0" * 16)
-    witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
+    witness = Witness(ledger, AuditKey(b"k" * 32), {})
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
     pipeline = Pipeline(scene, scene, signer, witness)  # type: ignore[arg-type]  # the scene stands in for all roles
     request = GuardRequest(

@@ -45,7 +45,7 @@ REQUESTS = [
 async def ran(folder, policy, method=Method.ANALYZE_IMAGE, sampling=None):
     """What each request came to under `policy`: its end, and what was hidden."""
     ledger = Logs(folder, "a0" * 16)
-    witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
+    witness = Witness(ledger, AuditKey(b"k" * 32), {})
     verdicts = []
     for text, draft, question in REQUESTS:
         scene = Page([text], drafts={100: draft})
@@ -138,7 +138,7 @@ async def test_a_refused_kind_that_only_the_verifier_sees_refuses_too(tmp_path):
     scene.blind_to = 100
     ledger = Logs(tmp_path, "a0" * 16)
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
-    pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), None, {}))
+    pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), {}))
     policy = candidate(hide={**POLICY.hide, Kind.FACE: Action.REFUSE})
     request = GuardRequest(
         *(Caller("clinic", "ann", frozenset()), policy, RawImage(PNG), Deadline.after(30)), Method.REDACT_IMAGE

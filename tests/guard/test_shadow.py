@@ -53,7 +53,7 @@ class Tried:
 
     async def run(self):
         ledger = Logs(self.folder, "a0" * 16)
-        witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
+        witness = Witness(ledger, AuditKey(b"k" * 32), {})
         signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
         pipeline = Pipeline(self.scene, self.scene, signer, witness)
         try:
