@@ -29,7 +29,7 @@ from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.image import DecodedImage, RawImage, Secret
-from guardedvlm.guard.outcome import PageOutcome, Progress, Watcher
+from guardedvlm.guard.outcome import PageOutcome, Progress, Redaction, Watcher
 from guardedvlm.guard.redact import Labels, redact
 from guardedvlm.guard.reidentify import check_reidentification_allowed, sealed_strings
 from guardedvlm.guard.roles import Roles
@@ -242,6 +242,16 @@ class Run:
     def take_time(self) -> dict[Stage, int]:
         """Milliseconds by stage with the total so far."""
         return self.times | {Stage.TOTAL: round((time.perf_counter() - self._began) * 1000)}
+
+    def left(self, redaction: Redaction) -> dict[str, object]:
+        """What a closing record tells of a redaction that left: labels that may be undone, and the file's length and
+        keyed digest; nothing of what nobody asked for."""
+        facts: dict[str, object] = dict(redaction.sealed_labels())
+        if redaction.file is not None:
+            content = redaction.file.content
+            facts["file_bytes"] = len(content)
+            facts["file_digest"] = self._witness.key.digest(Purpose.FILE, content)
+        return facts
 
     def digest(self, purpose: Purpose, content: str) -> str:
         """The audit's keyed digest of a text."""
