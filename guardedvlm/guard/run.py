@@ -285,9 +285,7 @@ async def together(first: Awaitable[A], second: Awaitable[B], third: Awaitable[C
 async def running(request: GuardRequest, roles: Roles, witness: Witness) -> AsyncIterator[Run]:
     """Open the request in the ledger, and close it whatever happens: RELEASED by the pipeline, else REFUSED."""
     ledger = await witness.ledger.log_for(request.policy.audit.retention_days)
-    log = await RequestLog.begin(
-        ledger, observer=witness.observer, parent=request.parent, method=request.method
-    )
+    log = await RequestLog.begin(ledger, observer=witness.observer, parent=request.parent, method=request.method)
     run = Run(request, roles, witness, log)
     try:
         yield run

@@ -345,6 +345,7 @@ def test_what_is_left_verifies_and_so_does_the_whole_tree(site: Site) -> None:
     assert (log.report.pruned, log.covered) == (plan[0].records, before.records)
     assert check_proof(prove(site.ledger, request), site.public).records
     assert next(read_records(site.ledger / YEARS_6)).sequence == log.report.pruned
+    assert verify_logs(site.ledger / YEARS_6).is_good  # alone, too
     told = list(read_records(site.ledger / PRUNING))[-1].facts["pruned"]
     assert (told["log"], told["records"]) == (YEARS_6, log.report.pruned)
 
