@@ -25,7 +25,7 @@ from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.note import BadNote
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.retention import PRUNING
+from guardedvlm.audit.retention import PRUNING, days_kept
 from guardedvlm.audit.verify import LedgerReport, read_records, verify_ledger
 from guardedvlm.errors import ConfigurationError
 
@@ -196,9 +196,10 @@ def _origin(folder: Path, report: LedgerReport) -> str:
 
 def _told_prunings(ledger: Path) -> dict[tuple[str, str, int], str]:
     """The root of what was pruned, by log, origin and number of records, as the log of prunings tells."""
-    folder = ledger / PRUNING
+    # A folder that is one log of a ledger has its prunings beside it.
+    folder = (ledger.parent if days_kept(ledger.name) is not None else ledger) / PRUNING
     found: dict[tuple[str, str, int], str] = {}
-    if folder not in list_logs(ledger):
+    if not folder.is_dir():
         return found
     try:
         for record in read_records(folder):

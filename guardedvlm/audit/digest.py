@@ -39,6 +39,7 @@ class Purpose(StrEnum):
     IMAGE = "image"
     PROMPT = "prompt"
     ANSWER = "answer"
+    FILE = "file"
     PAYLOAD = "payload"
     TRACE = "trace"
 

@@ -282,6 +282,8 @@ class Facts(TypedDict, total=False):
     input_tokens: Count
     output_tokens: Count
     finish: FinishReason
+    file_bytes: Bytes  # of the redacted document, where it left
+    file_digest: Digest
     sealed_labels: Count  # labels whose strings left with the answer, sealed for the tenant's key
     # how long it took
     timings: dict[Stage, Milliseconds]

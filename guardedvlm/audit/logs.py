@@ -43,7 +43,7 @@ class Logs:
     ) -> None:
         self.folder = ledger
         self.origin = origin
-        self._checkpointer = checkpointer
+        self.checkpointer = checkpointer
         self._segment_bytes = segment_bytes
         self._opening = threading.Lock()
         self._open: dict[str, Ledger] = {}
@@ -54,7 +54,7 @@ class Logs:
     @property
     def healthy(self) -> bool:
         """Whether every log can be written and, within the bound, its checkpoints too."""
-        is_told = self._checkpointer is None or self._checkpointer.healthy
+        is_told = self.checkpointer is None or self.checkpointer.healthy
         return is_told and not self._unopened and all(log.healthy for log in self._logs())
 
     @property
@@ -101,8 +101,8 @@ class Logs:
             self._closed = True
         for log in self._logs():
             log.drain()
-        if self._checkpointer is not None:
-            self._checkpointer.close()
+        if self.checkpointer is not None:
+            self.checkpointer.close()
         for log in self._logs():
             log.close()
 
@@ -117,7 +117,7 @@ class Logs:
             if name not in self._open:
                 opened = Ledger(self.folder / name, self.origin, segment_bytes=self._segment_bytes)
                 self._open = {**self._open, name: opened}
-                if self._checkpointer is not None:
-                    self._checkpointer.watch(opened)
+                if self.checkpointer is not None:
+                    self.checkpointer.watch(opened)
             self._unopened.discard(name)
             return self._open[name]

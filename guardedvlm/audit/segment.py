@@ -80,6 +80,20 @@ def read_lines(segment: Segment) -> Iterator[Line]:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, explanation="a segment cannot be read") from None
 
 
+def read_all_lines(segment: Segment) -> tuple[list[bytes], bool]:
+    """The lines of a segment as they stand now, and whether the last one is complete. All of it is in memory.
+
+    Raises ConfigurationError when the file cannot be read.
+    """
+    try:
+        lines = segment.path.read_bytes().split(b"\n")
+    except OSError:
+        raise ConfigurationError(Reason.INPUT_UNREADABLE, explanation="a segment cannot be read") from None
+    if lines[-1]:
+        return lines, False
+    return lines[:-1], True
+
+
 def create_segment(folder: Path, first: int) -> int:
     """Create a segment and make its name durable. Returns a descriptor that appends. Raises OSError."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

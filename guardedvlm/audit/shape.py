@@ -9,6 +9,7 @@ judge (of components and policies) are taken once the oracle has taken them.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
@@ -24,6 +25,8 @@ from guardedvlm.core.lifecycle import State
 
 MAX_NAMES = 500
 """Names that the expression knows at most; a site has some dozens."""
+MAX_USUAL = 8
+"""Sets of facts of one event that have an expression of their own."""
 _EVENT = len(b'{"event":"')
 _TIME = (
     r"20[0-9]{2}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
@@ -47,10 +50,15 @@ class Shapes:
             return None
         if self._is_stale:
             self._compile()
+        event = line[_EVENT : line.find(b'"', _EVENT)]
+        for pattern in self._usual.get(event, ()):
+            if (match := pattern.fullmatch(line)) is not None:
+                return match
         match = self._of_request.fullmatch(line)
-        if match is not None:
-            return match if _is_complete(match) else None
-        of_event = self._of_ledger.get(line[_EVENT : line.find(b'"', _EVENT)])
+        if match is not None and _is_complete(match):
+            self._make_usual(event, tuple(json.loads(line)["facts"]))
+            return match
+        of_event = self._of_ledger.get(event)
         return of_event.fullmatch(line) if of_event is not None else None
 
     def learn(self, record: Record) -> None:
@@ -64,7 +72,14 @@ class Shapes:
         names = tuple(sorted(self._names))
         self._of_request = _of_request(names)
         self._of_ledger = {event.value.encode(): _of_ledger(event, names) for event in LedgerEvent}
+        self._usual: dict[bytes, list[re.Pattern[bytes]]] = {}
         self._is_stale = False
+
+    def _make_usual(self, event: bytes, facts: tuple[str, ...]) -> None:
+        """From now on try first an expression for just these facts: it need not look for thirty others."""
+        patterns = self._usual.setdefault(event, [])
+        if len(patterns) < MAX_USUAL:
+            patterns.append(_of_request(tuple(sorted(self._names)), event.decode(), facts))
 
 
 _TOLD = tuple(sorted(frozenset().union(*(REQUIRED.get(state, frozenset()) for state in State))))
@@ -80,11 +95,14 @@ def _is_complete(match: re.Match[bytes]) -> bool:
     return all(match[name] is not None for name in _REQUIRED[event])
 
 
-def _of_request(names: tuple[str, ...]) -> re.Pattern[bytes]:
+def _of_request(names: tuple[str, ...], event: str = "", told: tuple[str, ...] | None = None) -> re.Pattern[bytes]:
+    """Of any event and any facts of a request, or of that event with exactly those facts."""
     hints = get_type_hints(Facts, include_extras=True)
-    allowed = hints.keys() - frozenset().union(*OF_LEDGER.values())
-    facts = _object({name: (_value(hints[name], names), False) for name in allowed}, _TOLD)
-    return _record("|".join(State), facts, rf',"request":"(?P<request>{_HEX_128})"')
+    allowed = hints.keys() - frozenset().union(*OF_LEDGER.values()) if told is None else frozenset(told)
+    facts = _object(
+        {name: (_value(hints[name], names), told is not None) for name in allowed}, _TOLD if not event else ()
+    )
+    return _record(event or "|".join(State), facts, rf',"request":"(?P<request>{_HEX_128})"')
 
 
 def _of_ledger(event: LedgerEvent, names: tuple[str, ...]) -> re.Pattern[bytes]:

@@ -23,9 +23,9 @@ from pathlib import Path
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
 from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.merkle import leaf_hash
-from guardedvlm.audit.record import CONTEXT, Record
+from guardedvlm.audit.record import CONTEXT, MAX_LINE, Record
 from guardedvlm.audit.remains import LogFiles, log_files
-from guardedvlm.audit.segment import Line, Segment, read_lines
+from guardedvlm.audit.segment import Line, Segment, read_all_lines, read_lines
 from guardedvlm.audit.shape import shapes
 from guardedvlm.core.lifecycle import FINAL, TRANSITIONS, State
 from guardedvlm.errors import ConfigurationError, Reason
@@ -182,34 +182,42 @@ class _Walk:
         if segment.first != self._chain.sequence:
             late = segment.first > self._chain.sequence
             raise BrokenChain(Flaw.GAP if late else Flaw.REORDERED, self._chain.sequence)
-        lines = read_lines(segment)
-        while (line := self._stride(lines) if self._fast else next(lines, None)) is not None:
-            self._line(segment, line)
+        if self._fast:
+            self._fast_segment(segment)
+        else:
+            for line in read_lines(segment):
+                self._line(segment, line)
         self._grow()
 
-    def _stride(self, lines: Iterator[Line]) -> Line | None:
-        """Take lines that are in order; give back the first one that has to go the slow way, None at the end.
+    def _fast_segment(self, segment: Segment) -> None:
+        lines, is_complete = read_all_lines(segment)
+        whole = len(lines) if is_complete else len(lines) - 1
+        at = 0
+        while (at := self._stride(lines, at, whole)) < len(lines):
+            # A line that is too long comes cut, as `read_lines` gives it.
+            self._line(segment, Line(at + 1, lines[at][: MAX_LINE + 1], at < whole or len(lines[at]) > MAX_LINE))
+            at += 1
+
+    def _stride(self, lines: list[bytes], begin: int, end: int) -> int:
+        """Take lines that are in order; the index of the first one that has to go the slow way, or `end`.
 
         The body is long because a call for each line would double its time.
         """
         match, running, leaves = shapes().match, self.running, self._leaves
         sha256, following = hashlib.sha256, _FOLLOWING
         sequence, previous, last = self._chain.sequence, self._chain.previous.encode(), b""
-        odd: Line | None = None
-        for line in lines:
-            content = line.content
-            found = match(content) if line.complete else None
+        at = begin
+        for at in range(begin, end):
+            content = lines[at]
+            found = match(content)
             if found is None:
-                odd = line
                 break
             event, stated, request, number, time = found.group("event", "previous", "request", "sequence", "time")
             if stated != previous or int(number) != sequence:
-                odd = line
                 break
             if request is not None:
                 state = following[running.get(request.decode())].get(event)
                 if state is None:
-                    odd = line
                     break
                 if state in FINAL:
                     running.pop(request.decode(), None)
@@ -220,9 +228,11 @@ class _Walk:
             sequence, last = sequence + 1, time
             if not self._first_time:
                 self._first_time = time.decode()
+        else:
+            at = max(begin, end)
         self._chain = Chain(sequence, previous.decode())
         self._last_time = last.decode() or self._last_time
-        return odd
+        return at
 
     def _line(self, segment: Segment, line: Line) -> None:
         self._place = f"{segment.path.name}:{line.number}"

@@ -89,7 +89,7 @@ class Pipeline:
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             await run.advance(State.RELEASE_OPEN)
-            await run.advance(State.RELEASED, timings=run.take_time(), **redacted.sealed_labels())
+            await run.advance(State.RELEASED, timings=run.take_time(), **run.left(redacted))
             return redacted
 
     async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:

@@ -110,7 +110,7 @@ class AnswerRelease:
         await self._run.advance(
             State.RELEASED,
             **self._facts(),
-            **self._redaction.sealed_labels(),
+            **self._run.left(self._redaction),
             input_tokens=last.input_tokens,
             output_tokens=last.output_tokens,
             finish=last.finish,

@@ -30,7 +30,7 @@ from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.image import DecodedImage, RawImage, Secret
-from guardedvlm.guard.outcome import PageOutcome, Progress, Watcher
+from guardedvlm.guard.outcome import PageOutcome, Progress, Redaction, Watcher
 from guardedvlm.guard.redact import Labels, redact
 from guardedvlm.guard.reidentify import check_reidentification_allowed, sealed_strings
 from guardedvlm.guard.roles import Roles
@@ -248,6 +248,16 @@ class Run:
         """Milliseconds by stage with the total so far."""
         return self.times | {Stage.TOTAL: round((time.perf_counter() - self._began) * 1000)}
 
+    def left(self, redaction: Redaction) -> dict[str, object]:
+        """What a closing record tells of a redaction that left: labels that may be undone, and the file's length and
+        keyed digest; nothing of what nobody asked for."""
+        facts: dict[str, object] = dict(redaction.sealed_labels())
+        if redaction.file is not None:
+            content = redaction.file.content
+            facts["file_bytes"] = len(content)
+            facts["file_digest"] = self._witness.key.digest(Purpose.FILE, content)
+        return facts
+
     def digest(self, purpose: Purpose, content: str) -> str:
         """The audit's keyed digest of a text."""
         return self._witness.key.digest(purpose, content)
@@ -281,7 +291,8 @@ async def running(request: GuardRequest, roles: Roles, witness: Witness) -> Asyn
     """Open the request in the ledger, and close it whatever happens: RELEASED by the pipeline, else REFUSED."""
     facts = trace_fact(request.parent, witness.key, witness.traces)
     facts["method"] = request.method
-    log = await RequestLog.begin(await witness.ledger.log_for(request.policy.audit.retention_days), **facts)
+    ledger = await witness.ledger.log_for(request.policy.audit.retention_days)
+    log = await RequestLog.begin(ledger, **facts)
     run = Run(request, roles, witness, log)
     try:
         yield run

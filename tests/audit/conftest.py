@@ -106,6 +106,8 @@ def life() -> dict[State, Facts]:
             finish=FinishReason.STOP,
             grounding={Ground.GROUNDED: 2, Ground.MASKED: 1},
             sealed_labels=3,
+            file_bytes=4_000,
+            file_digest="11" * 32,
             timings={
                 Stage.REDACT: 30,
                 Stage.VERIFY: 500,

@@ -150,6 +150,9 @@ def test_the_ledger_tells_of_all_pages(service, redacted, rasters):
     key = load_or_create_key(site / "keys" / AUDIT_KEY)
     expected = key.digest(Purpose.IMAGE, *(raster_digest(raster) for raster in rasters))
     assert records[State.CLEARED]["image_digest"] == expected
+    content = redacted_document(redacted.redaction).content
+    left = records[State.RELEASED]
+    assert (left["file_bytes"], left["file_digest"]) == (len(content), key.digest(Purpose.FILE, content))
 
 
 def test_an_answer_names_its_pages(service, tiff):
