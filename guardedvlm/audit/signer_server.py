@@ -57,10 +57,12 @@ class SignerServer(socketserver.ThreadingUnixStreamServer):
         self.signer = signer
         self.users = frozenset(users)
         self.path = path
+        self._is_ours = False
         try:
             if path.is_socket() and not _is_answered(path):
                 path.unlink()  # of a signer that died
             super().__init__(str(path), _Connection)
+            self._is_ours = True
             path.chmod(SOCKET_MODE)
         except OSError:
             raise ConfigurationError(Reason.PORT_TAKEN, place=str(path)) from None
@@ -76,9 +78,10 @@ class SignerServer(socketserver.ThreadingUnixStreamServer):
         """A connection that broke is closed, and nothing is printed."""
 
     def server_close(self) -> None:
-        """Close the socket and take its name away."""
+        """Close the socket and take its name away; also called where something else had that name."""
         super().server_close()
-        self.path.unlink(missing_ok=True)
+        if self._is_ours:
+            self.path.unlink(missing_ok=True)
 
 
 class _Connection(socketserver.BaseRequestHandler):
