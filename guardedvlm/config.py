@@ -58,8 +58,6 @@ class Settings(Part):
     tenants: Path = Path("tenants.yaml")
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
-    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
-    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -68,6 +66,8 @@ class Settings(Part):
     otel: Otel = Otel.NONE
     otlp_endpoint: str = "http://127.0.0.1:4317"
     reflection: bool = False
+    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
+    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
 
     @model_validator(mode="after")

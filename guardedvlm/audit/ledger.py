@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from guardedvlm.audit.record import Entry, Record
-from guardedvlm.audit.segment import log_called
 from guardedvlm.audit.writer import MAX_BATCH, SEGMENT_BYTES, ChainWriter
 from guardedvlm.errors import Reason, Unavailable
 
@@ -50,8 +49,8 @@ class Ledger:
         self._queue: queue.SimpleQueue[_Waiting | _Probe | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # between `append` and `close`: nothing is queued behind the end
         self._closed = False
+        self.folder = folder
         self.origin = origin
-        self.name = log_called(folder)
         self.appended = 1  # the OPENED record
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)

@@ -27,7 +27,7 @@ IDLE_SECONDS = 3600.0
 SOCKET_MODE = 0o666
 """Who may connect is the kernel's answer to whose process it is; the folder may say more."""
 _CHECKPOINT = re.compile(
-    rb"guardedvlm/[0-9a-f]{32}/[a-z][a-z0-9-]{0,31}\n"  # origin: replica and log
+    rb"guardedvlm/[0-9a-f]{32}/[a-z][a-z0-9-]{0,63}\n"  # origin: replica and log
     rb"(?:0|[1-9][0-9]{0,15})\n"  # tree size
     rb"[A-Za-z0-9+/]{43}=\n"  # root hash
     rb"(?:[!-~][ -~]{0,199}\n){0,4}\Z"  # extension lines (C2SP tlog-checkpoint)

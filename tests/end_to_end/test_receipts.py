@@ -230,40 +230,50 @@ def test_a_service_whose_key_is_in_another_process(tmp_path, page):
         stop_service(service)
 
 
-@pytest.mark.slow
-def test_ask_and_extract_write_receipts(service, page, tmp_path):
+@pytest.fixture
+def run(tmp_path, page):
+    """Runs the command line in a folder with a page and a schema; gives the exit code."""
     (tmp_path / "page.png").write_bytes(page)
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-    reach = ["--server", service.listen, "--ca", service.site.pki.ca, "--token-file", service.site.tokens["bank"]]
-    keys = tmp_path / "keys.json"
-    load_keys(service.site.config.parent / "keys" / EVIDENCE_KEYS).public.write(keys)
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "XDG_STATE_HOME": str(tmp_path / "state")}
 
     def run(*arguments):
-        environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "XDG_STATE_HOME": str(tmp_path / "state")}
         command = [sys.executable, "-m", "guardedvlm", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode
 
-    def verified(receipt, *more):
-        return run("receipt", "verify", receipt, "--image", "page.png", *more).returncode
+    return run
 
-    assert run("ask", "page.png", QUESTION, *reach, "--redacted", "r.png", "--receipt", "a.json").returncode == 0
-    assert verified("a.json", "--keys", keys, "--redacted", "r.png") == 0
-    assert run("extract", "page.png", "-s", "schema.json", *reach, "--receipt", "e.json").returncode == 0
-    assert verified("e.json", "--keys", keys) == 0
-    forbidden = "What is the ethnicity of the patient?"
-    assert run("ask", "page.png", forbidden, *reach, "--receipt", "f.json").returncode == 1
-    assert verified("f.json", "--keys", keys) == 0
-    # In this process: the keys of local use are made on the way, and are the default.
-    assert (
-        run("ask", "page.png", QUESTION, "-p", "finance", "--redacted", "l.png", "--receipt", "l.json").returncode == 0
-    )
-    assert verified("l.json", "--redacted", "l.png", "--ledger", tmp_path / "state" / "guardedvlm" / "ledger") == 0
-    assert run("ask", "page.png", forbidden, "-p", "finance", "--receipt", "m.json").returncode == 1
-    assert verified("m.json") == 0
-    assert run("extract", "page.png", "-s", "schema.json", "-p", "finance", "--receipt", "n.json").returncode == 0
-    assert verified("n.json") == 0
-    assert run("redact", "page.png", "-p", "finance", "-o", "out", "--receipts").returncode == 0
-    assert verified("out/page.receipt.json", "--redacted", "out/page.redacted.png") == 0
+
+FORBIDDEN = "What is the ethnicity of the patient?"
+
+
+@pytest.mark.slow
+def test_commands_that_ask_a_service_write_its_receipts(service, run, tmp_path):
+    reach = ["--server", service.listen, "--ca", service.site.pki.ca, "--token-file", service.site.tokens["bank"]]
+    load_keys(service.site.config.parent / "keys" / EVIDENCE_KEYS).public.write(tmp_path / "keys.json")
+    verify = ("receipt", "verify", "--image", "page.png", "--keys", "keys.json")
+    assert run("ask", "page.png", QUESTION, *reach, "--redacted", "r.png", "--receipt", "a.json") == 0
+    assert run(*verify, "a.json", "--redacted", "r.png") == 0
+    assert run(*verify, "a.json", "--redacted", "page.png") == 5
+    assert run("extract", "page.png", "-s", "schema.json", *reach, "--receipt", "e.json") == 0
+    assert run(*verify, "e.json") == 0
+    assert run("ask", "page.png", FORBIDDEN, *reach, "--receipt", "f.json") == 1
+    assert run(*verify, "f.json") == 0
+
+
+@pytest.mark.slow
+def test_commands_without_a_service_write_receipts(run, tmp_path):
+    """The keys of local use are made on the way, and are the default."""
+    verify = ("receipt", "verify", "--image", "page.png", "--ledger", tmp_path / "state" / "guardedvlm" / "ledger")
+    asked = ("ask", "page.png", "-p", "finance")
+    assert run(*asked, QUESTION, "--redacted", "l.png", "--receipt", "l.json") == 0
+    assert run(*verify, "l.json", "--redacted", "l.png") == 0
+    assert run(*asked, FORBIDDEN, "--receipt", "m.json") == 1
+    assert run(*verify, "m.json") == 0
+    assert run("extract", "page.png", "-s", "schema.json", "-p", "finance", "--receipt", "n.json") == 0
+    assert run(*verify, "n.json") == 0
+    assert run("redact", "page.png", "-p", "finance", "-o", "out", "--receipts") == 0
+    assert run(*verify, "out/page.receipt.json", "--redacted", "out/page.redacted.png") == 0
 
 
 def _wait(condition, seconds=60):
