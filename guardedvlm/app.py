@@ -64,9 +64,7 @@ WATCH_SECONDS = 1.0
 """How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
-EVIDENCE_KEYS = "evidence"
-"""Folder of the keys that sign receipts and checkpoints, in the folder of keys."""
+AUDIT_KEY, TOKENS_KEY, EVIDENCE_KEYS = "audit.key", "tokens.key", "evidence"
 
 
 def default_policies() -> Path:

@@ -88,8 +88,6 @@ class Settings(Part):
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
     checkpoints: Checkpoints = Checkpoints()
-    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
-    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -101,6 +99,8 @@ class Settings(Part):
     tail: Tail = Tail()
     traces: Traces = Traces.JOIN  # what becomes of callers' trace ids
     reflection: bool = False
+    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
+    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
 
     @model_validator(mode="after")

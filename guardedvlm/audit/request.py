@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 from guardedvlm.audit.facts import Facts
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import Entry, Record, make_entry
+from guardedvlm.audit.segment import log_called
 from guardedvlm.core.lifecycle import FINAL, LifeCycle, State
 from guardedvlm.errors import Internal, Reason, Unavailable
 
@@ -53,8 +54,8 @@ class RequestLog:
 
     @property
     def log(self) -> str:
-        """The name of the log that its records stand in."""
-        return self._ledger.name
+        """What evidence calls the log that its records stand in."""
+        return log_called(self._ledger.folder)
 
     @property
     def records(self) -> tuple[Record, ...]:

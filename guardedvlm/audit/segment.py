@@ -22,8 +22,8 @@ from guardedvlm.errors import ConfigurationError, Reason
 LOCK_NAME = "lock"
 UNNAMED = "ledger"
 """What evidence calls a log whose folder has no name that it may repeat."""
-LogName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-_LOG_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
+LogName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+_LOG_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 _NAME = re.compile(r"segment-(\d{16})\.jsonl\Z")
 
 

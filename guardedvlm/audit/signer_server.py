@@ -27,7 +27,7 @@ IDLE_SECONDS = 3600.0
 SOCKET_MODE = 0o666
 """Who may connect is the kernel's answer to whose process it is; the folder may say more."""
 _CHECKPOINT = re.compile(
-    rb"guardedvlm/[0-9a-f]{32}/[a-z][a-z0-9-]{0,31}\n"  # origin: replica and log
+    rb"guardedvlm/[0-9a-f]{32}/[a-z][a-z0-9-]{0,63}\n"  # origin: replica and log
     rb"(?:0|[1-9][0-9]{0,15})\n"  # tree size
     rb"[A-Za-z0-9+/]{43}=\n"  # root hash
     rb"(?:[!-~][ -~]{0,199}\n){0,4}\Z"  # extension lines (C2SP tlog-checkpoint)
@@ -57,10 +57,12 @@ class SignerServer(socketserver.ThreadingUnixStreamServer):
         self.signer = signer
         self.users = frozenset(users)
         self.path = path
+        self._is_ours = False
         try:
             if path.is_socket() and not _is_answered(path):
                 path.unlink()  # of a signer that died
             super().__init__(str(path), _Connection)
+            self._is_ours = True
             path.chmod(SOCKET_MODE)
         except OSError:
             raise ConfigurationError(Reason.PORT_TAKEN, place=str(path)) from None
@@ -76,9 +78,10 @@ class SignerServer(socketserver.ThreadingUnixStreamServer):
         """A connection that broke is closed, and nothing is printed."""
 
     def server_close(self) -> None:
-        """Close the socket and take its name away."""
+        """Close the socket and take its name away; also called where something else had that name."""
         super().server_close()
-        self.path.unlink(missing_ok=True)
+        if self._is_ours:
+            self.path.unlink(missing_ok=True)
 
 
 class _Connection(socketserver.BaseRequestHandler):
