@@ -19,14 +19,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, 
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from guardedvlm.audit.checks import Check, Value
 from guardedvlm.audit.conventions import (
     EVENT_NAME,
     LOG_ATTRIBUTES,
     PROVIDER,
     RESOURCE,
     SPAN_ATTRIBUTES,
-    Check,
-    Value,
     is_span_name,
 )
 from guardedvlm.audit.metric_table import METRICS

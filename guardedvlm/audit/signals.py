@@ -26,7 +26,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from guardedvlm.audit import conventions as names
-from guardedvlm.audit.conventions import Value
+from guardedvlm.audit.checks import Value
 from guardedvlm.audit.facts import Facts, Stage
 from guardedvlm.audit.record import Record
 from guardedvlm.audit.summary import StageTime, Summary
