@@ -48,6 +48,8 @@ COMMANDS = (
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],
+    ["audit", "tail"],
+    ["audit", "telemetry"],
     ["eval"],
     ["eval", "text"],
     ["eval", "docs"],

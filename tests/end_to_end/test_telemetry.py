@@ -5,8 +5,10 @@ import secrets
 
 import grpc
 import pytest
-from otlp_collector import values, wait_until
+from grpc_health.v1 import health_pb2
+from otlp_collector import Collector, values, wait_until
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from running_service import start_service, stop_service
 
 from guardedvlm.audit import conventions as names
 from guardedvlm.audit.lag import LagWatch
@@ -121,3 +123,27 @@ def test_the_service_measures_itself(told):
     assert refused["UNAUTHENTICATED"] >= 1
     roles = {values(point)["guardedvlm.role"] for point in points["guardedvlm.queue.depth"]}
     assert {"decode", "reader", "personal", "face_verifier"} <= roles
+
+
+@pytest.mark.slow
+def test_a_service_too_far_ahead_of_its_collector_is_not_ready(tmp_path):
+    """It goes on serving who calls it, and is ready again when the collector has caught up."""
+    status = health_pb2.HealthCheckResponse
+    collector = Collector(tmp_path)
+    service = start_service(
+        tmp_path, ["--otel", "otlp", "--otlp-endpoint", collector.endpoint], GUARDEDVLM_TAIL="{most_records: 4}"
+    )
+    try:
+        token = service.site.tokens["bank"].read_text().strip()
+        for _ in range(2):
+            code = ask(service, token, f"00-{TRACE}-{SPAN}-01", document=pb.Document(content=b"x"))
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+        wait_until(lambda: service.serving() == status.NOT_SERVING)
+        assert ask(service, token, "", document=pb.Document(content=b"x")) is grpc.StatusCode.INVALID_ARGUMENT
+        collector.start()
+        wait_until(lambda: service.serving() == status.SERVING, 60)
+    finally:
+        stop_service(service)
+        collector.kill()
+    sequences = [values(record)[names.SEQUENCE] for record in collector.log_records()]
+    assert sequences == list(range(len(list(read_records(service.site.config.parent / "ledger")))))
