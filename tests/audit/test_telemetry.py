@@ -10,14 +10,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import get_tracer_provider
 from otlp_collector import Collector, collecting, values, wait_until
 
 from guardedvlm.audit import conventions as names
-from guardedvlm.audit import otel
+from guardedvlm.audit import otel, otlp
 from guardedvlm.audit.facts import Facts, Method, Stage, Verification, VerifyVerdict
 from guardedvlm.audit.lag import LagWatch
 from guardedvlm.audit.ledger import Ledger
@@ -33,6 +37,7 @@ from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.rpc.calls import Calls
+from guardedvlm.transport.dev_pki import write_dev_pki
 
 ROOT = Path(__file__).parents[2]
 ORIGIN, TENANT = "a0" * 16, "b1" * 16
@@ -243,6 +248,42 @@ async def test_what_was_not_acknowledged_comes_again_with_the_same_ids(
         uids = [values(record)[names.UID] for record in collector.log_records()]
     assert len(uids) == 18
     assert uids[:9] == uids[9:] == [f"{ORIGIN}/ledger/{number}" for number in range(9)]
+
+
+@pytest.mark.parametrize(("options", "asked"), [((), None), (("--retry", "7"), 7.0)])
+def test_a_collector_may_ask_for_a_pause(tmp_path: Path, options: tuple[str, ...], asked: float | None) -> None:
+    with collecting(tmp_path, "--unacknowledged", "9", *options) as collector:
+        sink = otlp.Collector(collector.endpoint)
+        with pytest.raises(otlp.NotDelivered) as caught:
+            sink.send(ExportTraceServiceRequest())
+        assert caught.value.retry_seconds == asked
+        sink.close()
+        with pytest.raises(otlp.NotDelivered):
+            sink.send(ExportTraceServiceRequest())
+
+
+def test_a_collector_behind_tls(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        otlp.Collector("https://localhost:4317", tmp_path / "absent.pem")
+    assert caught.value.reason is Reason.SETTINGS_INVALID
+    pki = write_dev_pki(tmp_path / "pki")
+    received: list[bytes] = []
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _: received.append(request) or b"")
+    service = "opentelemetry.proto.collector.logs.v1.LogsService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+    pair = (pki.server.key.read_bytes(), pki.server.certificate.read_bytes())
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    try:
+        with pytest.raises(otlp.NotDelivered):  # no authority of the system's has signed it
+            otlp.Collector(f"https://localhost:{port}").send(ExportLogsServiceRequest())
+        sink = otlp.Collector(f"https://localhost:{port}", pki.ca)
+        assert sink.send(ExportLogsServiceRequest()) == 0
+        sink.close()
+    finally:
+        server.stop(0).wait()
+    assert received == [b""]
 
 
 class Load:
