@@ -176,7 +176,7 @@ def _allows(allowed: Mapping[str, Check], pair: KeyValue) -> bool:
 def _value(found: AnyValue) -> Value | None:
     """The value of an attribute, None for a form that no attribute of ours has."""
     kind = found.WhichOneof("value")
-    if kind in ("string_value", "bool_value", "int_value", "double_value"):
+    if kind in ("string_value", "bool_value", "int_value"):
         value: Value = getattr(found, kind)
         return value
     if kind == "array_value" and all(item.WhichOneof("value") == "string_value" for item in found.array_value.values):

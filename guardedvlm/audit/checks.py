@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from guardedvlm.audit.component import is_component_name
 
-Scalar = str | bool | int | float
+Scalar = str | bool | int
 Value = Scalar | tuple[str, ...]
 Check = Callable[[Value], bool]
 
 
 def is_number(value: Value) -> bool:
-    """Any number."""
-    return isinstance(value, int | float)
+    """A whole number; the record has no others."""
+    return isinstance(value, int)
 
 
 def is_flag(value: Value) -> bool:

@@ -194,8 +194,6 @@ def _any(value: Value) -> AnyValue:
         return AnyValue(bool_value=value)
     if isinstance(value, int):
         return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
     if isinstance(value, str):
         return AnyValue(string_value=str(value))
     return AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=item) for item in value]))

@@ -27,15 +27,16 @@ from guardedvlm.audit.lag import LagWatch
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.measures import DURATION_BOUNDS
 from guardedvlm.audit.metric_table import METRICS
-from guardedvlm.audit.otel import Otel, Tailing, Telemetry
+from guardedvlm.audit.otel import Otel, Tailing, TailProcess, Telemetry
 from guardedvlm.audit.record import record_hash
 from guardedvlm.audit.request import RequestLog
+from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.tail import BATCH_RECORDS
 from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.audit.verify import read_records
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 from guardedvlm.rpc.calls import Calls
 from guardedvlm.transport.dev_pki import write_dev_pki
 
@@ -396,6 +397,49 @@ def test_a_tailer_killed_under_load_goes_on_where_it_was(
     assert "guardedvlm.requests" in collector.points()
 
 
+async def test_a_process_of_its_own(
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(ledger, life)
+    process = TailProcess(folder, None, otlp.Collector(collector.endpoint), version="0.1.0")
+    assert process.once() == 9
+    stop = threading.Event()
+    thread = threading.Thread(target=process.run, args=(stop,))
+    thread.start()
+    await lived(ledger, life)
+    await asyncio.to_thread(wait_until, lambda: len(collector.log_records()) == 17)
+    stop.set()
+    thread.join(5)
+    list_segments(folder)[-1].path.write_bytes(b"")  # the lag cannot be told: the other metrics still are
+    process.close()
+    points = collector.points()
+    assert points["guardedvlm.telemetry.records"][0].as_int == 17
+    assert "guardedvlm.ledger.lag.records" not in points
+    instances = {
+        values(one.resource)["service.instance.id"]
+        for request in collector.received("metrics")
+        for one in request.resource_metrics
+    }
+    assert len(instances) == 1
+    assert ORIGIN not in instances
+
+
+def test_a_collector_that_is_absent_ends_once(folder: Path, tmp_path: Path, ledger: Ledger) -> None:
+    process = TailProcess(folder, None, otlp.Collector(Collector(tmp_path).endpoint), version="0.1.0")
+    with pytest.raises(Unavailable) as caught:
+        process.once()
+    assert caught.value.reason is Reason.COLLECTOR_UNAVAILABLE
+    process.close()
+
+
+def test_a_console_that_is_closed_takes_nothing() -> None:
+    out = io.StringIO()
+    out.close()
+    with pytest.raises(otlp.NotDelivered):
+        otlp.Console(out).send(ExportLogsServiceRequest())
+
+
+@pytest.mark.slow  # a command line starts in seconds on a busy machine
 def test_once_without_a_collector(folder: Path, tmp_path: Path, ledger: Ledger) -> None:
     done = _tail(folder, Collector(tmp_path), "--once")
     _, said = done.communicate(timeout=60)
