@@ -149,7 +149,7 @@ UID, EVENT, LEDGER_LOG, LEDGER_ORIGIN = (
     "guardedvlm.ledger.origin",
 )
 SEQUENCE, RECORD_HASH = "guardedvlm.ledger.sequence", "guardedvlm.ledger.hash"
-LOG = form(r"ledger|[a-z]{1,16}(-[0-9]{1,3})?|log-[0-9a-f]{12}")
+LOG = form(r"ledger|[a-z]{1,16}(-[0-9]{1,5})?|log-[0-9a-f]{12}")
 """Name of a log, as `audit.signals.log_name` makes it: "service", "years-6"."""
 EVENT_NAME = "guardedvlm.ledger.record"
 
@@ -160,7 +160,7 @@ ROOT: Mapping[str, Check] = MappingProxyType(
 
 RECORD: Mapping[str, Check] = MappingProxyType(
     {
-        UID: form(r"[0-9a-f]{32}/[a-z0-9-]{1,20}/[0-9]{1,16}"),
+        UID: form(r"[0-9a-f]{32}/[a-z0-9-]{1,24}/[0-9]{1,16}"),
         EVENT: one_of(*State, *LedgerEvent),
         LEDGER_LOG: LOG,
         LEDGER_ORIGIN: PSEUDONYM,

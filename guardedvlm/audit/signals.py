@@ -39,7 +39,7 @@ _NO_SPAN = frozenset({Stage.TOTAL, Stage.LEDGER})
 """The root is the total; the ledger's time is spread over all steps."""
 _SCOPE = InstrumentationScope(name=names.PROVIDER)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LOG_NAME = re.compile(r"[a-z]{1,16}(-[0-9]{1,3})?\Z")
+_LOG_NAME = re.compile(r"[a-z]{1,16}(-[0-9]{1,5})?\Z")
 
 
 @dataclass(frozen=True, slots=True)
