@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from otlp_collector import collecting
 from running_service import start_service, stop_service
 
 sys.path.insert(0, str(Path(__file__).parent / "loopback_only"))
@@ -37,7 +38,10 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    """One service with two tenants, for all tests that only call it."""
-    service = start_service(tmp_path_factory.mktemp("service"))
-    yield service
-    stop_service(service)
+    """One service with two tenants and a collector, for all tests that only call it."""
+    with collecting(tmp_path_factory.mktemp("collector")) as collector:
+        otlp = ["--otel", "otlp", "--otlp-endpoint", collector.endpoint]
+        service = start_service(tmp_path_factory.mktemp("service"), otlp)
+        service.collector = collector
+        yield service
+        stop_service(service)

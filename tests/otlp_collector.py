@@ -1,9 +1,10 @@
 """An OTLP collector in a process of its own: writes every request to a file, then acknowledges it.
 
-    python otlp_collector.py PORT FILE [--reject N] [--unacknowledged N]
+    python otlp_collector.py PORT FILE [--reject N] [--unacknowledged N [--retry SECONDS]]
 
 A line is the signal and the request's bytes in base64. `--reject` keeps back N items of each request, as a partial
-success; `--unacknowledged` writes the first N requests and answers UNAVAILABLE all the same.
+success; `--unacknowledged` writes the first N requests and answers UNAVAILABLE all the same, asking for
+a pause of `--retry`.
 """
 
 import argparse
@@ -20,6 +21,10 @@ from concurrent import futures
 from pathlib import Path
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, status_pb2
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
@@ -138,7 +143,7 @@ class _Servicer:
 
     def Export(self, request, context):
         if not self._service.take(self._name, request.SerializeToString()):
-            context.abort(grpc.StatusCode.UNAVAILABLE, "")
+            context.abort_with_status(rpc_status.to_status(self._service.refusal()))
         response = self._response()
         if self._service.reject:
             setattr(response.partial_success, self._rejected, self._service.reject)
@@ -147,14 +152,21 @@ class _Servicer:
 
 
 class _Service:
-    def __init__(self, file: Path, reject: int, unacknowledged: int) -> None:
+    def __init__(self, file: Path, reject: int, unacknowledged: int, retry: int) -> None:
         self.reject = reject
+        self._retry = retry
         self._lock = threading.Lock()
         self._unacknowledged = unacknowledged
         with contextlib.suppress(FileNotFoundError):  # what a kill left of a last line
             whole = file.read_bytes()
             os.truncate(file, whole.rfind(b"\n") + 1)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def refusal(self) -> status_pb2.Status:
+        refusal = status_pb2.Status(code=code_pb2.UNAVAILABLE)
+        if self._retry:
+            refusal.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=self._retry)))
+        return refusal
 
     def take(self, name: str, content: bytes) -> bool:
         with self._lock:
@@ -169,8 +181,9 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--reject", type=int, default=0)
     parser.add_argument("--unacknowledged", type=int, default=0)
+    parser.add_argument("--retry", type=int, default=0)
     given = parser.parse_args()
-    service = _Service(given.file, given.reject, given.unacknowledged)
+    service = _Service(given.file, given.reject, given.unacknowledged, given.retry)
     server = grpc.server(futures.ThreadPoolExecutor(4))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(
         _Servicer("traces", trace_service_pb2.ExportTraceServiceResponse, "rejected_spans", service), server

@@ -29,6 +29,7 @@ class Service:
     marker: Path
     scratch: Path
     log: Path
+    collector: object = None
 
     def client(self, tenant="clinic", **options):
         token = self.site.tokens[tenant].read_text().strip()

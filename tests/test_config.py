@@ -2,7 +2,7 @@
 
 import pytest
 
-from guardedvlm.config import Otel, inference_settings, load_settings
+from guardedvlm.config import Otel, Traces, inference_settings, load_settings
 from guardedvlm.errors import ConfigurationError, Reason
 
 
@@ -27,6 +27,14 @@ def test_the_file_of_checkpoints_counts_from_the_file_too(tmp_path):
     assert (settings.checkpoints.sink.value, settings.checkpoints.every_records) == ("file", 5)
 
 
+def test_who_delivers_the_ledger(tmp_path):
+    text = "otel: otlp\notlp_ca: ca.pem\ntail: {inside: false, state: cursors, most_seconds: 60}\ntraces: derive\n"
+    settings = load_settings(write(tmp_path, text))
+    assert (settings.otlp_ca, settings.tail.state) == (tmp_path / "ca.pem", tmp_path / "cursors")
+    assert (settings.tail.inside, settings.tail.most_records, settings.tail.most_seconds) == (False, 100_000, 60)
+    assert settings.traces is Traces.DERIVE
+
+
 def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path, monkeypatch):
     path = write(tmp_path, "replicas: 1\notel: console\n")
     monkeypatch.setenv("GUARDEDVLM_REPLICAS", "2")
@@ -45,6 +53,9 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path,
         ("checkpoints: {sink: file}", "checkpoints"),
         ("checkpoints: {file: x}", "checkpoints"),
         ("checkpoints: {every_seconds: 0}", "checkpoints.every_seconds"),
+        ("tail: {most_records: 0}", "tail.most_records"),
+        ("tail: {collector: x}", "tail.collector"),
+        ("traces: raw", "traces"),
         ("- a", "guardedvlm.yaml"),
         ("", "guardedvlm.yaml"),
         ("a: [", "guardedvlm.yaml:2"),

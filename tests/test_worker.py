@@ -141,6 +141,18 @@ async def test_a_callers_deadline_does_not_cost_the_worker(role_path):
     pool.stop()
 
 
+async def test_calls_that_wait_are_counted(role_path):
+    pool = WorkerPool(WorkerSpec("test", "worker_test_role:Role", call_seconds=20))
+    pool.start()
+    naps = [asyncio.ensure_future(pool.call("nap", object, deadline=Deadline.after(30))) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert pool.waiting == 2
+    naps[2].cancel()
+    await asyncio.gather(*naps, return_exceptions=True)
+    assert pool.waiting == 0
+    pool.stop()
+
+
 def test_memory_is_limited(role_path):
     worker = Worker(WorkerSpec("test", "worker_test_role:Role", memory_bytes=2 * 2**30))
     with pytest.raises(InvalidInput) as failure:

@@ -19,14 +19,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, 
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from guardedvlm.audit.checks import Check, Value
 from guardedvlm.audit.conventions import (
     EVENT_NAME,
     LOG_ATTRIBUTES,
     PROVIDER,
     RESOURCE,
     SPAN_ATTRIBUTES,
-    Check,
-    Value,
     is_span_name,
 )
 from guardedvlm.audit.metric_table import METRICS
@@ -177,7 +176,7 @@ def _allows(allowed: Mapping[str, Check], pair: KeyValue) -> bool:
 def _value(found: AnyValue) -> Value | None:
     """The value of an attribute, None for a form that no attribute of ours has."""
     kind = found.WhichOneof("value")
-    if kind in ("string_value", "bool_value", "int_value", "double_value"):
+    if kind in ("string_value", "bool_value", "int_value"):
         value: Value = getattr(found, kind)
         return value
     if kind == "array_value" and all(item.WhichOneof("value") == "string_value" for item in found.array_value.values):

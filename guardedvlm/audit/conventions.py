@@ -9,11 +9,12 @@ allow.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+from guardedvlm.audit.checks import Check, Value, each, form, is_component, is_flag, is_number, one_of
 from guardedvlm.audit.component import is_component_name
 from guardedvlm.audit.facts import POLICY_NAME, Facts, MediaFormat, Method, Stage, Verdict, VerifyVerdict
 from guardedvlm.audit.record import LedgerEvent
@@ -37,41 +38,6 @@ WITHOUT_MODEL: Mapping[Method, str] = {
 """Span names of the calls that reach no model."""
 STAGE, KIND = "guardedvlm.stage", "guardedvlm.kind"
 
-Scalar = str | bool | int | float
-Value = Scalar | tuple[str, ...]
-Check = Callable[[Value], bool]
-
-
-def is_number(value: Value) -> bool:
-    """Any number."""
-    return isinstance(value, int | float)
-
-
-def _is_flag(value: Value) -> bool:
-    return isinstance(value, bool)
-
-
-def one_of(*words: str) -> Check:
-    """One of these words."""
-    known = frozenset(words)
-    return lambda value: isinstance(value, str) and value in known
-
-
-def form(pattern: str) -> Check:
-    """Text that is wholly of `pattern`."""
-    compiled = re.compile(pattern)
-    return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
-
-
-def is_component(value: Value) -> bool:
-    """A name of the closed vocabulary of engines and models."""
-    return isinstance(value, str) and is_component_name(value)
-
-
-def _each(check: Check) -> Check:
-    return lambda value: isinstance(value, tuple) and all(check(item) for item in value)
-
-
 PSEUDONYM, DIGEST = form("[0-9a-f]{32}"), form("[0-9a-f]{64}")
 VERDICTS, REASON, STAGES = one_of(*Verdict), one_of(*Reason), one_of(*Stage)
 POLICY_NAMES = form(POLICY_NAME)
@@ -80,10 +46,11 @@ _VERSION = form(r"[0-9]{1,3}(\.[0-9a-z]{1,6}){0,3}")
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A row: the name, which values it may have, and where in a record's or a request's facts it is read from."""
+    """A row: the name, which values it may have, the fact that it tells, and how it is read from facts with that."""
 
     name: str
     allows: Check
+    fact: str
     read: Callable[[Facts], Value | None]
 
 
@@ -91,12 +58,18 @@ def _part(*names: str) -> Callable[[Facts], Value | None]:
     """A fact, or a member of one that is a table: `_part("regions", Kind.FACE)`."""
 
     def read(facts: Facts) -> Value | None:
-        found: object = facts
+        found: Any = facts
         for name in names:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found  # type: ignore[return-value]  # checked by the row
+            found = found.get(name)
+            if found is None:
+                return None
+        return found  # type: ignore[no-any-return]  # checked by the row
 
     return read
+
+
+def _row(name: str, allows: Check, *path: str) -> Attribute:
+    return Attribute(name, allows, path[0], _part(*path))
 
 
 def _finish(facts: Facts) -> Value | None:
@@ -117,52 +90,52 @@ def _output(facts: Facts) -> Value | None:
 
 
 FACTS: tuple[Attribute, ...] = (
-    Attribute("gen_ai.operation.name", one_of(CHAT), lambda facts: CHAT if _asks(facts) else None),
-    Attribute("gen_ai.provider.name", one_of(PROVIDER), lambda facts: PROVIDER if _asks(facts) else None),
-    Attribute("gen_ai.request.model", is_component, _part("model", "name")),
-    Attribute("gen_ai.request.stream", _is_flag, _streams),
-    Attribute("gen_ai.output.type", one_of(TEXT, JSON), _output),
-    Attribute("gen_ai.response.finish_reasons", _each(one_of(*FinishReason)), _finish),
-    Attribute("gen_ai.usage.input_tokens", is_number, _part("input_tokens")),
-    Attribute("gen_ai.usage.output_tokens", is_number, _part("output_tokens")),
-    Attribute("error.type", REASON, _part("reason")),
-    Attribute("guardedvlm.method", one_of(*Method), _part("method")),
-    Attribute("guardedvlm.tenant", PSEUDONYM, _part("tenant")),
-    Attribute("guardedvlm.caller", PSEUDONYM, _part("caller")),
-    Attribute("guardedvlm.policy.name", POLICY_NAMES, _part("policy", "name")),
-    Attribute("guardedvlm.policy.digest", DIGEST, _part("policy", "digest")),
-    Attribute("guardedvlm.engine", is_component, _part("engine")),
-    Attribute("guardedvlm.model.digest", DIGEST, _part("model", "digest")),
-    Attribute("guardedvlm.document.media", one_of(*MediaFormat), _part("media")),
-    Attribute("guardedvlm.document.pages", is_number, _part("pages")),
-    Attribute("guardedvlm.document.width", is_number, _part("width")),
-    Attribute("guardedvlm.document.height", is_number, _part("height")),
-    Attribute("guardedvlm.document.bytes", is_number, _part("input_bytes")),
-    Attribute("guardedvlm.input.digest", DIGEST, _part("input_digest")),
-    Attribute("guardedvlm.image.digest", DIGEST, _part("image_digest")),
-    Attribute("guardedvlm.prompt.digest", DIGEST, _part("prompt_digest")),
-    Attribute("guardedvlm.prompt.chars", is_number, _part("prompt_chars")),
-    Attribute("guardedvlm.answer.digest", DIGEST, _part("answer_digest")),
-    Attribute("guardedvlm.answer.chars", is_number, _part("answer_chars")),
-    Attribute("guardedvlm.sealed_labels", is_number, _part("sealed_labels")),
-    *(Attribute(f"guardedvlm.regions.{kind}", is_number, _part("regions", kind)) for kind in Kind),
-    *(Attribute(f"guardedvlm.area_permille.{kind}", is_number, _part("area_permille", kind)) for kind in Kind),
-    *(Attribute(f"guardedvlm.actions.{action}", is_number, _part("actions", action)) for action in Action),
-    *(Attribute(f"guardedvlm.grounding.{ground}", is_number, _part("grounding", ground)) for ground in Ground),
-    *(Attribute(f"guardedvlm.milliseconds.{stage}", is_number, _part("timings", stage)) for stage in Stage),
-    Attribute("guardedvlm.instructions", is_number, _part("instructions")),
-    Attribute("guardedvlm.verification.verdict", one_of(*VerifyVerdict), _part("verification", "verdict")),
-    Attribute("guardedvlm.verification.passes", is_number, _part("verification", "passes")),
-    Attribute("guardedvlm.prompt.verdict", VERDICTS, _part("prompt_screen", "verdict")),
-    Attribute("guardedvlm.prompt.action", VERDICTS, _part("prompt_screen", "action")),
-    Attribute("guardedvlm.answer.verdict", VERDICTS, _part("answer_screen", "verdict")),
-    Attribute("guardedvlm.answer.action", VERDICTS, _part("answer_screen", "action")),
-    Attribute("guardedvlm.policy_problems", is_number, _part("policy_problems")),
-    Attribute("guardedvlm.shadow.of", PSEUDONYM, _part("shadow", "of")),
-    Attribute("guardedvlm.shadow.candidate", DIGEST, _part("shadow", "candidate", "digest")),
-    Attribute("guardedvlm.shadow.said", VERDICTS, _part("shadow", "said", "verdict")),
-    Attribute("guardedvlm.shadow.would_say", VERDICTS, _part("shadow", "would_say", "verdict")),
-    Attribute("guardedvlm.torn_bytes", is_number, _part("torn_bytes")),
+    Attribute("gen_ai.operation.name", one_of(CHAT), "method", lambda facts: CHAT if _asks(facts) else None),
+    Attribute("gen_ai.provider.name", one_of(PROVIDER), "method", lambda facts: PROVIDER if _asks(facts) else None),
+    _row("gen_ai.request.model", is_component, "model", "name"),
+    Attribute("gen_ai.request.stream", is_flag, "method", _streams),
+    Attribute("gen_ai.output.type", one_of(TEXT, JSON), "method", _output),
+    Attribute("gen_ai.response.finish_reasons", each(one_of(*FinishReason)), "finish", _finish),
+    _row("gen_ai.usage.input_tokens", is_number, "input_tokens"),
+    _row("gen_ai.usage.output_tokens", is_number, "output_tokens"),
+    _row("error.type", REASON, "reason"),
+    _row("guardedvlm.method", one_of(*Method), "method"),
+    _row("guardedvlm.tenant", PSEUDONYM, "tenant"),
+    _row("guardedvlm.caller", PSEUDONYM, "caller"),
+    _row("guardedvlm.policy.name", POLICY_NAMES, "policy", "name"),
+    _row("guardedvlm.policy.digest", DIGEST, "policy", "digest"),
+    _row("guardedvlm.engine", is_component, "engine"),
+    _row("guardedvlm.model.digest", DIGEST, "model", "digest"),
+    _row("guardedvlm.document.media", one_of(*MediaFormat), "media"),
+    _row("guardedvlm.document.pages", is_number, "pages"),
+    _row("guardedvlm.document.width", is_number, "width"),
+    _row("guardedvlm.document.height", is_number, "height"),
+    _row("guardedvlm.document.bytes", is_number, "input_bytes"),
+    _row("guardedvlm.input.digest", DIGEST, "input_digest"),
+    _row("guardedvlm.image.digest", DIGEST, "image_digest"),
+    _row("guardedvlm.prompt.digest", DIGEST, "prompt_digest"),
+    _row("guardedvlm.prompt.chars", is_number, "prompt_chars"),
+    _row("guardedvlm.answer.digest", DIGEST, "answer_digest"),
+    _row("guardedvlm.answer.chars", is_number, "answer_chars"),
+    _row("guardedvlm.sealed_labels", is_number, "sealed_labels"),
+    *(_row(f"guardedvlm.regions.{kind}", is_number, "regions", kind) for kind in Kind),
+    *(_row(f"guardedvlm.area_permille.{kind}", is_number, "area_permille", kind) for kind in Kind),
+    *(_row(f"guardedvlm.actions.{action}", is_number, "actions", action) for action in Action),
+    *(_row(f"guardedvlm.grounding.{ground}", is_number, "grounding", ground) for ground in Ground),
+    *(_row(f"guardedvlm.milliseconds.{stage}", is_number, "timings", stage) for stage in Stage),
+    _row("guardedvlm.instructions", is_number, "instructions"),
+    _row("guardedvlm.verification.verdict", one_of(*VerifyVerdict), "verification", "verdict"),
+    _row("guardedvlm.verification.passes", is_number, "verification", "passes"),
+    _row("guardedvlm.prompt.verdict", VERDICTS, "prompt_screen", "verdict"),
+    _row("guardedvlm.prompt.action", VERDICTS, "prompt_screen", "action"),
+    _row("guardedvlm.answer.verdict", VERDICTS, "answer_screen", "verdict"),
+    _row("guardedvlm.answer.action", VERDICTS, "answer_screen", "action"),
+    _row("guardedvlm.policy_problems", is_number, "policy_problems"),
+    _row("guardedvlm.shadow.of", PSEUDONYM, "shadow", "of"),
+    _row("guardedvlm.shadow.candidate", DIGEST, "shadow", "candidate", "digest"),
+    _row("guardedvlm.shadow.said", VERDICTS, "shadow", "said", "verdict"),
+    _row("guardedvlm.shadow.would_say", VERDICTS, "shadow", "would_say", "verdict"),
+    _row("guardedvlm.torn_bytes", is_number, "torn_bytes"),
 )
 """The root span of a request, which tells all its facts, and the log record of each record, which tells its own."""
 
@@ -176,7 +149,7 @@ UID, EVENT, LEDGER_LOG, LEDGER_ORIGIN = (
     "guardedvlm.ledger.origin",
 )
 SEQUENCE, RECORD_HASH = "guardedvlm.ledger.sequence", "guardedvlm.ledger.hash"
-LOG = form(r"ledger|[a-z]{1,16}(-[0-9]{1,3})?|log-[0-9a-f]{12}")
+LOG = form(r"ledger|[a-z]{1,16}(-[0-9]{1,5})?|log-[0-9a-f]{12}")
 """Name of a log, as `audit.signals.log_name` makes it: "service", "years-6"."""
 EVENT_NAME = "guardedvlm.ledger.record"
 
@@ -187,7 +160,7 @@ ROOT: Mapping[str, Check] = MappingProxyType(
 
 RECORD: Mapping[str, Check] = MappingProxyType(
     {
-        UID: form(r"[0-9a-f]{32}/[a-z0-9-]{1,20}/[0-9]{1,16}"),
+        UID: form(r"[0-9a-f]{32}/[a-z0-9-]{1,24}/[0-9]{1,16}"),
         EVENT: one_of(*State, *LedgerEvent),
         LEDGER_LOG: LOG,
         LEDGER_ORIGIN: PSEUDONYM,
@@ -266,7 +239,7 @@ CHILD: Mapping[str, Check] = MappingProxyType(
         VERDICT_REASON: REASON,
         ACTION: VERDICTS,
         POLICY_ID: POLICY_NAMES,
-        MODIFIED: _is_flag,
+        MODIFIED: is_flag,
         INPUT_HASH: DIGEST,
         STAGE: STAGES,
     }
@@ -311,9 +284,14 @@ def child_name(stage: Stage) -> str:
     return f"{RUN_GUARDRAIL if stage in GUARDRAILS else STAGE} {stage}"
 
 
+_BY_FACT: Mapping[str, tuple[Attribute, ...]] = MappingProxyType(
+    {fact: tuple(row for row in FACTS if row.fact == fact) for fact in {row.fact for row in FACTS}}
+)
+
+
 def told(facts: Facts) -> dict[str, Value]:
     """Attributes of what facts say."""
-    read = ((row.name, row.read(facts)) for row in FACTS)
+    read = ((row.name, row.read(facts)) for fact in facts for row in _BY_FACT.get(fact, ()))
     return {name: value for name, value in read if value is not None}
 
 

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from guardedvlm.audit.component import is_component_name
+from guardedvlm.audit.random_id import reads_as_content
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.grounding import Ground
 from guardedvlm.core.ports import FinishReason
@@ -121,9 +122,9 @@ def _few_digits(name: str) -> str:
     return name
 
 
-def _not_zero(digits: str) -> str:
-    if not digits.strip("0"):
-        raise ValueError("not an id")
+def _random(digits: str) -> str:
+    if not digits.strip("0") or reads_as_content(digits):
+        raise ValueError("not a random id")
     return digits
 
 
@@ -131,8 +132,9 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of something public (policy, weights) or HMAC-SHA256 of anything else."""
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """`AuditKey.pseudonym` of a tenant, a caller or a replica."""
-TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), AfterValidator(_not_zero)]
-SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), AfterValidator(_not_zero)]
+TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), AfterValidator(_random)]
+SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), AfterValidator(_random)]
+"""A caller's ids, or keyed digests of them; neither reads as a number or as text (`audit.traceparent`)."""
 Grid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{256}$")]
 """32 x 32 cells in reading order, one bit each, 1 = something in the cell is hidden (`audit.grid`)."""
 ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]

@@ -71,8 +71,8 @@ class LogReader:
 
     def _go_on(self, segments: Sequence[Segment]) -> bool:
         """Step into the segment after this one, when this one is over."""
-        if self._segment is None:  # pruned meanwhile
-            return self._find(segments)
+        if self._segment is None:  # pruned meanwhile: the next reading looks for what is there
+            return False
         later = [segment for segment in segments if segment.first > self._segment.first]
         if not later:
             return False

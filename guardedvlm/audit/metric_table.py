@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from guardedvlm.audit.checks import Check, Scalar, form, is_component, one_of
 from guardedvlm.audit.conventions import (
     CHAT,
     KIND,
@@ -23,11 +24,6 @@ from guardedvlm.audit.conventions import (
     STAGE,
     STAGES,
     UNFINISHED,
-    Check,
-    Scalar,
-    form,
-    is_component,
-    one_of,
 )
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.summary import Summary

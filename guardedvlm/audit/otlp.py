@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, cast
 
 import grpc
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
@@ -34,7 +35,6 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),  # the tailer has a back-off of its own
 )
-_RETRY_INFO = "google.rpc.retryinfo-bin"
 
 
 class NotDelivered(Exception):
@@ -147,12 +147,12 @@ def _rejected(response: Any, field: str) -> int:
 
 
 def _retry_seconds(failure: grpc.RpcError) -> float | None:
-    metadata: Sequence[tuple[str, Any]] = getattr(failure, "trailing_metadata", tuple)() or ()
+    """What the collector asks for in the details of its status (RetryInfo)."""
     info = RetryInfo()
-    for key, value in metadata:
-        if key == _RETRY_INFO:
-            with contextlib.suppress(DecodeError):
-                info.ParseFromString(value)
+    with contextlib.suppress(DecodeError, ValueError):  # details that are damaged, or contradict the status
+        status = rpc_status.from_call(cast(grpc.Call, failure))
+        for detail in status.details if status is not None else ():
+            if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
                 return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
     return None
 

@@ -26,7 +26,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from guardedvlm.audit import conventions as names
-from guardedvlm.audit.conventions import Value
+from guardedvlm.audit.checks import Value
 from guardedvlm.audit.facts import Facts, Stage
 from guardedvlm.audit.record import Record
 from guardedvlm.audit.summary import StageTime, Summary
@@ -39,7 +39,7 @@ _NO_SPAN = frozenset({Stage.TOTAL, Stage.LEDGER})
 """The root is the total; the ledger's time is spread over all steps."""
 _SCOPE = InstrumentationScope(name=names.PROVIDER)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LOG_NAME = re.compile(r"[a-z]{1,16}(-[0-9]{1,3})?\Z")
+_LOG_NAME = re.compile(r"[a-z]{1,16}(-[0-9]{1,5})?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +194,6 @@ def _any(value: Value) -> AnyValue:
         return AnyValue(bool_value=value)
     if isinstance(value, int):
         return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
     if isinstance(value, str):
         return AnyValue(string_value=str(value))
     return AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=item) for item in value]))

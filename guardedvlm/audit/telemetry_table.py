@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from guardedvlm.audit import conventions as names
+from guardedvlm.audit.checks import Check
 from guardedvlm.audit.facts import Stage
 from guardedvlm.audit.metric_table import METRICS, Source
 from guardedvlm.core.finding import Action, Kind
@@ -72,7 +73,7 @@ def telemetry_table() -> str:
     return "\n\n".join((_HEAD, resource, spans, logs, facts, _metrics()))
 
 
-def _attributes(groups: Mapping[str, Mapping[str, names.Check]]) -> str:
+def _attributes(groups: Mapping[str, Mapping[str, Check]]) -> str:
     lines = [f"| `{name}` | {group} |" for group, rows in groups.items() for name in rows]
     return "| attribute | of |\n|---|---|\n" + "\n".join(lines)
 

@@ -5,28 +5,26 @@ stand in the ledger, since telemetry is made from it alone, and so the decision 
 
   - Only what passes the standard's grammar is an id; version and flags are dropped.
   - Ids are random (W3C Trace Context, 3.2.2.3). One that reads as text or as a number of a card's length is not, and
-    somebody may have put an identifier there: trace and span are then replaced by keyed digests of themselves. The
-    calls of one trace stay together, and nobody without the key learns what the caller wrote.
+    somebody may have put an identifier there; the record's type refuses it. Trace and span are then replaced by keyed
+    digests of themselves. The calls of one trace stay together, and nobody without the key learns what was written.
   - `Traces.DERIVE` replaces them always, for a site whose callers are not trusted with 24 bytes of their own: what is
-    enciphered, or shorter than the rules below look for, still passes as random under `Traces.JOIN`.
+    enciphered, or shorter than what `audit.random_id` looks for, still passes as random under `Traces.JOIN`.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Facts
+from guardedvlm.audit.random_id import reads_as_content
 
 # Version 00 only (https://www.w3.org/TR/trace-context/): a later version may mean something else by the same fields.
 _FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
 TRACE_DIGITS, SPAN_DIGITS = 32, 16
-_NUMBER = re.compile(r"[0-9]{16}")
-"""As long as a card's number. A shorter number fills an id with zeros, or is one of 16 digits with its filling."""
-_TEXT = re.compile(rb"[A-Za-z0-9 .,'@-]{7}")
-"""Letters and what stands between them in names and addresses. One random id in 200 has this or `_NUMBER` by chance."""
 
 
 class Traces(StrEnum):
@@ -61,11 +59,11 @@ def trace_fact(parent: TraceParent | None, key: AuditKey, traces: Traces) -> Fac
         return Facts()
     trace, span = f"{parent.trace_id:0{TRACE_DIGITS}x}", f"{parent.span_id:0{SPAN_DIGITS}x}"
     if traces is Traces.DERIVE or reads_as_content(trace) or reads_as_content(span):
-        derived = key.digest(Purpose.TRACE, trace)[:TRACE_DIGITS], key.digest(Purpose.TRACE, trace, span)[:SPAN_DIGITS]
-        trace, span = derived
+        trace, span = _derived(key, TRACE_DIGITS, trace), _derived(key, SPAN_DIGITS, trace, span)
     return Facts(trace={"id": trace, "parent": span})  # type: ignore[typeddict-item]  # pydantic's hook is no key
 
 
-def reads_as_content(digits: str) -> bool:
-    """Whether an id of hexadecimal digits holds what chance rarely makes: a long number, or text."""
-    return _NUMBER.search(digits) is not None or _TEXT.search(bytes.fromhex(digits)) is not None
+def _derived(key: AuditKey, digits: int, *ids: str) -> str:
+    """The first keyed digest that does not read as content by chance: the record would refuse it."""
+    found = (key.digest(Purpose.TRACE, *ids, str(attempt))[:digits] for attempt in itertools.count())
+    return next(one for one in found if one.strip("0") and not reads_as_content(one))

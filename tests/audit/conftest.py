@@ -60,7 +60,10 @@ def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
 def life() -> dict[State, Facts]:
     """Facts of a request from RECEIVED to RELEASED, with every fact that a request may state."""
     return {
-        State.RECEIVED: Facts(method=Method.ANALYZE_IMAGE),
+        State.RECEIVED: Facts(
+            method=Method.ANALYZE_IMAGE,
+            trace={"id": "0af7651916cd43dd8448eb211c80319c", "parent": "b7ad6b7169203331"},
+        ),
         State.ADMITTED: Facts(
             tenant=TENANT,
             caller="c2" * 16,

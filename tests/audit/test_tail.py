@@ -17,14 +17,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otlp_collector import values, wait_until
 
 from guardedvlm.audit import conventions as names
-from guardedvlm.audit import log_reader, tail
+from guardedvlm.audit import log_reader, open_requests, tail
 from guardedvlm.audit.cursor import CursorFile
-from guardedvlm.audit.facts import Facts, Method
+from guardedvlm.audit.facts import Facts, Method, Verdict
 from guardedvlm.audit.lag import Lagging, LagWatch
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.log_reader import LogReader
 from guardedvlm.audit.otlp import Exporter, NotDelivered
-from guardedvlm.audit.record import Entry, make_entry, record_hash
+from guardedvlm.audit.record import Entry, LedgerEvent, make_entry, record_hash
 from guardedvlm.audit.request import RequestLog
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.signals import Told, logs_request, span_id
@@ -292,10 +292,10 @@ def test_a_request_whose_beginning_is_gone_is_counted(folder: Path, following: F
 
 
 async def test_ids_come_from_the_audit_id(ledger: Ledger, life: dict[State, Facts], following: Following) -> None:
-    trace = {"id": "0af7651916cd43dd8448eb211c80319c", "parent": "b7ad6b7169203331"}
-    alone = await live(ledger, life)
-    life[State.RECEIVED]["trace"] = trace
+    trace = life[State.RECEIVED]["trace"]
     joined = await live(ledger, life)
+    del life[State.RECEIVED]["trace"]
+    alone = await live(ledger, life)
     following.tailer.drain()
     spans = {values(span).get(names.REQUEST_ID): span for span in following.sink.spans()}
     first, second = spans[alone.request], spans[joined.request]
@@ -566,3 +566,103 @@ async def test_live_writing_and_delivery_side_by_side(folder: Path, following: F
     stop.set()
     thread.join(5)
     assert following.sink.sequences() == list(range(241))
+
+
+def test_a_segment_that_is_pruned_under_the_reader(folder: Path, writer: ChainWriter) -> None:
+    for number in range(30):
+        writer.commit([received(number)])
+    reader = LogReader(folder, 0)
+    reader.read(1)
+    first, second, *_ = list_segments(folder)
+    first.path.unlink()
+    assert reader.read(9) == []
+    with pytest.raises(ConfigurationError):  # what it had not read is gone
+        reader.read(9)
+    reader = LogReader(folder, None)
+    assert json.loads(reader.peek())["sequence"] == second.first
+
+
+def test_segments_that_do_not_follow_one_another(folder: Path, writer: ChainWriter) -> None:
+    for number in range(30):
+        writer.commit([received(number)])
+    list_segments(folder)[1].path.unlink()
+    reader = LogReader(folder, 0)
+    assert reader.read(99)
+    with pytest.raises(ConfigurationError) as caught:
+        reader.read(99)
+    assert caught.value.reason is Reason.LEDGER_BROKEN
+
+
+def test_a_log_without_segments_has_nothing_yet(folder: Path) -> None:
+    folder.mkdir()
+    reader = LogReader(folder, None)
+    assert reader.read(9) == []
+    assert log_reader.newest_sequence(folder) == 0
+    writer = ChainWriter(folder, ORIGIN)
+    assert len(reader.read(9)) == log_reader.newest_sequence(folder) == 1
+    writer.close()
+
+
+def test_a_segment_that_cannot_be_opened(folder: Path) -> None:
+    (folder / f"segment-{0:016d}.jsonl").mkdir(parents=True)
+    for look in (lambda: LogReader(folder, 0).read(1), lambda: log_reader.newest_sequence(folder)):
+        with pytest.raises(ConfigurationError) as caught:
+            look()
+        assert caught.value.reason is Reason.INPUT_UNREADABLE
+
+
+def test_a_folder_for_cursors_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigurationError) as caught:
+        Tailer(tmp_path, tmp_path / "file" / "tail", Exporter(Memory(), Counts()), "0.1.0")
+    assert caught.value.reason is Reason.OUTPUT_UNWRITABLE
+
+
+def test_records_before_a_flaw_are_delivered(folder: Path, following: Following) -> None:
+    writer = ChainWriter(folder, ORIGIN)
+    writer.commit([received(number) for number in range(5)])
+    writer.close()
+    (path,) = [segment.path for segment in list_segments(folder)]
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], lines[4], b""]))
+    assert following.tailer.deliver() == 3
+    with pytest.raises(ConfigurationError) as caught:
+        following.tailer.deliver()
+    assert caught.value.explanation.endswith("gap")
+    assert following.sink.sequences() == [0, 1, 2]
+
+
+def test_a_first_line_that_is_no_record(folder: Path, following: Following) -> None:
+    folder.mkdir()
+    (folder / f"segment-{7:016d}.jsonl").write_bytes(b"no record\n")
+    with pytest.raises(ConfigurationError) as caught:
+        following.tailer.deliver()
+    assert caught.value.reason is Reason.LEDGER_BROKEN
+
+
+def test_more_requests_than_can_run_are_given_up(
+    following: Following, writer: ChainWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_requests, "MOST", 3)
+    writer.commit([received(number) for number in range(1, 6)])
+    following.tailer.drain()
+    assert [(one.request, one.outcome) for one in following.finished] == [
+        (f"{1:032x}", "UNFINISHED"),
+        (f"{2:032x}", "UNFINISHED"),
+    ]
+
+
+async def test_a_request_with_every_event_of_the_ledger_beside_it(ledger: Ledger, following: Following) -> None:
+    """Policies and trials are told as log records, in no trace."""
+    used = {"name": "finance", "digest": "e4" * 32}
+    said = {"verdict": Verdict.ALLOW, "complete": True, "hidden": {}}
+    shadow = {"of": "c1" * 16, "policy": used, "candidate": used, "said": said, "would_say": said, "milliseconds": 3}
+    await ledger.append(make_entry(LedgerEvent.POLICIES, None, {"policies": (used,), "policy_problems": 2}))
+    await ledger.append(make_entry(LedgerEvent.SHADOWED, None, {"shadow": shadow}))
+    following.tailer.drain()
+    opened, policies, shadowed = following.sink.records()
+    assert opened.trace_id == policies.trace_id == shadowed.trace_id == b""
+    assert values(policies)["guardedvlm.policy_problems"] == 2
+    told = values(shadowed)
+    assert (told["guardedvlm.shadow.of"], told["guardedvlm.shadow.would_say"]) == ("c1" * 16, "allow")
+    assert following.counts.dropped == 0

@@ -10,34 +10,39 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import get_tracer_provider
 from otlp_collector import Collector, collecting, values, wait_until
 
 from guardedvlm.audit import conventions as names
-from guardedvlm.audit import otel
+from guardedvlm.audit import otel, otlp
 from guardedvlm.audit.facts import Facts, Method, Stage, Verification, VerifyVerdict
 from guardedvlm.audit.lag import LagWatch
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.measures import DURATION_BOUNDS
 from guardedvlm.audit.metric_table import METRICS
-from guardedvlm.audit.otel import Otel, Tailing, Telemetry
+from guardedvlm.audit.otel import Otel, Tailing, TailProcess, Telemetry
 from guardedvlm.audit.record import record_hash
 from guardedvlm.audit.request import RequestLog
+from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.tail import BATCH_RECORDS
 from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.audit.verify import read_records
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 from guardedvlm.rpc.calls import Calls
+from guardedvlm.transport.dev_pki import write_dev_pki
 
 ROOT = Path(__file__).parents[2]
 ORIGIN, TENANT = "a0" * 16, "b1" * 16
 ERROR = 2  # opentelemetry.proto.trace.v1.Status.STATUS_CODE_ERROR
-TRACE = {"id": "0af7651916cd43dd8448eb211c80319c", "parent": "b7ad6b7169203331"}
 
 
 @pytest.fixture
@@ -70,12 +75,12 @@ def delivered(ledger: Path, collector: Collector) -> None:
 async def test_a_request_becomes_a_trace(
     folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]
 ) -> None:
-    life[State.RECEIVED]["trace"] = TRACE
+    trace = life[State.RECEIVED]["trace"]
     log = await lived(ledger, life)
     delivered(folder, collector)
     spans = {span.name: span for span in collector.spans()}
     root = spans.pop("chat reader")
-    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE["id"], TRACE["parent"])
+    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (trace["id"], trace["parent"])
     assert set(spans) == {
         "guardedvlm.stage decode",
         "run_guardrail redact",
@@ -246,13 +251,50 @@ async def test_what_was_not_acknowledged_comes_again_with_the_same_ids(
     assert uids[:9] == uids[9:] == [f"{ORIGIN}/ledger/{number}" for number in range(9)]
 
 
+@pytest.mark.parametrize(("options", "asked"), [((), None), (("--retry", "7"), 7.0)])
+def test_a_collector_may_ask_for_a_pause(tmp_path: Path, options: tuple[str, ...], asked: float | None) -> None:
+    with collecting(tmp_path, "--unacknowledged", "9", *options) as collector:
+        sink = otlp.Collector(collector.endpoint)
+        with pytest.raises(otlp.NotDelivered) as caught:
+            sink.send(ExportTraceServiceRequest())
+        assert caught.value.retry_seconds == asked
+        sink.close()
+        with pytest.raises(otlp.NotDelivered):
+            sink.send(ExportTraceServiceRequest())
+
+
+def test_a_collector_behind_tls(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        otlp.Collector("https://localhost:4317", tmp_path / "absent.pem")
+    assert caught.value.reason is Reason.SETTINGS_INVALID
+    pki = write_dev_pki(tmp_path / "pki")
+    received: list[bytes] = []
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _: received.append(request) or b"")
+    service = "opentelemetry.proto.collector.logs.v1.LogsService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+    pair = (pki.server.key.read_bytes(), pki.server.certificate.read_bytes())
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    try:
+        with pytest.raises(otlp.NotDelivered):  # no authority of the system's has signed it
+            otlp.Collector(f"https://localhost:{port}").send(ExportLogsServiceRequest())
+        sink = otlp.Collector(f"https://localhost:{port}", pki.ca)
+        assert sink.send(ExportLogsServiceRequest()) == 0
+        sink.close()
+    finally:
+        server.stop(0).wait()
+    assert received == [b""]
+
+
 class Load:
     """Requests in two logs, several at a time, until it is stopped."""
 
-    def __init__(self, ledger: Path, life: dict[State, Facts]) -> None:
+    def __init__(self, ledger: Path, life: dict[State, Facts], pause: float = 0.1) -> None:
         names = ("service", "years-6")
         self.logs = {name: Ledger(ledger / name, ORIGIN, segment_bytes=50_000) for name in names}
         self._life = life
+        self._pause = pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
@@ -269,7 +311,7 @@ class Load:
     async def _ask(self, log: Ledger) -> None:
         while not self._stop.is_set():
             await lived(log, self._life)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self._pause)
 
 
 def _check_all_arrived(ledger: Path, collector: Collector) -> dict[str, int]:
@@ -333,18 +375,20 @@ def test_a_tailer_killed_under_load_goes_on_where_it_was(
     tmp_path: Path, collector: Collector, life: dict[State, Facts], kills: int
 ) -> None:
     ledger = tmp_path / "ledger"
-    load = Load(ledger, life)
+    load = Load(ledger, life, 0.3)
     try:
         for _ in range(kills):
             arrived = len(collector.log_records())
             tailer = _tail(ledger, collector)
-            wait_until(lambda before=arrived: len(collector.log_records()) > before + 40, 60)
-            tailer.kill()
-            tailer.communicate()
+            try:
+                wait_until(lambda before=arrived: len(collector.log_records()) > before + 40, 60)
+            finally:
+                tailer.kill()
+                tailer.communicate()
     finally:
         load.stop()
     last = _tail(ledger, collector, "--once")
-    _, said = last.communicate(timeout=60)
+    _, said = last.communicate(timeout=200)
     assert last.returncode == 0, said
     assert said.strip().endswith(b"records delivered")
     told = _check_all_arrived(ledger, collector)
@@ -353,6 +397,49 @@ def test_a_tailer_killed_under_load_goes_on_where_it_was(
     assert "guardedvlm.requests" in collector.points()
 
 
+async def test_a_process_of_its_own(
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(ledger, life)
+    process = TailProcess(folder, None, otlp.Collector(collector.endpoint), version="0.1.0")
+    assert process.once() == 9
+    stop = threading.Event()
+    thread = threading.Thread(target=process.run, args=(stop,))
+    thread.start()
+    await lived(ledger, life)
+    await asyncio.to_thread(wait_until, lambda: len(collector.log_records()) == 17)
+    stop.set()
+    thread.join(5)
+    list_segments(folder)[-1].path.write_bytes(b"")  # the lag cannot be told: the other metrics still are
+    process.close()
+    points = collector.points()
+    assert points["guardedvlm.telemetry.records"][0].as_int == 17
+    assert "guardedvlm.ledger.lag.records" not in points
+    instances = {
+        values(one.resource)["service.instance.id"]
+        for request in collector.received("metrics")
+        for one in request.resource_metrics
+    }
+    assert len(instances) == 1
+    assert ORIGIN not in instances
+
+
+def test_a_collector_that_is_absent_ends_once(folder: Path, tmp_path: Path, ledger: Ledger) -> None:
+    process = TailProcess(folder, None, otlp.Collector(Collector(tmp_path).endpoint), version="0.1.0")
+    with pytest.raises(Unavailable) as caught:
+        process.once()
+    assert caught.value.reason is Reason.COLLECTOR_UNAVAILABLE
+    process.close()
+
+
+def test_a_console_that_is_closed_takes_nothing() -> None:
+    out = io.StringIO()
+    out.close()
+    with pytest.raises(otlp.NotDelivered):
+        otlp.Console(out).send(ExportLogsServiceRequest())
+
+
+@pytest.mark.slow  # a command line starts in seconds on a busy machine
 def test_once_without_a_collector(folder: Path, tmp_path: Path, ledger: Ledger) -> None:
     done = _tail(folder, Collector(tmp_path), "--once")
     _, said = done.communicate(timeout=60)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method
+from guardedvlm.audit.random_id import reads_as_content
 from guardedvlm.audit.record import make_entry
-from guardedvlm.audit.traceparent import TraceParent, Traces, parse_traceparent, reads_as_content, trace_fact
+from guardedvlm.audit.traceparent import TraceParent, Traces, parse_traceparent, trace_fact
 from guardedvlm.core.lifecycle import State
 
 KEY = AuditKey(b"k" * 32)
@@ -92,3 +93,11 @@ def test_few_random_ids_read_as_content() -> None:
     chance = random.Random(7)
     taken = sum(reads_as_content(f"{chance.getrandbits(128):032x}") for _ in range(20_000))
     assert taken < 20_000 * 0.01
+
+
+def test_no_id_that_a_record_takes_reads_as_content() -> None:
+    """Derived ones neither, of which one in 200 would by chance."""
+    for number in range(1, 2_000):
+        fact = trace_fact(TraceParent(number, number), KEY, Traces.JOIN)["trace"]
+        assert not reads_as_content(fact["id"])
+        assert not reads_as_content(fact["parent"])

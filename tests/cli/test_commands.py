@@ -60,6 +60,8 @@ COMMANDS = (
     ["audit", "prove"],
     ["audit", "verify-proof"],
     ["audit", "prune"],
+    ["audit", "tail"],
+    ["audit", "telemetry"],
     ["eval"],
     ["eval", "text"],
     ["eval", "docs"],

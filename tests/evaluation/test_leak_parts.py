@@ -240,13 +240,16 @@ def test_temporary_files_and_others_are_searched(tmp_path):
 
 
 def test_the_receiver_keeps_what_it_is_sent():
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    import grpc
+    from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+    from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
+    from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-    with sinks.receiving() as kept:
-        provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(kept.endpoint, insecure=True)))
-        provider.get_tracer("test").start_span("canary 4711").end()
-        provider.shutdown()
+    with sinks.receiving() as kept, grpc.insecure_channel(kept.endpoint.removeprefix("http://")) as channel:
+        spans = trace_service_pb2.ExportTraceServiceRequest(resource_spans=[ResourceSpans(schema_url="canary 4711")])
+        trace_service_pb2_grpc.TraceServiceStub(channel).Export(spans)
+        logs = logs_service_pb2.ExportLogsServiceRequest(resource_logs=[ResourceLogs(schema_url="canary 4712")])
+        logs_service_pb2_grpc.LogsServiceStub(channel).Export(logs)
         assert any("canary 4711" in sinks.text_of(message) for message in kept.traces)
+        assert any("canary 4712" in sinks.text_of(message) for message in kept.logs)

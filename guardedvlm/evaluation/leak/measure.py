@@ -127,7 +127,7 @@ async def measure(plan: Plan, progress: Callable[[], None]) -> Report:
             run = _Run(plan, guard, readers, report)
             released = await run.pictures(progress)
         written = {
-            "trace": "\n".join(map(sinks.text_of, wire.traces)),
+            "trace": "\n".join(map(sinks.text_of, (*wire.traces, *wire.logs))),
             "metric": "\n".join(map(sinks.text_of, wire.metrics)),
             "log": log.read_text(errors="replace"),
             "ledger and keys": sinks.files_under(state),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
@@ -24,6 +25,7 @@ class Telemetry:
 
     endpoint: str
     traces: list[bytes] = field(default_factory=list)
+    logs: list[bytes] = field(default_factory=list)
     metrics: list[bytes] = field(default_factory=list)
 
 
@@ -34,6 +36,9 @@ def receiving() -> Iterator[Telemetry]:
     kept = Telemetry(f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
         _Receiver(kept.traces, trace_service_pb2.ExportTraceServiceResponse), server
+    )
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        _Receiver(kept.logs, logs_service_pb2.ExportLogsServiceResponse), server
     )
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(  # type: ignore[no-untyped-call]
         _Receiver(kept.metrics, metrics_service_pb2.ExportMetricsServiceResponse), server
@@ -46,7 +51,7 @@ def receiving() -> Iterator[Telemetry]:
 
 
 class _Receiver:
-    """Both services have one method of the same name."""
+    """All services have one method of the same name."""
 
     def __init__(self, kept: list[bytes], response: type[Any]) -> None:
         self._kept = kept
