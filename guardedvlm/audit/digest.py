@@ -83,6 +83,14 @@ def load_or_create_key(path: Path) -> AuditKey:
     return _read_key(path)
 
 
+def load_key(path: Path) -> AuditKey:
+    """Read the key at `path`; nothing is made. Raises ConfigurationError as `load_or_create_key`, and where it is not."""
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        raise _bad_key("there is no audit key at this place") from None
+
+
 def _read_key(path: Path) -> AuditKey:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -19,7 +19,21 @@ import sys
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import ask, audit, demo, doctor, evaluate, extract, init, model, policy, redact, reidentify, serve
+from guardedvlm.cli import (
+    ask,
+    audit,
+    console,
+    demo,
+    doctor,
+    evaluate,
+    extract,
+    init,
+    model,
+    policy,
+    redact,
+    reidentify,
+    serve,
+)
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -45,6 +59,7 @@ app.command("extract")(extract.extract)
 app.command("redact")(redact.redact)
 app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
+app.command("console")(console.console)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")
