@@ -32,8 +32,8 @@ HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a console shows and how it is reached. `host` is the name in its address, `https` whether that is one of TLS;
-    with `provider` people log in there, else by the token of the start."""
+    """What a console shows and how it is reached. `host` is the name in its address, `https` whether
+    that is one of TLS; with `provider` people log in there, else by the token of the start."""
 
     ledger: Path
     cache: Path

@@ -1,8 +1,8 @@
 """The index: a SQLite copy of what the pages search by, in a cache folder of the console's own.
 
 Built from the ledger's segments line by line and continued where it stopped. It is thrown away and built anew when its
-schema is another, when the ledger is another one, when segments that it stood on are gone, or when the last line that it
-read is no longer what it was. Pseudonyms, kinds, counts and times; nothing that the ledger does not hold.
+schema or the ledger is another one, when segments that it stood on are gone, or when the last line that it read is no
+longer what it was. Pseudonyms, kinds, counts and times; nothing that the ledger does not hold.
 """
 
 from __future__ import annotations

@@ -148,7 +148,8 @@ class LogReader:
             "INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?)", ((*key, n) for key, n in batch.regions.items())
         )
         database.executemany(
-            "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
+            "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
             ((*key, number) for key, number in batch.hours.items()),
         )
         database.executemany(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -193,7 +194,7 @@ class Pages:
             return self._page(request, "_evidence.html", **self._evidence())
         return RedirectResponse("/evidence", 303)
 
-    def _evidence(self) -> dict[str, object]:
+    def _evidence(self) -> dict[str, Any]:
         with self._index() as database:
             reach = queries.reach(database)
             events = [(row, json.loads(row["told"])) for row in queries.events(database)]
@@ -205,7 +206,7 @@ class Pages:
     def _index(self) -> IndexOr503:
         return IndexOr503(self.watch.cache)
 
-    def _page(self, request: Request, template: str, **context: object) -> Response:
+    def _page(self, request: Request, template: str, **context: Any) -> Response:
         return self.rendering.response(request, template, watch=self.watch, tenants=self.tenants, **context)
 
 

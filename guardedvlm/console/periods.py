@@ -37,7 +37,9 @@ def choose_period(name: str, extent: tuple[int, int] | None, now: int | None = N
     if name not in PERIODS:
         name = _fitting(first, last, until)
     length = PERIODS[name][1]
-    return Period(name, until - length if length else first // HOUR * HOUR, until if length else last // HOUR * HOUR + HOUR)
+    return Period(
+        name, until - length if length else first // HOUR * HOUR, until if length else last // HOUR * HOUR + HOUR
+    )
 
 
 def _fitting(first: int, last: int, until: int) -> str:
