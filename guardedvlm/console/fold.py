@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.core.lifecycle import FINAL
+from guardedvlm.core.lifecycle import FINAL, State
 
 HOUR = 3_600_000
 """Milliseconds."""
@@ -61,6 +61,17 @@ class Event:
 
 
 @dataclass(slots=True)
+class Total:
+    """All finished requests of one tenant or policy version; `label` is a policy's name."""
+
+    label: str
+    requests: int = 0
+    refused: int = 0
+    first: int = MOST
+    last: int = 0
+
+
+@dataclass(slots=True)
 class Batch:
     """What a run of lines adds to the index."""
 
@@ -68,6 +79,7 @@ class Batch:
     regions: dict[tuple[str, int, int], int] = field(default_factory=dict)
     hours: Counter[tuple[int, str, str, str, str]] = field(default_factory=Counter)
     kinds: Counter[tuple[int, str, str, str]] = field(default_factory=Counter)
+    totals: dict[tuple[str, str], Total] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def fold(self, said: dict[str, Any], place: str, row: Row) -> None:
@@ -100,6 +112,11 @@ class Batch:
         row.outcome = event
         hour = row.began - row.began % HOUR
         self.hours[hour, row.tenant, row.policy, event, row.reason] += 1
+        for what, name, label in (("tenant", row.tenant, ""), ("policy", row.policy, row.policy_name)):
+            total = self.totals.setdefault((what, name), Total(label))
+            total.requests += 1
+            total.refused += event == State.REFUSED
+            total.first, total.last = min(total.first, hour), max(total.last, hour)
         for kind, count in (json.loads(row.regions) if row.regions else {}).items():
             self.kinds[hour, row.tenant, row.policy, kind] += count
 

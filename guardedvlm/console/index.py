@@ -42,6 +42,8 @@ CREATE TABLE hours (hour INTEGER, tenant TEXT, policy TEXT, outcome TEXT, reason
     PRIMARY KEY (hour, tenant, policy, outcome, reason)) WITHOUT ROWID;
 CREATE TABLE kinds (hour INTEGER, tenant TEXT, policy TEXT, kind TEXT, regions INTEGER,
     PRIMARY KEY (hour, tenant, policy, kind)) WITHOUT ROWID;
+CREATE TABLE totals (what TEXT, name TEXT, label TEXT, requests INTEGER, refused INTEGER, first INTEGER, last INTEGER,
+    PRIMARY KEY (what, name)) WITHOUT ROWID;
 CREATE TABLE events (log INTEGER, sequence INTEGER, at INTEGER, event TEXT, told TEXT,
     PRIMARY KEY (log, sequence)) WITHOUT ROWID;
 """

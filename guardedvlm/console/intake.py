@@ -156,6 +156,12 @@ class LogReader:
             "INSERT INTO kinds VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET regions = regions + excluded.regions",
             ((*key, number) for key, number in batch.kinds.items()),
         )
+        database.executemany(
+            "INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "requests = requests + excluded.requests, refused = refused + excluded.refused, "
+            "first = MIN(first, excluded.first), last = MAX(last, excluded.last)",
+            ((*key, *astuple(total)) for key, total in batch.totals.items()),
+        )
         database.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?)", map(astuple, batch.events))
         places = ", ".join("?" * len(fields(Cursor)))
         database.execute(f"INSERT OR REPLACE INTO logs VALUES ({places})", astuple(self._cursor))  # noqa: S608

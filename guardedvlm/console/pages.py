@@ -67,9 +67,7 @@ class Pages:
             outcomes, kinds = queries.outcomes(database, span), queries.kinds(database, span)
             shares = {name: queries.shares(database, span, name) for name in ("tenant", "policy")}
             reasons, open_ = queries.reasons(database, span), queries.unfinished(database, span)
-            everything = queries.Span()
-            choices = {name: queries.shares(database, everything, name) for name in ("tenant", "policy")}
-            named = {version.digest: version.name for version in queries.versions(database)}
+            choices = {name: queries.totals(database, name) for name in ("tenant", "policy")}
             reach = queries.reach(database)
         by_outcome, by_kind = Counter[str](), Counter[str]()
         for counter, counts in ((by_outcome, outcomes), (by_kind, kinds)):
@@ -90,7 +88,7 @@ class Pages:
             kinds_chart=over_time(kinds, order, period.since, period.until),
             shares=shares,
             choices=choices,
-            policy_names=named,
+            policy_names={row["name"]: row["label"] for row in choices["policy"]},
             reach=reach,
         )
 
@@ -101,7 +99,7 @@ class Pages:
         with self._index() as database:
             found = queries.search(database, filters)
             versions = () if part else queries.versions(database)
-            tenants = () if part else queries.shares(database, queries.Span(), "tenant")
+            tenants = () if part else queries.totals(database, "tenant")
             reach = queries.reach(database)
         return self._page(
             request,

@@ -129,6 +129,12 @@ def shares(database: sqlite3.Connection, span: Span, column: str) -> list[sqlite
     return database.execute(sql, values).fetchall()
 
 
+def totals(database: sqlite3.Connection, what: str) -> list[sqlite3.Row]:
+    """All finished requests by `what` (tenant or policy), most first: name, label, requests, refused, first, last."""
+    sql = "SELECT name, label, requests, refused, first, last FROM totals WHERE what = ? ORDER BY requests DESC, name"
+    return database.execute(sql, (what,)).fetchall()
+
+
 def unfinished(database: sqlite3.Connection, span: Span) -> int:
     """Requests without an end."""
     where, values = _of(span, "began")
@@ -180,12 +186,9 @@ class Version:
 
 def versions(database: sqlite3.Connection) -> list[Version]:
     """Every policy version of the ledger, the one used last first."""
-    used = {row["name"]: row for row in shares(database, Span(), "policy") if row["name"]}
-    names, loaded = _announced(database)
-    for digest in used:
-        if digest not in names:
-            row = database.execute("SELECT policy_name FROM requests WHERE policy = ? LIMIT 1", (digest,)).fetchone()
-            names[digest] = row[0] if row else ""
+    used = {row["name"]: row for row in totals(database, "policy") if row["name"]}
+    announced, loaded = _announced(database)
+    names = {digest: row["label"] for digest, row in used.items()} | announced
     found = [
         Version(
             digest,

@@ -1,7 +1,8 @@
 """One request, read from the ledger itself and checked while it is read.
 
 The index says where its records lie and is believed in nothing else: every line is decoded in canonical form, must be
-of this request, and must link to the line before it and from the line after it. What does not hold is a flaw on the page.
+of this request, and must link to the line before it and from the line after it. What does not hold is a flaw on
+the page.
 """
 
 from __future__ import annotations
