@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from guardedvlm.audit.grid import CELLS
-from guardedvlm.console.fold import HOUR
+from guardedvlm.console.fold import DAY, HOUR
 
-DAY = 24 * HOUR
 WIDTH, HEIGHT = 720, 180
 """Units of a chart over time; its CSS width is the column's."""
 LEFT, RIGHT, BOTTOM, TOP = 56, 24, 26, 10

@@ -38,10 +38,10 @@ CREATE INDEX by_policy ON requests (policy, began, id);
 CREATE INDEX by_method ON requests (method, began, id);
 CREATE TABLE regions (kind TEXT, began INTEGER, request INTEGER, count INTEGER,
     PRIMARY KEY (kind, began, request)) WITHOUT ROWID;
-CREATE TABLE hours (hour INTEGER, tenant TEXT, policy TEXT, outcome TEXT, reason TEXT, requests INTEGER,
-    PRIMARY KEY (hour, tenant, policy, outcome, reason)) WITHOUT ROWID;
-CREATE TABLE kinds (hour INTEGER, tenant TEXT, policy TEXT, kind TEXT, regions INTEGER,
-    PRIMARY KEY (hour, tenant, policy, kind)) WITHOUT ROWID;
+CREATE TABLE outcomes (step INTEGER, at INTEGER, tenant TEXT, policy TEXT, outcome TEXT, reason TEXT, requests INTEGER,
+    PRIMARY KEY (step, at, tenant, policy, outcome, reason)) WITHOUT ROWID;
+CREATE TABLE kinds (step INTEGER, at INTEGER, tenant TEXT, policy TEXT, kind TEXT, regions INTEGER,
+    PRIMARY KEY (step, at, tenant, policy, kind)) WITHOUT ROWID;
 CREATE TABLE totals (what TEXT, name TEXT, label TEXT, requests INTEGER, refused INTEGER, first INTEGER, last INTEGER,
     PRIMARY KEY (what, name)) WITHOUT ROWID;
 CREATE TABLE events (log INTEGER, sequence INTEGER, at INTEGER, event TEXT, told TEXT,
