@@ -1,12 +1,12 @@
 """A ledger that a test writes through the real writer: whole requests, single steps, events of the ledger."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from guardedvlm.audit.facts import Facts
 from guardedvlm.audit.grid import hidden_grid
-from guardedvlm.audit.record import LedgerEvent, make_entry
+from guardedvlm.audit.record import Entry, LedgerEvent
 from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.region import Box, Size
@@ -61,10 +61,10 @@ class Writing:
 
     def step(self, number: int, state: State, **facts: Any) -> None:
         found = LIFE.get(state, {}) | facts
-        self._writer.commit([make_entry(state, request_id(number), Facts(**found))])
+        self._commit(state, found, request=request_id(number))
 
     def event(self, event: LedgerEvent, **facts: Any) -> None:
-        self._writer.commit([make_entry(event, None, facts)])
+        self._commit(event, facts)
 
     def request(self, number: int, *, until: State = State.RELEASED, reason: str = "", tenant: str = TENANT) -> None:
         """A request up to `until`, refused after it when there is a `reason`."""
@@ -74,6 +74,10 @@ class Writing:
                 break
         if reason:
             self.step(number, State.REFUSED, reason=reason, timings={"total": 77})
+
+    def _commit(self, event: State | LedgerEvent, facts: Mapping[str, Any], **request: str) -> None:
+        # Through JSON, whose words become the enums that the models ask for.
+        self._writer.commit([Entry.model_validate_json(json.dumps({"event": event, "facts": facts, **request}))])
 
     def close(self) -> None:
         self._writer.close()

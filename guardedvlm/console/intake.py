@@ -153,7 +153,8 @@ class LogReader:
             ((*key, number) for key, number in batch.outcomes.items()),
         )
         database.executemany(
-            "INSERT INTO kinds VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET regions = regions + excluded.regions",
+            "INSERT INTO kinds VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET regions = regions + excluded.regions",
             ((*key, number) for key, number in batch.kinds.items()),
         )
         database.executemany(

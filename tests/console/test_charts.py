@@ -24,7 +24,7 @@ def test_every_number_is_in_one_bar_inside_the_frame(counts: list[tuple[int, str
     inside = sum(number for at, _, number in counts if since <= at < until)
     assert sum(chart.totals) == inside == sum(sum(row) for _, row in chart.rows)
     for bar in chart.bars:
-        assert 0 <= bar.x
+        assert bar.x >= 0
         assert bar.x + bar.width <= WIDTH
         assert -0.2 <= bar.y <= bar.y + bar.height <= HEIGHT
     assert len(chart.series) == 7

@@ -1,7 +1,6 @@
 """One request is read from the ledger and checked; what was changed is marked, whatever the index says."""
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
