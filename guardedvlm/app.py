@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,15 +21,19 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm import __version__
+from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.keys import create_keys
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.core.private_file import PRIVATE_FOLDER
+from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
@@ -45,7 +50,6 @@ from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
 from guardedvlm.transport.identity import Identities
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER
 from guardedvlm.transport.tls import channel_credentials, server_credentials
 from guardedvlm.worker import Worker, harden_process
 
@@ -57,7 +61,7 @@ WATCH_SECONDS = 1.0
 """How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
+AUDIT_KEY, TOKENS_KEY, EVIDENCE_KEYS = "audit.key", "tokens.key", "evidence"
 
 
 def default_policies() -> Path:
@@ -71,7 +75,7 @@ class Guard:
 
     pipeline: Pipeline
     roles: Roles
-    ledger: Ledger
+    ledger: Logs
     key: AuditKey
     detectors: Mapping[str, str]  # name -> SHA-256 of weights
 
@@ -84,8 +88,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
     async with AsyncExitStack() as parts:
         key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
         origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
-        ledger = Ledger(settings.ledger, origin)
-        parts.callback(ledger.close)
+        ledger = _logs(settings, origin, parts)
         telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
         parts.callback(telemetry.shutdown)
         telemetry.watch(ledger)
@@ -99,6 +102,51 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         pipeline = Pipeline(roles, backend, signer, witness)
         parts.push_async_callback(pipeline.close)
         yield Guard(pipeline, roles, ledger, key, detectors)
+
+
+def make_checkpointer(settings: Settings) -> Checkpointer:
+    """Checkpoints signed by the site's evidence key, as the settings have them. Close it at the end."""
+    ring = create_keys(settings.keys / EVIDENCE_KEYS)
+    how = settings.checkpoints
+    cadence = Cadence(how.every_records, how.every_seconds, how.bound_seconds)
+    return Checkpointer(ring, ring.public.find, _sink(settings), cadence)
+
+
+def replica(settings: Settings) -> str:
+    """The pseudonym of this machine in the ledger."""
+    key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
+    return key.pseudonym(Purpose.REPLICA, socket.gethostname())
+
+
+def _logs(settings: Settings, origin: str, parts: AsyncExitStack) -> Logs:
+    checkpointer = make_checkpointer(settings)
+    try:
+        logs = Logs(settings.ledger, origin, checkpointer=checkpointer)
+    except BaseException:
+        checkpointer.close()
+        raise
+    parts.callback(logs.close)
+    return logs
+
+
+def _sink(settings: Settings) -> CheckpointSink | None:
+    match settings.checkpoints.sink:
+        case Sink.FILE:
+            assert settings.checkpoints.file is not None
+            return FileSink(settings.checkpoints.file)
+        case Sink.STDOUT:
+            return LineSink(sys.stdout)
+        case Sink.OTLP:
+            return OtlpSink(settings.otlp_endpoint)
+        case Sink.NONE:
+            return None
+
+
+def _prepare(logs: Logs, policies: PolicyStore) -> None:
+    """Open the log of every policy that is in force: one that cannot be written stops the start."""
+    for name in policies.names:
+        with contextlib.suppress(Refused):  # it has expired, and so have its requests
+            logs.prepare(policies.policy_for(name).audit.retention_days)
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
@@ -119,7 +167,8 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     async with running_guard(settings) as guard:
         service = GuardService(guard.pipeline, policies, identities, guard.key)
         server = GuardServer(service, with_reflection=settings.reflection)
-        watch = PolicyWatch(policies, guard.ledger, server.health)
+        await asyncio.to_thread(_prepare, guard.ledger, policies)
+        watch = PolicyWatch(policies, guard.ledger.service, server.health)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):

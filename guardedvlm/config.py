@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from guardedvlm.audit.checkpointer import BOUND_SECONDS, EVERY_RECORDS, EVERY_SECONDS
 from guardedvlm.audit.otel import Otel
+from guardedvlm.audit.sink import Sink
 from guardedvlm.errors import ConfigurationError, Reason
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
@@ -46,6 +48,22 @@ class ClientTls(Part):
     key: Path
 
 
+class Checkpoints(Part):
+    """Signed checkpoints of the ledger's logs: how often, and the second place that they go to beside the ledger."""
+
+    every_records: Annotated[int, Field(ge=1, le=1_000_000)] = EVERY_RECORDS
+    every_seconds: Annotated[float, Field(gt=0, le=86_400)] = EVERY_SECONDS
+    sink: Sink = Sink.NONE  # otlp: the collector at `otlp_endpoint`
+    file: Path | None = None  # on another volume, with the sink `file`
+    bound_seconds: Annotated[float, Field(gt=0, le=86_400)] = BOUND_SECONDS  # after which a failing sink ends readiness
+
+    @model_validator(mode="after")
+    def _file_where_it_is_written(self) -> Checkpoints:
+        if (self.sink is Sink.FILE) != (self.file is not None):
+            raise ValueError("'file' belongs to the sink 'file', and that sink needs one")
+        return self
+
+
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
@@ -58,6 +76,7 @@ class Settings(Part):
     tenants: Path = Path("tenants.yaml")
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
+    checkpoints: Checkpoints = Checkpoints()
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -89,7 +108,7 @@ class Settings(Part):
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference"):
             values[name] = _resolved_socket(values[name], folder)
-        for name in ("tls", "inference_tls"):
+        for name in ("tls", "inference_tls", "checkpoints"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
                 values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from guardedvlm.audit.digest import fsync_folder
 from guardedvlm.audit.record import MAX_LINE
+from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, Reason
 
 LOCK_NAME = "lock"

@@ -17,7 +17,7 @@ from guardedvlm.audit.component import component_name
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import MediaFormat, Method, Stage, VerifyVerdict
 from guardedvlm.audit.grid import area_permille, found_alike, hidden_grid
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.request import Observer, RequestLog
 from guardedvlm.audit.traceparent import TraceParent
 from guardedvlm.core.deadline import Deadline
@@ -72,9 +72,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What a run needs to leave evidence: the ledger, its key, who watches, and the detectors' digests."""
+    """What a run needs to leave evidence: the ledger's logs, its key, who watches, and the detectors' digests."""
 
-    ledger: Ledger
+    ledger: Logs
     key: AuditKey
     observer: Observer | None
     detectors: Mapping[str, str]
@@ -274,8 +274,9 @@ async def together(first: Awaitable[A], second: Awaitable[B], third: Awaitable[C
 @asynccontextmanager
 async def running(request: GuardRequest, roles: Roles, witness: Witness) -> AsyncIterator[Run]:
     """Open the request in the ledger, and close it whatever happens: RELEASED by the pipeline, else REFUSED."""
+    ledger = await witness.ledger.log_for(request.policy.audit.retention_days)
     log = await RequestLog.begin(
-        witness.ledger, observer=witness.observer, parent=request.parent, method=request.method
+        ledger, observer=witness.observer, parent=request.parent, method=request.method
     )
     run = Run(request, roles, witness, log)
     try:
