@@ -77,6 +77,8 @@ class Settings(Part):
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
     checkpoints: Checkpoints = Checkpoints()
+    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
+    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -106,7 +108,7 @@ class Settings(Part):
         for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model"):
             if values[name] is not None:
                 values[name] = folder / values[name]
-        for name in ("listen", "health_listen", "token_listen", "inference"):
+        for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
             values[name] = _resolved_socket(values[name], folder)
         for name in ("tls", "inference_tls", "checkpoints"):
             if values[name] is not None:

@@ -122,12 +122,20 @@ class PublicKeys:
         key.verify(message, signature.value)
         return key
 
+    def encode(self) -> bytes:
+        """What the file for an auditor holds."""
+        listed = tuple(_Public.of(key) for key in self.keys)
+        return _json(_PublicFile(version=1, keys=listed))
+
+    @classmethod
+    def decode(cls, content: bytes) -> PublicKeys:
+        """Inverse of `encode`. Raises ValueError, which says nothing of the content."""
+        return _parsed(_PublicFile, content).public_keys()
+
     def write(self, path: Path) -> None:
         """Write them into one file, for everybody to read. Raises ConfigurationError(OUTPUT_UNWRITABLE)."""
-        listed = tuple(_Public(id=key.id, public=_encoded(key.raw), created=key.created, retired=key.retired or None)
-                       for key in self.keys)  # fmt: skip
         try:
-            replace(path, _json(_PublicFile(version=1, keys=listed)), PUBLIC_FILE)
+            replace(path, self.encode(), PUBLIC_FILE)
         except OSError:
             raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=path.name) from None
 
@@ -157,6 +165,11 @@ class _Public(BaseModel):
     public: _Raw
     created: Time
     retired: Time | None = None
+
+    @classmethod
+    def of(cls, key: PublicKey) -> Self:
+        """As a file has it."""
+        return cls(id=key.id, public=_encoded(key.raw), created=key.created, retired=key.retired or None)
 
     def key(self) -> PublicKey:
         """Raises ValueError where the id is another key's."""
@@ -197,8 +210,7 @@ class _RingFile(BaseModel):
     def fresh(cls, retired: Sequence[PublicKey] = ()) -> Self:
         """A ring with a new key, and what is kept of the old ones."""
         private = Ed25519PrivateKey.generate().private_bytes_raw()
-        kept = tuple(_Public(id=key.id, public=_encoded(key.raw), created=key.created, retired=key.retired)
-                     for key in retired)  # fmt: skip
+        kept = tuple(_Public.of(key) for key in retired)
         return cls(version=1, active=_Active(private=_encoded(private), created=now()), retired=kept)
 
     def ring(self) -> KeyRing:
@@ -259,7 +271,7 @@ def load_public(path: Path) -> PublicKeys:
     """The public keys in a file that `PublicKeys.write` wrote. Raises ConfigurationError(SETTINGS_INVALID)."""
     try:
         with path.open("rb") as stream:
-            return _parsed(_PublicFile, stream.read(MAX_BYTES + 1)).public_keys()
+            return PublicKeys.decode(stream.read(MAX_BYTES + 1))
     except OSError:
         raise _invalid(path.name, "cannot be read") from None
     except ValueError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from guardedvlm.audit.record import Entry, Record
+from guardedvlm.audit.segment import log_called
 from guardedvlm.audit.writer import MAX_BATCH, SEGMENT_BYTES, ChainWriter, Head
 from guardedvlm.errors import Reason, Unavailable
 
@@ -51,6 +52,7 @@ class Ledger:
         self._closed = False
         self.folder = folder
         self.origin = origin
+        self.name = log_called(folder)
         self.appended = 1  # the OPENED record
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)

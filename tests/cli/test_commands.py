@@ -26,6 +26,14 @@ COMMANDS = (
     ["reidentify"],
     ["keys"],
     ["keys", "reidentify-init"],
+    ["keys", "init"],
+    ["keys", "rotate"],
+    ["keys", "export-public"],
+    ["keys", "list"],
+    ["keys", "serve"],
+    ["receipt"],
+    ["receipt", "show"],
+    ["receipt", "verify"],
     ["doctor"],
     ["model"],
     ["model", "check"],
@@ -58,7 +66,8 @@ COMMANDS = (
     ["eval", "faces"],
     ["eval", "leak"],
 )
-LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"], ["keys"], ["eval"])]
+GROUPS = ([], ["model"], ["policy"], ["audit"], ["keys"], ["receipt"], ["eval"])
+LEAVES = [command for command in COMMANDS if command not in GROUPS]
 
 
 def run(*arguments, cwd=None, **environment):
