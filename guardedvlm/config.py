@@ -197,6 +197,8 @@ class ConsoleSettings(Part):
     policies: tuple[Path, ...] = ()  # folders with the versions that may be shown and compared
     tenants: Path | None = None  # with audit_key: names instead of pseudonyms
     audit_key: Path | None = None
+    keys: tuple[Path, ...] = ()  # public keys (keys export-public): signatures of checkpoints and receipts
+    checkpoints: Path | None = None  # checkpoints that were kept elsewhere; with keys
     cache: Path | None = None  # folder of the index; none: below the user's cache folder
 
     @model_validator(mode="after")
@@ -205,6 +207,8 @@ class ConsoleSettings(Part):
             raise ValueError("beyond this machine the console needs 'tls' and 'login'")
         if self.tls is not None and self.tls.client_ca is not None:
             raise ValueError("the console knows people by 'login', not by certificates of 'tls.client_ca'")
+        if self.checkpoints is not None and not self.keys:
+            raise ValueError("'checkpoints' needs 'keys': anybody can write one that nobody signed")
         if (self.tenants is None) != (self.audit_key is None):
             raise ValueError("'tenants' and 'audit_key' belong together: pseudonyms are keyed")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from guardedvlm.app import make_checkpointer, replica
+from guardedvlm.app import evidence_signer, make_checkpointer, replica
 from guardedvlm.audit.checkpoint import read_checkpoints
 from guardedvlm.audit.completeness import Completeness, LedgerVerdict, LogVerdict, verify_logs
 from guardedvlm.audit.export import Format
@@ -201,7 +202,9 @@ def prune(
         return
     if not yes:
         typer.confirm("remove them?", abort=True)
-    done = remove_records(settings.ledger, now, replica(settings), make_checkpointer(settings))
+    with ExitStack() as parts:
+        checkpointer = make_checkpointer(settings, evidence_signer(settings, parts))
+        done = remove_records(settings.ledger, now, replica(settings), checkpointer)
     out.print(f"removed {sum(removal.records for removal in done)} records")
 
 

@@ -18,12 +18,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from guardedvlm.console.access import Cookie, Gate, Sessions, StartToken
+from guardedvlm.console.checks import Checks
 from guardedvlm.console.headers import SecurityHeaders
 from guardedvlm.console.login import Door
 from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
 from guardedvlm.console.rendering import STATIC, Rendering
-from guardedvlm.console.watch import Watch
+from guardedvlm.console.watch import Outside, Watch
 
 LOG = logging.getLogger(__name__)
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -43,6 +44,7 @@ class Site:
     policies: Sequence[Path] = ()
     tenants: Mapping[str, str] = field(default_factory=dict)
     provider: Provider | None = None
+    outside: Outside = field(default_factory=Outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,12 @@ class Console:
 
 def build_console(site: Site) -> Console:
     """The console of a site; it begins to index and to verify when the server starts it."""
-    watch, rendering, sessions = Watch(site.ledger, site.cache), Rendering(), Sessions()
+    watch, rendering, sessions = Watch(site.ledger, site.cache, site.outside), Rendering(), Sessions()
     cookie = Cookie(site.https, site.port)
     token = None if site.provider else StartToken()
     door = Door(rendering, sessions, cookie, token, Login(site.provider) if site.provider else None)
     pages = Pages(watch, rendering, site.policies, site.tenants)
+    checks = Checks(watch, rendering, site.outside.keys)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -75,7 +78,7 @@ def build_console(site: Site) -> Console:
         return rendering.response(request, "error.html", status, code=status, watch=watch)
 
     application = Starlette(
-        routes=[*door.routes(), *pages.routes(), Mount("/static", StaticFiles(directory=STATIC))],
+        routes=[*door.routes(), *checks.routes(), *pages.routes(), Mount("/static", StaticFiles(directory=STATIC))],
         middleware=[
             Middleware(SecurityHeaders, https=site.https),
             Middleware(TrustedHostMiddleware, allowed_hosts=[site.host, *(HOSTS if site.host in HOSTS else ())]),

@@ -29,7 +29,8 @@ def console_process(*arguments: str) -> Iterator[str]:
     """`guardedvlm console` with these arguments; gives the address that it prints."""
     command = [sys.executable, "-m", "guardedvlm", "console", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()

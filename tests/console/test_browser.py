@@ -210,7 +210,7 @@ def test_logging_out(visit: object) -> None:
 
 @pytest.mark.slow
 def test_login_at_the_provider_with_strict_cookies(browser: Browser, site: Path, tmp_path: Path) -> None:
-    """The provider is another site (localhost, not 127.0.0.1): the browser sends our strict cookies only from our own page on."""
+    """The provider is another site (localhost, not 127.0.0.1): the strict cookies go only from our own page on."""
     port = free_port()
     claims = json.dumps({"sub": "ann", "preferred_username": "ann@clinic", "roles": ["reviewer"]})
     with provider_process("localhost", ann=claims) as issuer:
