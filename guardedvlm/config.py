@@ -184,6 +184,74 @@ class InferenceSettings(Part):
         return self
 
 
+class ConsoleLogin(Part):
+    """Login at the identity provider (OpenID Connect, authorization code with PKCE)."""
+
+    issuer: Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
+    client_id: Annotated[str, Field(min_length=1, max_length=256)]
+    client_secret_file: Path | None = None  # none: a public client, which PKCE allows
+    claim: Annotated[str, Field(min_length=1, max_length=256)] = "roles"  # dotted path in the ID token
+    role: Annotated[str, Field(min_length=1, max_length=256)] = "reviewer"  # that must stand there
+    ca: Path | None = None  # authority of the provider's certificate, where the system's do not know it
+
+    @model_validator(mode="after")
+    def _no_login_in_clear(self) -> ConsoleLogin:
+        if not self.issuer.startswith("https://") and not _is_local(self.issuer.partition("://")[2].partition("/")[0]):
+            raise ValueError("an issuer on another machine must be https")
+        return self
+
+
+class ConsoleSettings(Part):
+    """Settings of `guardedvlm console`. Relative paths count from the settings file's folder."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")] = "127.0.0.1:8450"
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")] | None = None  # as reviewers reach it; none: listen
+    tls: Tls | None = None
+    login: ConsoleLogin | None = None  # none: the token that is printed at the start
+    policies: tuple[Path, ...] = ()  # folders with the versions that may be shown and compared
+    tenants: Path | None = None  # with audit_key: names instead of pseudonyms
+    audit_key: Path | None = None
+    keys: tuple[Path, ...] = ()  # public keys (keys export-public): signatures of checkpoints and receipts
+    checkpoints: Path | None = None  # checkpoints that were kept elsewhere; with keys
+    cache: Path | None = None  # folder of the index; none: below the user's cache folder
+
+    @model_validator(mode="after")
+    def _no_pages_in_clear(self) -> ConsoleSettings:
+        if not _is_local(self.listen) and (self.tls is None or self.login is None):
+            raise ValueError("beyond this machine the console needs 'tls' and 'login'")
+        if self.tls is not None and self.tls.client_ca is not None:
+            raise ValueError("the console knows people by 'login', not by certificates of 'tls.client_ca'")
+        if self.checkpoints is not None and not self.keys:
+            raise ValueError("'checkpoints' needs 'keys': anybody can write one that nobody signed")
+        if (self.tenants is None) != (self.audit_key is None):
+            raise ValueError("'tenants' and 'audit_key' belong together: pseudonyms are keyed")
+        return self
+
+    def resolved(self, folder: Path) -> ConsoleSettings:
+        """These settings with every relative path made absolute from `folder`."""
+        return ConsoleSettings.model_validate(_absolute(self.model_dump(), folder))
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, dict):
+        return {key: _absolute(item, folder) for key, item in value.items()}
+    return tuple(_absolute(item, folder) for item in value) if isinstance(value, tuple) else value
+
+
+def load_console_settings(path: Path | None, **overrides: Any) -> ConsoleSettings:
+    """Settings from `path` (YAML), then `overrides` that are not None.
+
+    Raises ConfigurationError(SETTINGS_INVALID) that names the key.
+    """
+    values = {**_from_file(path), **{name: value for name, value in overrides.items() if value is not None}}
+    try:
+        return ConsoleSettings(**values).resolved(path.parent.resolve() if path else Path.cwd())
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
 def _resolved_socket(address: str | None, folder: Path) -> str | None:
     """An address with the path of its socket counted from `folder`."""
     if address is None or not address.startswith(UNIX):

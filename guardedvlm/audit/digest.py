@@ -84,6 +84,14 @@ def load_or_create_key(path: Path) -> AuditKey:
     return _read_key(path)
 
 
+def load_key(path: Path) -> AuditKey:
+    """Read the key at `path`. Raises ConfigurationError as `load_or_create_key` does, and where there is none."""
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        raise _bad_key("there is no audit key at this place") from None
+
+
 def _read_key(path: Path) -> AuditKey:
     content = read_private(path, KEY_BYTES * 2 + 1)
     if not _KEY_FILE.match(content):

@@ -22,6 +22,7 @@ from guardedvlm import __version__
 from guardedvlm.cli import (
     ask,
     audit,
+    console,
     demo,
     doctor,
     evaluate,
@@ -60,6 +61,7 @@ app.command("extract")(extract.extract)
 app.command("redact")(redact.redact)
 app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
+app.command("console")(console.console)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")

@@ -218,6 +218,13 @@ class Identities:
         return matches[0]
 
 
+def tenant_names(path: Path) -> frozenset[str]:
+    """Names of the tenants in the tenants file `path`, for who needs no credentials. Raises ConfigurationError as
+    `Identities.parse`."""
+    text = read_text(path, path.name, Reason.SETTINGS_INVALID)
+    return frozenset(require(examine(text, path.name, TenantsFile, Reason.SETTINGS_INVALID)).value.tenants)
+
+
 def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     """The bearer token in a call's metadata; None when there is no `authorization` at all.
 

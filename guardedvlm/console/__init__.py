@@ -1,0 +1,5 @@
+"""The compliance reviewer's web pages: read-only on the ledger, and on nothing else that the guard has.
+
+The index is a copy for speed and never evidence: the page of one request reads its records from the ledger and checks
+them in front of the reviewer.
+"""

@@ -1,0 +1,108 @@
+"""The door: login by the token of the start or by the identity provider, and logout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from guardedvlm.console.access import Cookie, Sessions, StartToken, safe_next
+from guardedvlm.console.oidc import ATTEMPT_SECONDS, Login
+from guardedvlm.console.rendering import Rendering
+from guardedvlm.errors import GuardedVLMError
+
+OPERATOR = "reviewer"
+"""What somebody with the start's token is called."""
+_STATUS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "UNAVAILABLE": 503}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Routes of login and logout. Exactly one of `token` and `provider` is there."""
+
+    rendering: Rendering
+    sessions: Sessions
+    cookie: Cookie
+    token: StartToken | None
+    provider: Login | None
+
+    def routes(self) -> list[Route]:
+        """Paths and what answers them."""
+        routes = [Route("/login", self.show), Route("/logout", self.leave, methods=["POST"])]
+        if self.provider is None:
+            return [*routes, Route("/login", self.enter, methods=["POST"])]
+        return [
+            *routes,
+            Route("/login/begin", self.begin),
+            Route("/login/callback", self.callback),
+            Route("/login/finish", self.finish),
+        ]
+
+    def show(self, request: Request) -> Response:
+        """The login page, or with the printed address the way in."""
+        token = request.query_params.get("token")
+        if token is not None and self.token is not None:
+            return self._try(request, token, "/")
+        return self._login(request)
+
+    async def enter(self, request: Request) -> Response:
+        """The form with the token."""
+        async with request.form(max_files=0, max_fields=4) as form:
+            token, onward = str(form.get("token", "")), str(form.get("next", ""))
+        return self._try(request, token, onward)
+
+    async def begin(self, request: Request) -> Response:
+        """To the identity provider."""
+        assert self.provider is not None
+        try:
+            attempt, response = await self.provider.begin(request)
+        except GuardedVLMError as error:
+            return self._refused(request, error)
+        self.cookie.attempt.put(response, attempt, int(ATTEMPT_SECONDS))
+        return response
+
+    def callback(self, request: Request) -> Response:
+        """The provider's answer, without our cookies: a page that leads on at once."""
+        answer = {name: request.query_params.get(name, "") for name in ("code", "state", "error")}
+        onward = urlencode({name: value for name, value in answer.items() if value})
+        return self.rendering.response(request, "onward.html", onward=f"/login/finish?{onward}")
+
+    async def finish(self, request: Request) -> Response:
+        """The same answer from our own page, with the cookie of the attempt."""
+        assert self.provider is not None
+        try:
+            name = await self.provider.finish(request, request.cookies.get(self.cookie.attempt.name))
+        except GuardedVLMError as error:
+            return self._refused(request, error)
+        response = self._enter(name, "/")
+        self.cookie.attempt.take(response)
+        return response
+
+    def leave(self, request: Request) -> Response:
+        """End the session."""
+        self.sessions.end(request.cookies.get(self.cookie.name))
+        response = RedirectResponse("/login", 303)
+        self.cookie.take(response)
+        return response
+
+    def _try(self, request: Request, token: str, onward: str) -> Response:
+        if self.token is None or not self.token.fits(token):
+            return self._login(request, 401, "This is not the token of this start.")
+        return self._enter(OPERATOR, onward)
+
+    def _enter(self, name: str, onward: str) -> Response:
+        response = RedirectResponse(safe_next(onward), 303)
+        self.cookie.put(response, self.sessions.begin(name))
+        return response
+
+    def _refused(self, request: Request, error: GuardedVLMError) -> Response:
+        return self._login(request, _STATUS.get(error.code, 500), error.sentence)
+
+    def _login(self, request: Request, status: int = 200, problem: str = "") -> Response:
+        onward = safe_next(request.query_params.get("next", "/"))
+        return self.rendering.response(
+            request, "login.html", status, by_token=self.token is not None, problem=problem, onward=onward
+        )
