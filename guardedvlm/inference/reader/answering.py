@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardedvlm.core.clearance import Turn
-from guardedvlm.core.finding import Kind
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
@@ -14,7 +13,8 @@ from guardedvlm.inference.reader.answer import NO_TEXT, VISUAL, Answer, told, un
 from guardedvlm.inference.reader.fields import COLON, COLON_MARKS, fields, is_label
 from guardedvlm.inference.reader.hidden import pseudonym
 from guardedvlm.inference.reader.issued import best_date
-from guardedvlm.inference.reader.kinds import issuer_of, kind_of
+from guardedvlm.inference.reader.issuer import is_hidden_name, issuer_of, may_be_name
+from guardedvlm.inference.reader.kinds import kind_of
 from guardedvlm.inference.reader.lookup import ASIDE, Found, Hidden, covered_value, likeness, look_up
 from guardedvlm.inference.reader.page import Excerpt, Page, Row, excerpt
 from guardedvlm.inference.reader.postal import address_of
@@ -117,7 +117,7 @@ class Answering:
 
     def _issuer(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
-        if found is not None and not _is_other_label(found):
+        if isinstance(found, Hidden) or (found is not None and _is_name(found)):
             return _looked_up(found, case.question)
         issuer = issuer_of(case.page)
         if issuer is None:
@@ -191,10 +191,10 @@ class Answering:
         return told(f"The closest line on the page says: “{rows[best].text}”.", *sources, score=float(likes[best]))
 
 
-def _is_other_label(found: Found | Hidden) -> bool:
-    """True for a label that stands for no name: beside "Company" often stands its number."""
-    label = pseudonym(found.field.value.text) if isinstance(found, Found) else None
-    return label is not None and not label.startswith((Kind.PERSON, Kind.ORGANIZATION))
+def _is_name(found: Found) -> bool:
+    """False for a value that is no name: beside "Company" often stands its number, or the label of a hidden one."""
+    text = found.field.value.text
+    return is_hidden_name(text) or may_be_name(text)
 
 
 def _counts_goods(label: str, things: Sequence[str]) -> bool:
