@@ -1,10 +1,11 @@
 """Folding keeps the way back to the source, and resolving loses no covered character."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.core.finding import Kind, Span
-from guardedvlm.guard.detect.personal.resolve import PRECEDENCE, YIELDING, resolve
+from guardedvlm.guard.detect.personal.resolve import FIRM, GUESSED, PRECEDENCE, YIELDING, resolve
 from guardedvlm.guard.detect.personal.view import digit_groups, digits, folded, windows, without_spaces
 
 
