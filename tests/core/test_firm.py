@@ -8,7 +8,8 @@ from guardedvlm.core.firm import has_legal_form, sounds_like_firm
 @pytest.mark.parametrize(
     "text",
     ["BOOK TALK SDN BHD", "Book Talk Sdn. Bhd.", "BOOK TALK SDN BND", "99 SPEED MART S/B", "Nord AG",
-     "Weber GmbH & Co. KG", "Acme, Inc.", "Lim Pte Ltd", "Kowalski Sp. z o.o.", "Rossi S.p.A.", "Green Harbor Supply Co."],
+     "Weber GmbH & Co. KG", "Acme, Inc.", "Lim Pte Ltd", "Kowalski Sp. z o.o.", "Rossi S.p.A.",
+     "Green Harbor Supply Co."],
 )  # fmt: skip
 def test_a_legal_form_is_one(text):
     assert has_legal_form(text)
