@@ -1,4 +1,4 @@
-"""The guard in this process, for `ask` and `redact`: the same pipeline as the service's, without a server."""
+"""The guard in this process: the same pipeline as the service's without a server, and the service where one is named."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import getpass
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from guardedvlm.app import default_policies, running_guard
 from guardedvlm.audit.facts import Method
+from guardedvlm.cli.output import err
+from guardedvlm.cli.progress import asking
+from guardedvlm.client import Client
 from guardedvlm.config import Settings, load_settings
 from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.ports import Sampling
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import ConfigurationError, InvalidInput, Reason
 from guardedvlm.guard.image import RawImage
@@ -63,6 +68,17 @@ def find_policy(name: str, settings: Settings | None = None) -> Policy:
     return policy
 
 
+def connected(
+    server: str, token_file: Path | None, ca: Path | None, certificate: Path | None, key: Path | None
+) -> Client:
+    """A client of the service at `server`; close it. Raises ConfigurationError(INPUT_UNREADABLE)."""
+    try:
+        token = token_file.read_text().strip() if token_file else ""
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(Reason.INPUT_UNREADABLE, place="--token-file") from None
+    return Client(server, token=token, ca=ca, certificate=certificate, key=key)
+
+
 def read_document(path: Path, policy: Policy) -> RawImage:
     """A file's bytes, no more than the policy takes. Raises InvalidInput."""
     try:
@@ -95,6 +111,44 @@ def local_request(
         sealing_key=read_public(seal_for) if seal_for else None,
         watcher=watcher,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDocument:
+    """A document, the policy that it is under, and a pipeline of this process for it."""
+
+    pipeline: Pipeline
+    policy: Policy
+    raw: RawImage
+    watcher: Watcher
+
+    def request(self, method: Method, *, want_image: bool, seal_for: Path | None = None) -> GuardRequest:
+        """A request about it. Raises ConfigurationError(SETTINGS_INVALID)."""
+        return local_request(
+            self.raw, self.policy, method, want_image=want_image, seal_for=seal_for, watcher=self.watcher
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """As long an answer as the policy allows."""
+        return Sampling(max_tokens=self.policy.say.max_tokens)
+
+
+@asynccontextmanager
+async def local_document(
+    path: Path, policy_name: str, config: Path | None, ledger: Path | None
+) -> AsyncIterator[LocalDocument]:
+    """A document to be asked about in this process, with its progress on the terminal.
+
+    Raises ConfigurationError and InvalidInput before any detector is loaded.
+    """
+    settings = local_settings(config, ledger)
+    policy = find_policy(policy_name, settings)
+    raw = read_document(path, policy)
+    async with AsyncExitStack() as parts:
+        with err.status("loading the detectors"):
+            pipeline = await parts.enter_async_context(local_pipeline(settings))
+        yield LocalDocument(pipeline, policy, raw, parts.enter_context(asking(path.name)))
 
 
 @asynccontextmanager

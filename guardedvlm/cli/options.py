@@ -26,6 +26,10 @@ SealFor = Annotated[
         dir_okay=False,
     ),
 ]
+Redacted = Annotated[
+    Path | None,
+    typer.Option("--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."),
+]
 Server = Annotated[
     str | None,
     typer.Option("--server", help="Ask a running service at HOST:PORT or unix:PATH instead of this process."),
