@@ -1,4 +1,4 @@
-"""The guard in this process: the same pipeline as the service's without a server, and the service where one is named."""
+"""The guard in this process: the same pipeline as the service's, without a server; and the way to one that is named."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.load import FILE_NAME, load_policy
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.signature import Use, check_signature
+from guardedvlm.policy.store import CANDIDATE_NAME
 from guardedvlm.transport.clearance_key import read_public_key
 from guardedvlm.transport.reidentification import read_public
 
@@ -58,13 +59,19 @@ def policy_file(name: str) -> Path:
     raise ConfigurationError(Reason.POLICY_MISSING, place=name, explanation=explanation)
 
 
-def find_policy(name: str, settings: Settings | None = None) -> Policy:
+def find_policy(name: str, settings: Settings | None = None, key: Path | None = None) -> Policy:
     """The policy of that name among those that ship, or of that file or folder, signed where `settings` have a
-    `policy_key`. Raises ConfigurationError(POLICY_MISSING, POLICY_INVALID, POLICY_UNSIGNED, SETTINGS_INVALID)."""
-    file = policy_file(name)
+    `policy_key` or there is a `key`. Raises ConfigurationError(POLICY_MISSING, POLICY_INVALID, POLICY_UNSIGNED,
+    SETTINGS_INVALID)."""
+    return signed_policy(policy_file(name), key or (settings.policy_key if settings is not None else None))
+
+
+def signed_policy(file: Path, key: Path | None) -> Policy:
+    """The policy of a file, with a `key` signed by it for the use that its name says. Raises as `find_policy`."""
     policy = load_policy(file)
-    if settings is not None and settings.policy_key is not None:
-        check_signature(policy, Use.POLICY, file, read_public_key(settings.policy_key))
+    if key is not None:
+        use = Use.CANDIDATE if file.name == CANDIDATE_NAME else Use.POLICY
+        check_signature(policy, use, file, read_public_key(key))
     return policy
 
 

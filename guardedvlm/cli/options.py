@@ -10,6 +10,12 @@ import typer
 PolicyName = Annotated[
     str, typer.Option("--policy", "-p", help="A shipped policy (healthcare, finance) or the path of a policy file.")
 ]
+PolicyKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy-key", help="Public key (policy.pub): take signed policies only.", exists=True, dir_okay=False
+    ),
+]
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file (YAML).", exists=True, dir_okay=False)
 ]
