@@ -50,7 +50,12 @@ def test_what_is_no_name_is_none(top: str) -> None:
 
 @pytest.mark.parametrize(
     ("top", "name"),
-    [("PETRODELI ENTERPRISE\nCompany No: SA0127959-D", "PETRODELI ENTERPRISE"), ("PERSON-B", "PERSON-B")],
+    [
+        ("PETRODELI ENTERPRISE\nCompany No: SA0127959-D", "PETRODELI ENTERPRISE"),
+        ("PETRODELI ENTERPRISE\nCompany No:   ##########", "PETRODELI ENTERPRISE"),
+        ("PERSON-A\nBOOK TALK SDN BHD\nCompany:   PERSON-A", "BOOK TALK SDN BHD"),
+        ("PERSON-B", "PERSON-B"),
+    ],
 )
 def test_the_number_beside_the_word_company_is_not_the_company(ask, top: str, name: str) -> None:
     assert ask(top + BELOW, "What is the company?").value == name

@@ -117,9 +117,12 @@ class Answering:
 
     def _issuer(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
-        if isinstance(found, Hidden) or (found is not None and _is_name(found)):
+        if isinstance(found, Found) and may_be_name(found.field.value.text):
             return _looked_up(found, case.question)
         issuer = issuer_of(case.page)
+        # Beside "Company" often stands its number: that this is hidden says nothing of a name at the top.
+        if found is not None and (issuer is None or is_hidden_name(issuer.text)) and _hides_name(found):
+            return _looked_up(found, case.question)
         if issuer is None:
             return unknown()
         return told(f"The name at the top of the page is {issuer.text}.", issuer, score=0.8, value=issuer.text)
@@ -191,10 +194,9 @@ class Answering:
         return told(f"The closest line on the page says: “{rows[best].text}”.", *sources, score=float(likes[best]))
 
 
-def _is_name(found: Found) -> bool:
-    """False for a value that is no name: beside "Company" often stands its number, or the label of a hidden one."""
-    text = found.field.value.text
-    return is_hidden_name(text) or may_be_name(text)
+def _hides_name(found: Found | Hidden) -> bool:
+    """Whether a fill, or the guard's label for a name, stands where the value belongs."""
+    return isinstance(found, Hidden) or is_hidden_name(found.field.value.text)
 
 
 def _counts_goods(label: str, things: Sequence[str]) -> bool:

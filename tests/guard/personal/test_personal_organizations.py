@@ -21,6 +21,7 @@ FIRMS = [
     "PERNIAGAAN ZHENG HUI",
     "PASAR MINI JIN SENG",
     "MR. D.I.Y. (KUCHAI) SDN BHD",
+    "MR.D.I.Y.(KUCHAI)SDNBHD",  # as another reader joins it
     "C W KHOO HARDWARE SDN BHD",
     "WEI SHENG TRADING",
     "Bäckerei Hövelmann GmbH",

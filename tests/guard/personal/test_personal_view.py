@@ -74,6 +74,9 @@ def test_a_firm_takes_the_place_of_what_only_looks_like_a_person():
     firm = Span(0, 18, Kind.ORGANIZATION, 0.6, FIRM)
     looks = [Span(9, 18, Kind.PERSON, 0.7, recognizer) for recognizer in sorted(GUESSED)]
     assert resolve([firm, *looks]) == (firm,)
+    wider = Span(0, 24, Kind.ORGANIZATION, 0.9, "pattern/organization")
+    assert set(resolve([wider, *looks, firm])) == {wider, firm}
+    assert resolve([Span(0, 18, Kind.ORGANIZATION, 0.6, "pattern/organization"), *looks, firm]) == (firm,)
 
 
 @pytest.mark.parametrize("recognizer", ["name/title", "name/comma", "name/repeated", "form/person", "known/name"])

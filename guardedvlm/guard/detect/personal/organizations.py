@@ -39,7 +39,7 @@ _LED = re.compile(rf"(?<![\w@.])(?:(?i:{LEADING}))(?: (?:{_NAME}|&)){{1,4}}(?!\w
 _TRAILED = re.compile(
     rf"(?<![\w@.])(?:{_NAME} |& ){{1,5}}(?:(?=[A-Z])(?i:{TRAILING})(?!\w)(?: & | )?){{1,3}}(?:{LEGAL}(?!\w)\.?)?"
 )
-_INCORPORATED = re.compile(rf"(?<![\w@.])(?:{_WORD} |& ){{1,6}}\(?{LEGAL}(?!\w)\.?")
+_INCORPORATED = re.compile(rf"(?<![\w@.])(?:{_WORD}(?: |(?<=\)))|& ){{1,6}}\(?{LEGAL}(?!\w)\.?")
 _GOES_ON = re.compile(r" *[A-ZÀ-Þ][\w'-]")
 _TRADE = re.compile(rf"(?<!\w)(?:{LEGAL}|(?i:{LEADING}|{TRAILING}))(?!\w)\.?")
 ROLES = frozenset(

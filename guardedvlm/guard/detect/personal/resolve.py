@@ -44,6 +44,8 @@ def _explains(other: Span, span: Span) -> bool:
     """Whether `other` covers `span` and says all that `span` says."""
     if not (other.start <= span.start and span.end <= other.end):
         return False
+    if span.recognizer == FIRM and other.kind is Kind.ORGANIZATION:
+        return other.recognizer == FIRM  # else what gives way to a firm would not
     if other.kind == span.kind:
         return True
     surer = precedence(other) > precedence(span) or (
