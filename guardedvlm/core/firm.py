@@ -45,3 +45,8 @@ def has_legal_form(text: str) -> bool:
 def sounds_like_firm(text: str) -> bool:
     """Whether a legal form or a word for a trade stands in `text`."""
     return _FIRM.search(text) is not None
+
+
+def without_legal_form(text: str) -> str:
+    """What of a name is a firm's own, its legal form left out."""
+    return _LEGAL.sub(" ", text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guardedvlm.core.firm import has_legal_form, sounds_like_firm
+from guardedvlm.core.firm import has_legal_form, sounds_like_firm, without_legal_form
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_a_trade_is_told_by_whole_words():
     assert sounds_like_firm("RESTORAN WAN SHENG")
     assert sounds_like_firm("Mei Let Restaurant")
     assert not sounds_like_firm("restored")
+
+
+def test_a_firms_own_name_is_what_its_legal_form_leaves():
+    assert without_legal_form("BOOK TALK SDN BHD").split() == ["BOOK", "TALK"]
+    assert not without_legal_form("Sdn. Bhd").strip(" .")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from guardedvlm.core.finding import Kind
-from guardedvlm.core.firm import sounds_like_firm
+from guardedvlm.core.firm import sounds_like_firm, without_legal_form
 from guardedvlm.inference.reader.fields import names_its_own
 from guardedvlm.inference.reader.hidden import pseudonym
 from guardedvlm.inference.reader.page import Cell, Excerpt, Page, excerpt
@@ -22,6 +22,8 @@ _NO_NAMES = (
 TOP_ROWS = 8
 """Letterheads stand at the top: rows in which an issuer is looked for."""
 LEAST_LETTERS = 4
+LEAST_OWN = 2
+"""Letters beside the legal form."""
 LEAST_SHARE = 0.6
 """Of letters among the letters and digits of a name: "99 SPEED MART S/B" has .85, "GST Reg No. 001269075968" .43."""
 HIDDEN_NAMES = (Kind.PERSON, Kind.ORGANIZATION)
@@ -59,6 +61,8 @@ def is_hidden_name(text: str) -> bool:
 
 
 def _is_firm(text: str) -> bool:
+    if len(letters(without_legal_form(text.partition("(")[0]))) < LEAST_OWN:
+        return False  # what stands before the legal form was hidden
     return sounds_like_firm(text) or mentions(text, *_INSTITUTIONS)
 
 
