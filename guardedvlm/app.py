@@ -46,6 +46,8 @@ from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
 from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.policy.issued import FILE_NAME as ISSUED
+from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.reload import PolicyWatch
@@ -181,7 +183,7 @@ async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
 
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
     """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
-    policies = PolicyStore(settings.policies, read_public_key(settings.policy_key) if settings.policy_key else None)
+    policies = _policies(settings)
     identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
@@ -199,6 +201,14 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
                 await watch.look()
         finally:
             await server.stop(settings.drain_seconds)
+
+
+def _policies(settings: Settings) -> PolicyStore:
+    """The policies; with a key signed ones, and none that is older than one that was in force."""
+    if settings.policy_key is None:
+        return PolicyStore(settings.policies)
+    issued = Issued(_private(settings.keys) / ISSUED)
+    return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
 
 
 async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, started: asyncio.Future[int]) -> None:

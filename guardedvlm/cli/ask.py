@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
-from guardedvlm.app import running_guard
 from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.cli import options
-from guardedvlm.cli.files import receipt_writer, receipted, write_file
-from guardedvlm.cli.local import find_policy, local_request, local_settings, read_document
-from guardedvlm.cli.output import counted, err, out
+from guardedvlm.cli.files import receipt_writer, write_file
+from guardedvlm.cli.local import connected, local_document
+from guardedvlm.cli.output import err, out, print_facts, print_response
 from guardedvlm.cli.progress import asking
 from guardedvlm.client import UPLOAD_ABOVE, Client, redacted_document
-from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import Internal, Reason
 from guardedvlm.guard.outcome import Answer, Progress
 from guardedvlm.guard.pipeline import Question
@@ -33,12 +28,7 @@ def ask(
     image: Annotated[Path, typer.Argument(help="Picture, DICOM file or PDF.", exists=True, dir_okay=False)],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     policy: options.PolicyName = "healthcare",
-    redacted: Annotated[
-        Path | None,
-        typer.Option(
-            "--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."
-        ),
-    ] = None,
+    redacted: options.Redacted = None,
     receipt: options.ReceiptFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
     reidentify: Annotated[
@@ -64,8 +54,7 @@ def ask(
     """
     _check_wishes(as_json, server, reidentify, seal_for)
     if server:
-        token = token_file.read_text().strip() if token_file else ""
-        with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
+        with connected(server, token_file, ca, certificate, key) as client:
             analysis = _ask_server(client, image, question, redacted is not None, reidentify, receipt)
     else:
         analysis = asyncio.run(
@@ -118,50 +107,21 @@ async def _ask_here(
     ledger: Path | None,
     receipt: Path | None,
 ) -> pb.Analysis:
-    settings = local_settings(config, ledger)
-    policy = find_policy(policy_name, settings)
-    raw = read_document(image, policy)
-    with err.status("loading the detectors"):
-        process = running_guard(settings)
-        guard = await process.__aenter__()
-    try:
-        async with receipted(guard, raw, receipt) as made:
-            with asking(image.name) as watcher:
-                request = local_request(
-                    raw,
-                    policy,
-                    Method.ANALYZE_IMAGE,
-                    want_image=want_image,
-                    seal_for=seal_for,
-                    watcher=watcher,
-                    closed=made.note,
-                )
-                sampling = Sampling(max_tokens=policy.say.max_tokens)
-                async with aclosing(guard.pipeline.analyze(request, Question(question, sampling=sampling))) as events:
-                    found = [event async for event in events]
-            if not isinstance(found[-1], Answer):
-                raise Internal(Reason.INTERNAL)
-            analysis = translate.analysis(found[-1], policy)
-            made.redacted = redacted_document(analysis.redaction).content
-            return analysis
-    finally:
-        await process.__aexit__(None, None, None)
+    async with local_document(image, policy_name, config, ledger, receipt) as document:
+        request = document.request(Method.ANALYZE_IMAGE, want_image=want_image, seal_for=seal_for)
+        asked = Question(question, sampling=document.sampling)
+        async with aclosing(document.pipeline.analyze(request, asked)) as events:
+            found = [event async for event in events]
+        if not isinstance(found[-1], Answer):
+            raise Internal(Reason.INTERNAL)
+        analysis = translate.analysis(found[-1], document.policy)
+        document.receipt.redacted = redacted_document(analysis.redaction).content
+    return analysis
 
 
 def _show(analysis: pb.Analysis, as_json: bool) -> None:
     if as_json:
-        shown = MessageToDict(analysis, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        # The redacted document goes into a file, with --redacted.
-        shown["redaction"].pop("document", None)
-        for page in shown["redaction"]["pages"]:
-            del page["content"]
-        out.print_json(json.dumps(shown))
-        return
-    out.print(escape(analysis.answer))
-    pages = analysis.redaction.pages
-    hidden = counted(sum((Counter({item.kind: item.count for item in page.counts}) for page in pages), Counter()))
-    most = max(page.verification.passes for page in pages)
-    passes = f"{most} pass" + ("es" if most > 1 else "")
-    err.print(
-        f"[dim]hidden: {hidden}; verified in {passes}; model {escape(analysis.model)}; audit {analysis.audit_id}[/]"
-    )
+        print_response(analysis)
+    else:
+        out.print(escape(analysis.answer))
+        print_facts(analysis)

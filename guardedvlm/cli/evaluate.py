@@ -29,6 +29,7 @@ from guardedvlm.evaluation.report import Report
 from guardedvlm.evaluation.samples import samples
 from guardedvlm.evaluation.text import Judge, by_ink, by_word
 from guardedvlm.evaluation.text import measure as measure_text
+from guardedvlm.policy.model import Policy
 
 app = typer.Typer(
     help="Measure what a policy hides, on pictures whose content is known.\n\n"
@@ -65,6 +66,7 @@ def text(
     policy: options.PolicyName = "finance",
     limit: Limit = 0,
     jobs: Jobs = 2,
+    key: options.PolicyKey = None,
 ) -> None:
     """Redact labelled pictures and count words: personal ones should be hidden, others should stay.
 
@@ -74,7 +76,7 @@ def text(
 
         guardedvlm eval text receipts/ --policy finance --out report/
     """
-    _labelled("Words", "words", by_word, folder, output, policy, limit, jobs)
+    _labelled("Words", "words", by_word, folder, output, find_policy(policy, key=key), limit, jobs)
 
 
 @app.command()
@@ -84,6 +86,7 @@ def docs(
     policy: options.PolicyName = "healthcare",
     limit: Limit = 0,
     jobs: Jobs = 2,
+    key: options.PolicyKey = None,
 ) -> None:
     """Redact labelled documents and count fields: of a personal one 95 % of the ink should be filled.
 
@@ -91,7 +94,7 @@ def docs(
 
         guardedvlm eval docs id-cards/ --policy healthcare --out report/
     """
-    _labelled("Fields", "fields", by_ink, folder, output, policy, limit, jobs)
+    _labelled("Fields", "fields", by_ink, folder, output, find_policy(policy, key=key), limit, jobs)
 
 
 @app.command()
@@ -103,6 +106,7 @@ def faces(
         str, typer.Option("--conditions", help='Regular expression of the conditions to try ("upright", "dark", ...).')
     ] = "",
     jobs: Jobs = 2,
+    key: options.PolicyKey = None,
 ) -> None:
     """Redact photographs with labelled faces, turned, small, dark and blurred, too: 90 % of each face should be filled.
 
@@ -117,7 +121,7 @@ def faces(
     if not chosen:
         explanation = f"no such condition; there are {', '.join(CONDITIONS)}"
         raise ConfigurationError(Reason.SETTINGS_INVALID, place="--conditions", explanation=explanation)
-    found, rules = samples(folder), find_policy(policy)
+    found, rules = samples(folder), find_policy(policy, key=key)
     work = partial(measure_faces, found, rules, chosen, jobs, _command())
     _run("looking for faces", len(chosen), output, work)
 
@@ -133,6 +137,7 @@ def leak(
         Shape, typer.Option("--geometry", help="What the model takes: the page, or 1344 x 1344.")
     ] = Shape.PAGE,
     jobs: Jobs = 2,
+    key: options.PolicyKey = None,
 ) -> None:
     """Draw made-up personal data on made-up pictures, and search for it after the guard.
 
@@ -148,15 +153,14 @@ def leak(
     # Only now: it needs the extra.
     from guardedvlm.evaluation.leak.measure import Plan, measure
 
-    plan = Plan(find_policy(policy), SHAPES[geometry], pictures, canaries, seed, jobs, _command())
+    plan = Plan(find_policy(policy, key=key), SHAPES[geometry], pictures, canaries, seed, jobs, _command())
     _run("looking for canaries", pictures, output, partial(measure, plan))
 
 
 def _labelled(
-    title: str, unit: str, judge: Judge, folder: Path, output: Path, policy: str, limit: int, jobs: int
+    title: str, unit: str, judge: Judge, folder: Path, output: Path, rules: Policy, limit: int, jobs: int
 ) -> None:
-    found, rules = samples(folder), find_policy(policy)
-    found = found[: limit or None]
+    found = samples(folder)[: limit or None]
     _run("redacting", len(found), output, partial(measure_text, title, unit, judge, found, rules, jobs, _command()))
 
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 from rich.table import Table
 
-from guardedvlm.app import running_guard
 from guardedvlm.audit.facts import Method
 from guardedvlm.cli import options
-from guardedvlm.cli.files import receipt_writer, receipted, write_file
-from guardedvlm.cli.local import find_policy, local_request, local_settings, read_document
-from guardedvlm.cli.output import counted, err, out
-from guardedvlm.cli.progress import asking
-from guardedvlm.client import Client, redacted_document
+from guardedvlm.cli.files import receipt_writer, write_file
+from guardedvlm.cli.local import connected, local_document
+from guardedvlm.cli.output import out, print_facts, print_response
+from guardedvlm.client import redacted_document
 from guardedvlm.core.field_schema import MAX_CHARS, Record, parse_fields, pointer
-from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.rpc import translate
 from guardedvlm.v1 import guard_pb2 as pb
@@ -35,12 +30,7 @@ def extract(
     ],
     policy: options.PolicyName = "healthcare",
     to: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the object here, as JSON.")] = None,
-    redacted: Annotated[
-        Path | None,
-        typer.Option(
-            "--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."
-        ),
-    ] = None,
+    redacted: options.Redacted = None,
     receipt: options.ReceiptFile = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole response as JSON: boxes, confidences, what was hidden.")
@@ -67,8 +57,7 @@ def extract(
     text = _schema_text(schema)
     fields = parse_fields(text)  # told before any detector is loaded
     if server:
-        token = token_file.read_text().strip() if token_file else ""
-        with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
+        with connected(server, token_file, ca, certificate, key) as client:
             got = receipt_writer(receipt)
             found = client.extract(file.read_bytes(), text, with_image=redacted is not None, on_receipt=got)
     else:
@@ -97,43 +86,24 @@ async def _extract_here(
     ledger: Path | None,
     receipt: Path | None,
 ) -> pb.ExtractFieldsResponse:
-    settings = local_settings(config, ledger)
-    policy = find_policy(policy_name, settings)
-    raw = read_document(file, policy)
-    with err.status("loading the detectors"):
-        process = running_guard(settings)
-        guard = await process.__aenter__()
-    try:
-        async with receipted(guard, raw, receipt) as made:
-            with asking(file.name) as watcher:
-                request = local_request(
-                    raw, policy, Method.EXTRACT_FIELDS, want_image=want_image, watcher=watcher, closed=made.note
-                )
-                found = await guard.pipeline.extract(request, fields, Sampling(max_tokens=policy.say.max_tokens))
-            extraction = translate.extraction(found, policy)
-            made.redacted = redacted_document(extraction.redaction).content
-            return extraction
-    finally:
-        await process.__aexit__(None, None, None)
+    async with local_document(file, policy_name, config, ledger, receipt) as document:
+        request = document.request(Method.EXTRACT_FIELDS, want_image=want_image)
+        found = await document.pipeline.extract(request, fields, document.sampling)
+        extraction = translate.extraction(found, document.policy)
+        document.receipt.redacted = redacted_document(extraction.redaction).content
+    return extraction
 
 
 def _show(found: pb.ExtractFieldsResponse, as_json: bool) -> None:
-    value = json.loads(found.json)
     if as_json:
-        shown = MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        # The redacted document goes into a file, with --redacted.
-        shown["redaction"].pop("document", None)
-        for page in shown["redaction"]["pages"]:
-            del page["content"]
-        out.print_json(json.dumps(shown))
+        print_response(found)
         return
+    value = json.loads(found.json)
     if out.is_terminal:
         out.print(_table(value, found))
     else:
         out.print_json(json.dumps(value))
-    pages = found.redaction.pages
-    hidden = counted(sum((Counter({item.kind: item.count for item in page.counts}) for page in pages), Counter()))
-    err.print(f"[dim]hidden: {hidden}; model {escape(found.model)}; audit {found.audit_id}[/]")
+    print_facts(found)
 
 
 def _table(value: dict[str, Any], found: pb.ExtractFieldsResponse) -> Table:

@@ -10,6 +10,12 @@ import typer
 PolicyName = Annotated[
     str, typer.Option("--policy", "-p", help="A shipped policy (healthcare, finance) or the path of a policy file.")
 ]
+PolicyKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy-key", help="Public key (policy.pub): take signed policies only.", exists=True, dir_okay=False
+    ),
+]
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file (YAML).", exists=True, dir_okay=False)
 ]
@@ -29,6 +35,10 @@ SealFor = Annotated[
 ReceiptFile = Annotated[
     Path | None,
     typer.Option("--receipt", help="Write the signed receipt here, of a refusal, too; `guardedvlm receipt` reads it."),
+]
+Redacted = Annotated[
+    Path | None,
+    typer.Option("--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."),
 ]
 Server = Annotated[
     str | None,

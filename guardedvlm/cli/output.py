@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.markup import escape
 
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
+from guardedvlm.v1 import guard_pb2 as pb
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -55,3 +60,25 @@ def counted(counts: Mapping[str, int]) -> str:
     return (
         ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items(), key=lambda item: -item[1])) or "nothing"
     )
+
+
+def print_response(response: pb.Analysis | pb.ExtractFieldsResponse) -> None:
+    """Print a response as JSON, without the redacted document: that goes into a file, with --redacted."""
+    shown: dict[str, Any] = MessageToDict(
+        response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    shown["redaction"].pop("document", None)
+    for page in shown["redaction"]["pages"]:
+        del page["content"]
+    out.print_json(json.dumps(shown))
+
+
+def print_facts(response: pb.Analysis | pb.ExtractFieldsResponse) -> None:
+    """Say on standard error what was hidden, in how many passes it was verified, which model answered and where the
+    audit has it."""
+    pages = response.redaction.pages
+    hidden = counted(sum((Counter({item.kind: item.count for item in page.counts}) for page in pages), Counter()))
+    most = max(page.verification.passes for page in pages)
+    passes = f"{most} pass" + ("es" if most > 1 else "")
+    told = f"hidden: {hidden}; verified in {passes}; model {escape(response.model)}; audit {response.audit_id}"
+    err.print(f"[dim]{told}[/]")

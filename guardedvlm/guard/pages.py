@@ -65,6 +65,12 @@ class Document:
     pages: int
     source: Source
 
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """Of all pages in their order."""
+        sizes = {page: sheet.size for sheet in self.sheets for page in sheet.pages}
+        return tuple(sizes[page] for page in sorted(sizes))
+
     @classmethod
     def of(cls, decoded: DecodedImage) -> Document:
         """Bring equal pages together."""

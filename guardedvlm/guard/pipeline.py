@@ -84,6 +84,7 @@ class Pipeline:
             await run.admit()
             run.check_wishes_allowed()
             document = await asyncio.to_thread(Document.of, await run.decode())
+            trial.sizes = document.sizes
             trial.found = found = await find(run, document)
             cleared = await clear(run, document, found, None)
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
@@ -114,12 +115,13 @@ class Pipeline:
         """The model's drafts about the cleared document, and the only way out for them, under the policy `saying`."""
         async with running(request, self._roles, self._witness) as run:
             trial.run, trial.question = run, question.text
-            trial.history, trial.schema = question.history, question.schema
+            trial.history, trial.schema, trial.sampling = question.history, question.schema, question.sampling
             await run.admit()
             run.check_wishes_allowed()
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
             document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
+            trial.sizes = document.sizes
             trial.found = found = await find(run, document)
             cleared = await clear(run, document, found, capacity.geometry)
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))

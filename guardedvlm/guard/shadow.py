@@ -17,7 +17,7 @@ from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from guardedvlm.audit.facts import Verdict
+from guardedvlm.audit.facts import Method, Verdict
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.summary import summarize
@@ -25,15 +25,19 @@ from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import RESERVED_KINDS, Kind, Span
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import GuardedVLMError, Reason, Refused
+from guardedvlm.core.ports import FinishReason, Sampling
+from guardedvlm.core.region import Size
+from guardedvlm.core.word import Word
+from guardedvlm.errors import GuardedVLMError, InvalidInput, Reason, Refused
 from guardedvlm.guard.answers import Piece
+from guardedvlm.guard.decode.budget import Budget
 from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.pages import Found
 from guardedvlm.guard.release import screening
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Run
-from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, ScreenReport, Spans
+from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, ScreenReport, Spans, instructions_in
 from guardedvlm.policy.model import Instructions, Policy, Topic
 
 SECONDS = 5.0
@@ -52,6 +56,8 @@ class Trial:
     question: str = field(default="", repr=False)
     history: tuple[Turn, ...] = field(default=(), repr=False)
     schema: str = field(default="", repr=False)
+    sampling: Sampling = field(default_factory=Sampling)  # as the caller wished it
+    sizes: tuple[Size, ...] = ()  # of the pages; () where the document was not decoded
     found: Found | None = field(default=None, repr=False)
     grounding: Grounding | None = field(default=None, repr=False)
     draft: list[Piece] = field(default_factory=list, repr=False)
@@ -63,6 +69,11 @@ class Trial:
         self.run.request = replace(self.run.request, raw=RawImage(b""))
         for seen in self.found.sheets if self.found else ():
             seen.sheet.let_go()
+
+    def most_tokens(self) -> int:
+        """That the engine wrote about one page; of pages that could not tell, together at most so many."""
+        *pages, last = (piece.draft.output_tokens for piece in self.draft)
+        return max(last - sum(pages), *pages, 0)  # the last piece has the sum of all
 
     async def heard(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
         """`pieces` as they come, and a copy of what they say."""
@@ -166,16 +177,15 @@ class Shadows:
             if trial.question:
                 await self._question(judged, trial, candidate, deny)
             if judged.reason is None:
-                _document(judged, run, candidate)
+                _document(judged, trial, candidate)
             if judged.reason is None and trial.found is not None:
-                await asyncio.to_thread(_picture, judged, trial.found, candidate)
-            if judged.reason is None and run.instructions and candidate.text.instructions is Instructions.REFUSE:
-                judged.reason = Reason.INSTRUCTIONS_FOUND
-            if judged.reason is None and trial.drafted:
+                await asyncio.to_thread(_picture, judged, trial, candidate)
+            is_drafted = trial.drafted and _is_as_long(judged, trial, candidate)
+            if judged.reason is None and is_drafted:
                 await self._answer(judged, trial, candidate, deny)
         finally:
             deny.wipe()
-        is_through = trial.found is not None and (trial.drafted or not trial.question)
+        is_through = trial.found is not None and (is_drafted or not trial.question)
         judged.complete = judged.reason is not None or is_through
         return judged
 
@@ -246,34 +256,66 @@ def _active(run: Run, found: Found | None) -> dict[str, Any]:
     return told if reason is None else told | {"reason": reason}
 
 
-def _document(judged: _Judged, run: Run, candidate: Policy) -> None:
-    """The candidate's limits, on what was sent and decoded."""
-    facts = summarize(run.log.records).facts
-    limits = candidate.limits
-    if facts.get("input_bytes", 0) > limits.max_bytes:
+def _document(judged: _Judged, trial: Trial, candidate: Policy) -> None:
+    """The candidate's limits, on what was sent and on every page that was decoded."""
+    assert trial.run is not None
+    if summarize(trial.run.log.records).facts.get("input_bytes", 0) > candidate.limits.max_bytes:
         judged.reason = Reason.BYTES_TOO_LARGE
         return
-    if "pages" not in facts:
-        return
-    width, height = facts["width"], facts["height"]
-    if facts["pages"] > limits.max_pages:
-        judged.reason = Reason.TOO_MANY_PAGES
-    elif min(width, height) < limits.min_side:
-        judged.reason = Reason.IMAGE_TOO_SMALL
-    elif max(width, height) > limits.max_side or width * height > limits.max_pixels:
-        judged.reason = Reason.IMAGE_TOO_LARGE
+    budget = Budget(candidate.limits)
+    try:
+        for size in trial.sizes:
+            budget.add(size.width, size.height)
+    except InvalidInput as error:
+        judged.reason = error.reason
 
 
-def _picture(judged: _Judged, found: Found, candidate: Policy) -> None:
-    """What the candidate would hide of the same findings and the same lines."""
-    for sheet in found.sheets:
+def _picture(judged: _Judged, trial: Trial, candidate: Policy) -> None:
+    """What the candidate would hide of the same findings and the same lines, and whether what it would show speaks to
+    the model."""
+    assert trial.found is not None
+    shown: list[tuple[Word, ...]] = []
+    for sheet in trial.found.sheets:
         seen = [finding for finding in sheet.findings if finding.kind not in RESERVED_KINDS]
         if candidate.refused & {finding.kind for finding in seen}:
             judged.reason = Reason.KIND_REFUSED
             return
-        own = clear_text(sheet.lines, seen, candidate, sheet.sheet.size).findings
-        hidden = [*(one.kind for one in seen if candidate.hides(one.kind)), *(one.kind for one in own)]
+        cleared = clear_text(sheet.lines, seen, candidate, sheet.sheet.size)
+        shown.append(cleared.visible)
+        hidden = [
+            *(one.kind for one in seen if candidate.hides(one.kind)),
+            *(one.kind for one in cleared.findings),
+        ]
         judged.hidden.update(hidden)
+    if trial.question and candidate.text.instructions is Instructions.REFUSE and _instructs(trial, shown):
+        judged.reason = Reason.INSTRUCTIONS_FOUND
+
+
+def _instructs(trial: Trial, shown: Sequence[tuple[Word, ...]]) -> bool:
+    """Whether words speak to the model. Where they are those that the request showed, it has looked already."""
+    run = trial.run
+    assert run is not None
+    assert trial.found is not None
+    if "instructions" in run.refusal and list(shown) == [sheet.words for sheet in trial.found.sheets]:
+        return run.instructions > 0
+    return bool(instructions_in(shown))
+
+
+def _is_as_long(judged: _Judged, trial: Trial, candidate: Policy) -> bool:
+    """Whether the engine would have written this draft under the candidate's `say.max_tokens`. Nobody knows what it
+    would have written beyond it, nor where it would have been cut off; but fields that are cut off are refused."""
+    run = trial.run
+    assert run is not None
+    old, new = (policy.sampling(trial.sampling).max_tokens for policy in (run.policy, candidate))
+    if old == new:
+        return True
+    was_cut = trial.draft[-1].draft.finish is FinishReason.LENGTH
+    if not was_cut and trial.most_tokens() <= new:
+        return True
+    is_one = len(trial.sizes) == 1  # else it may have been several pages that wrote so much
+    if judged.reason is None and run.request.method is Method.EXTRACT_FIELDS and new < old and is_one:
+        judged.reason = Reason.EXTRACTION_INVALID
+    return False
 
 
 def _secrets(run: Run, found: Found | None, candidate: Policy) -> Iterator[tuple[Kind, str]]:

@@ -47,7 +47,7 @@ DETECTORS: Mapping[Kind, tuple[str, ...]] = {
     Kind.IP_ADDRESS: ("pattern/ip", "form/ip_address"),
     Kind.OTHER_ID: ("entropy/code", "entropy/digits", "pattern/handle", "form/other_id", "known/code"),
     Kind.ATTRIBUTE: ("form/attribute", "form/identity-document"),
-    Kind.ORGANIZATION: ("presidio/ORGANIZATION", "pattern/organization"),
+    Kind.ORGANIZATION: ("presidio/ORGANIZATION", "pattern/organization", "pattern/firm"),
     Kind.AMOUNT: ("pattern/amount",),
 }
 """Who finds a kind. `form/...` reads the label beside a value, `known/...` looks for what the document's header or

@@ -17,7 +17,7 @@ from guardedvlm.core.lifecycle import FINAL, State
 from guardedvlm.core.ports import FinishReason
 from guardedvlm.errors import Reason
 from guardedvlm.policy.compare import Change, compare
-from guardedvlm.policy.model import Mode, Policy
+from guardedvlm.policy.model import Instructions, Mode, Policy
 
 ANSWERLESS = frozenset({Reason.INTERNAL, Reason.CANCELLED, Reason.DEADLINE_EXCEEDED, Reason.STAGE_TIMEOUT})
 """Refusals that say nothing of what a policy would have done: the request ended before it was known."""
@@ -34,6 +34,9 @@ BY_DOCUMENT = frozenset(
         *(Reason.DOCUMENT_ENCRYPTED, Reason.NO_PIXELS),
     }
 )
+
+BEFORE_INSTRUCTIONS = BY_QUESTION | BY_DOCUMENT | {Reason.KIND_REFUSED, Reason.RESIDUAL_FOUND, Reason.POLICY_FORBIDS}
+"""Refusals that come before anybody looks for what speaks to the model."""
 
 
 class Verdict(StrEnum):
@@ -166,6 +169,20 @@ def _text(case: _Case) -> Verdict:
     return UNKNOWN
 
 
+def _instructions(case: _Case) -> Verdict:
+    """What speaks to the model is looked for last before it is asked, and counted whatever the policy says of it."""
+    past, count = case.past, case.past.facts.get("instructions")
+    if not past.asks or past.reason in BEFORE_INSTRUCTIONS:
+        return SAME
+    if past.reason is Reason.INSTRUCTIONS_FOUND:
+        return OTHER  # it no longer refuses
+    if count == 0:
+        return SAME
+    if count is None or case.new.text.instructions is not Instructions.REFUSE:
+        return UNKNOWN  # the model would have been asked in other words
+    return OTHER
+
+
 def _clear(case: _Case) -> Verdict:
     """Balanced policies show what was read, whatever the classes are."""
     is_idle = case.old.text.mode is Mode.BALANCED and case.new.text.mode is Mode.BALANCED
@@ -223,10 +240,14 @@ def _tokens(case: _Case) -> Verdict:
     facts, limit = case.past.facts, case.new.say.max_tokens
     if State.GENERATING not in case.past.reached:
         return SAME
-    written = facts.get("output_tokens")
-    if written is None or facts.get("finish") in (None, FinishReason.LENGTH) or facts.get("pages") != 1:
-        return UNKNOWN  # of several pages the limit is each one's, and the sum was written down
-    return OTHER if written > limit else SAME
+    written, finish = facts.get("output_tokens"), facts.get("finish")
+    if written is None or finish is None:
+        return UNKNOWN
+    if written <= limit:
+        return UNKNOWN if finish is FinishReason.LENGTH else SAME
+    return (
+        OTHER if facts.get("pages") == 1 else UNKNOWN
+    )  # of several pages the limit is each one's, and here is the sum
 
 
 def _grounding(case: _Case) -> Verdict:
@@ -324,6 +345,7 @@ _RULES: Mapping[str, _Rule] = {
     "text": _text,
     "text.clear": _clear,
     "text.date_labels": _date_labels,
+    "text.instructions": _instructions,
     "ask.max_chars": _question_length,
     "ask.personal": _personal("prompt_screen"),
     "ask.forbid": _topic("prompt_screen", Reason.QUESTION_FORBIDDEN),

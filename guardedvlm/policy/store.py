@@ -3,7 +3,8 @@
 Complete or not there: at start one broken file is an error. On reload every valid file takes effect at once, in one
 swap, and a broken one leaves the policy that was in force; a broken candidate is none. A name whose folder was removed
 has no policy any more, and requests for it are refused. A request holds the Policy that it began with. With a key, a
-file that is not signed by it is a broken one (`policy.signature`).
+file that is not signed by it is a broken one (`policy.signature`), and so is one that was issued before the one that
+was in force last (`policy.issued`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.policy.document import Problems
 from guardedvlm.policy.extend import BASES
+from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.load import FILE_NAME, examine_file
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.signature import SUFFIX, Use, check_signature
@@ -47,11 +49,20 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose signature a policy needs, and the record of what was issued when; without it the past is not looked at."""
+
+    key: Ed25519PublicKey
+    issued: Issued | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
-    """What the folder holds: names with a valid policy, all names, and what is wrong."""
+    """What the folder holds: names with a valid policy, all names, when signed ones were issued, and what is wrong."""
 
     valid: Mapping[str, Held]
     names: frozenset[str]
+    issued: Mapping[tuple[str, Use], datetime]
     problems: Problems
 
 
@@ -69,18 +80,19 @@ class Reload:
 class PolicyStore:
     """Policies by name. Safe to use from several threads."""
 
-    def __init__(self, folder: Path, key: Ed25519PublicKey | None = None) -> None:
-        """Read every policy of `folder`; with `key` each must be signed by it.
+    def __init__(self, folder: Path, key: Ed25519PublicKey | None = None, issued: Issued | None = None) -> None:
+        """Read every policy of `folder`; with `key` each must be signed by it, and not before what `issued` remembers.
 
         Raises ConfigurationError: the first problem of any of them.
         """
         self._folder = folder
-        self._key = key
+        self._trust = Trust(key, issued) if key is not None else None
         self._lock = threading.Lock()
         self._loaded = self._seen = _print(folder)
-        scan = _scan(folder, key)
+        scan = _scan(folder, self._trust)
         if scan.problems:
             raise scan.problems[0]
+        self._remember(scan)
         self._held = scan.valid
 
     @property
@@ -124,7 +136,8 @@ class PolicyStore:
             before = self._held
             self._loaded = _print(self._folder)
             try:
-                scan = _scan(self._folder, self._key)
+                scan = _scan(self._folder, self._trust)
+                self._remember(scan)
             except ConfigurationError as error:
                 return Reload(kept=tuple(sorted(before)), problems=(error,))
             valid = scan.valid
@@ -140,16 +153,22 @@ class PolicyStore:
             problems=scan.problems,
         )
 
+    def _remember(self, scan: Scan) -> None:
+        """Before anything takes effect. Raises ConfigurationError(OUTPUT_UNWRITABLE)."""
+        if self._trust is not None and self._trust.issued is not None:
+            for (name, use), issued in scan.issued.items():
+                self._trust.issued.take(name, use, issued)
 
-def store_problems(folder: Path, key: Ed25519PublicKey | None = None) -> Problems:
+
+def store_problems(folder: Path, key: Ed25519PublicKey | None = None, issued: Issued | None = None) -> Problems:
     """Everything that is wrong with any policy of `folder`; empty when a store would take it."""
     try:
-        return _scan(folder, key).problems
+        return _scan(folder, Trust(key, issued) if key is not None else None).problems
     except ConfigurationError as error:
         return (error,)
 
 
-def _scan(folder: Path, key: Ed25519PublicKey | None) -> Scan:
+def _scan(folder: Path, trust: Trust | None) -> Scan:
     """What every policy folder holds. Raises ConfigurationError when `folder` is absent, empty or laid out wrongly."""
     try:
         # Names with a dot are editors' and Kubernetes' own (..data of a mounted ConfigMap).
@@ -166,13 +185,14 @@ def _scan(folder: Path, key: Ed25519PublicKey | None) -> Scan:
         raise _folder_error(folder, f"holds more than {MAX_POLICIES} policies; no record could name them")
     valid: dict[str, Held] = {}
     problems: list[ConfigurationError] = []
+    issued: dict[tuple[str, Use], datetime] = {}
     for entry in folders:
-        found = _policy_in(entry, FILE_NAME, Use.POLICY, key)
-        candidate = _policy_in(entry, CANDIDATE_NAME, Use.CANDIDATE, key) if _has_candidate(entry) else None
+        found = _policy_in(entry, Use.POLICY, trust, issued)
+        candidate = _policy_in(entry, Use.CANDIDATE, trust, issued) if _has_candidate(entry) else None
         problems += (error for each in (found, candidate) if isinstance(each, tuple) for error in each)
         if isinstance(found, Policy):
             valid[entry.name] = Held(found, candidate if isinstance(candidate, Policy) else None)
-    return Scan(MappingProxyType(valid), frozenset(entry.name for entry in folders), tuple(problems))
+    return Scan(MappingProxyType(valid), frozenset(entry.name for entry in folders), issued, tuple(problems))
 
 
 def _has_candidate(folder: Path) -> bool:
@@ -180,17 +200,24 @@ def _has_candidate(folder: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def _policy_in(folder: Path, file: str, use: Use, key: Ed25519PublicKey | None) -> Policy | Problems:
-    document = examine_file(folder / file)
+def _policy_in(
+    folder: Path, use: Use, trust: Trust | None, issued: dict[tuple[str, Use], datetime]
+) -> Policy | Problems:
+    """The policy for a use, its moment in `issued`; or what is wrong with it."""
+    path = folder / (FILE_NAME if use is Use.POLICY else CANDIDATE_NAME)
+    document = examine_file(path)
     if isinstance(document, tuple):
         return document
     if document.value.name != folder.name:
         return (document.error(("name",), "name must be the name of the folder that the file lies in"),)
-    if key is not None:
+    if trust is not None:
         try:
-            check_signature(document.value, use, folder / file, key)
+            moment = check_signature(document.value, use, path, trust.key)
+            if trust.issued is not None:
+                trust.issued.check(folder.name, use, moment, f"{folder.name}/{path.name}{SUFFIX}")
         except ConfigurationError as error:
             return (error,)
+        issued[folder.name, use] = moment
     return document.value
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from guardedvlm.cli import app
@@ -162,6 +163,34 @@ def test_a_policy_that_the_key_signed_is_found_and_none_needs_one_without_it(tmp
         find_policy(str(site / "finance"), settings)
     assert refused.value.reason is Reason.POLICY_UNSIGNED
     assert find_policy("finance", local_settings(None, None)).name == "finance"
+
+
+@pytest.mark.parametrize("command", ["diff", "replay", "eval text", "eval docs", "eval faces", "eval leak"])
+def test_with_a_key_commands_that_measure_and_compare_take_signed_policies_only(tmp_path, command):
+    """Told before anything is measured."""
+    site, office, data = tmp_path / "policies", tmp_path / "office", tmp_path / "data"
+    shutil.copytree(POLICIES, site)
+    policy("keygen", office)
+    data.mkdir()
+    Image.new("L", (64, 64), 255).save(data / "a.png")
+    (data / "labels.jsonl").write_text('{"file": "a.png", "labels": []}\n')
+    target, key = site / "finance", ["--policy-key", office / "policy.pub"]
+    measured = ["--policy", target, "--out", tmp_path / "report"]
+    arguments = {
+        "diff": ["policy", "diff", target, target],
+        "replay": ["policy", "replay", target, "--ledger", data, "--old", site],
+        "eval leak": ["eval", "leak", *measured],
+    }.get(command, [*command.split(), data, *measured])
+
+    def reason():
+        done = CliRunner().invoke(app, [*map(str, [*arguments, *key])])
+        return getattr(done.exception, "reason", done.exit_code)
+
+    assert reason() is Reason.POLICY_UNSIGNED
+    assert not (tmp_path / "report").exists()
+    if command in ("diff", "replay"):
+        policy("sign", site, "--key", office / "policy.key")
+        assert reason() is not Reason.POLICY_UNSIGNED
 
 
 def test_cases_are_run_and_counted(tmp_path):

@@ -16,7 +16,7 @@ from guardedvlm.core.ports import FinishReason
 from guardedvlm.errors import Reason
 from guardedvlm.policy.compare import MEASURES
 from guardedvlm.policy.load import load_policy
-from guardedvlm.policy.model import Clear, DateLabels, Mode, PersonalText, Policy, Release, Topic
+from guardedvlm.policy.model import Clear, DateLabels, Instructions, Mode, PersonalText, Policy, Release, Topic
 from guardedvlm.policy.replay import _RULES, Past, Verdict, counted, replay
 
 OLD = load_policy(Path(__file__).parents[2] / "policies" / "healthcare" / "policy.yaml")
@@ -62,6 +62,7 @@ def kept(kind: Kind) -> Policy:
 FORBIDDEN = past(Reason.QUESTION_FORBIDDEN, State.ADMITTED, prompt_screen={**SCREEN, "topics": (Topic.AGE,)})
 TIGHT, LOOSE = OLD.ask.forbid | {Topic.HEALTH}, OLD.ask.forbid - {Topic.AGE}
 REFUSED = past(Reason.ANSWER_REFUSED, State.GENERATING, answer_screen={**SCREEN, "topics": (Topic.RELIGION,)})
+INSTRUCTED = past(Reason.INSTRUCTIONS_FOUND, State.CLEARED, instructions=1)
 C, U, S = Verdict.CHANGED, Verdict.UNDECIDABLE, Verdict.UNCHANGED
 CASES = [
     # what was hidden
@@ -115,6 +116,22 @@ CASES = [
     (past(), changed(say={"max_tokens": 101}), S),
     (past(finish=FinishReason.LENGTH), changed(say={"max_tokens": 600}), U),
     (past(pages=2), changed(say={"max_tokens": 99}), U),
+    (past(pages=2), changed(say={"max_tokens": 101}), S),  # no page wrote more than all of them
+    (past(finish=FinishReason.LENGTH), changed(say={"max_tokens": 99}), C),
+    (past(finish=None), changed(say={"max_tokens": 101}), U),
+    # what speaks to the model
+    (past(instructions=0), changed(text={"instructions": Instructions.REFUSE}), S),
+    (past(instructions=2), changed(text={"instructions": Instructions.REFUSE}), C),
+    (past(instructions=2), changed(text={"instructions": Instructions.FLAG}), U),
+    (past(), changed(text={"instructions": Instructions.REFUSE}), U),
+    (past(instructions=2, asks=False), changed(text={"instructions": Instructions.REFUSE}), S),
+    (FORBIDDEN, changed(text={"instructions": Instructions.REFUSE}), S),
+    (past(Reason.RESIDUAL_FOUND, State.DECODED), changed(text={"instructions": Instructions.REFUSE}), S),
+    (
+        past(Reason.INSTRUCTIONS_FOUND, State.CLEARED, instructions=1),
+        changed(text={"instructions": Instructions.FLAG}),
+        C,
+    ),
     # limits
     (past(), changed(limits={"max_bytes": 999}), C),
     (past(), changed(limits={"max_bytes": 1000}), S),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from guardedvlm.cli import options
 from guardedvlm.cli.local import find_policy
 from guardedvlm.cli.output import REFUSED, out
 from guardedvlm.policy.compare import Change, Effect, compare
@@ -22,6 +23,7 @@ def diff(
         str | None, typer.Option("--allow-weaker", metavar="REASON", help="Accept what is weaker, for this reason.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON, with the reason.")] = False,
+    key: options.PolicyKey = None,
 ) -> None:
     """Say of each change whether it is weaker, stronger or other; exit code 1 if one is weaker.
 
@@ -33,7 +35,7 @@ def diff(
     """
     if allow_weaker is not None and not 0 < len(allow_weaker.strip()) <= LONGEST_REASON:
         raise typer.BadParameter("a reason has words")
-    changes = compare(find_policy(old), find_policy(new))
+    changes = compare(find_policy(old, key=key), find_policy(new, key=key))
     weaker = [change for change in changes if change.effect is Effect.WEAKER]
     if as_json:
         facts = [{"path": c.path, "old": c.old, "new": c.new, "effect": c.effect.value} for c in changes]

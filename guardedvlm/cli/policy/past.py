@@ -15,11 +15,11 @@ from guardedvlm.audit.facts import Method
 from guardedvlm.audit.record import Record
 from guardedvlm.audit.summary import summarize
 from guardedvlm.audit.verify import read_ledger
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli import options
+from guardedvlm.cli.local import find_policy, signed_policy
 from guardedvlm.cli.output import out
 from guardedvlm.cli.policy.cases import policy_files
 from guardedvlm.core.lifecycle import State
-from guardedvlm.policy.load import load_policy
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.replay import Past, Replayed, Verdict, counted
 from guardedvlm.policy.replay import replay as replay_one
@@ -36,6 +36,7 @@ def replay(
         typer.Option("--old", help="A policy, or folder of policies, that was in force; as often as needed."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One request a line.")] = False,
+    key: options.PolicyKey = None,
 ) -> None:
     """Say which past verdicts a policy would change, from the facts that the ledger holds; they hold no content.
 
@@ -45,8 +46,8 @@ def replay(
 
         guardedvlm policy replay healthcare.new.yaml --ledger site/ledger --old site/policies
     """
-    policy = find_policy(new)
-    known = _known(old or [str(default_policies())])
+    policy = find_policy(new, key=key)
+    known = _known(old or [str(default_policies())], key)
     replayed = [replay_one(one, known, policy) for one in past_requests(read_ledger(ledger), policy.name)]
     if as_json:
         for one in replayed:
@@ -78,8 +79,8 @@ def past_requests(records: Iterable[Record], name: str) -> Iterator[Past]:
         )
 
 
-def _known(names: Iterable[str]) -> dict[str, Policy]:
-    policies = [load_policy(path) for name in names for path in policy_files(name)]
+def _known(names: Iterable[str], key: Path | None) -> dict[str, Policy]:
+    policies = [signed_policy(path, key) for name in names for path in policy_files(name)]
     return {policy.digest(): policy for policy in policies}
 
 

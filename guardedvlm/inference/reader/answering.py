@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardedvlm.core.clearance import Turn
-from guardedvlm.core.finding import Kind
 from guardedvlm.core.ports import Evidence, FinishReason
 from guardedvlm.core.region import Raster
 from guardedvlm.core.word import TextLine
@@ -14,7 +13,8 @@ from guardedvlm.inference.reader.answer import NO_TEXT, VISUAL, Answer, told, un
 from guardedvlm.inference.reader.fields import COLON, COLON_MARKS, fields, is_label
 from guardedvlm.inference.reader.hidden import pseudonym
 from guardedvlm.inference.reader.issued import best_date
-from guardedvlm.inference.reader.kinds import issuer_of, kind_of
+from guardedvlm.inference.reader.issuer import is_hidden_name, issuer_of, may_be_name
+from guardedvlm.inference.reader.kinds import kind_of
 from guardedvlm.inference.reader.lookup import ASIDE, Found, Hidden, covered_value, likeness, look_up
 from guardedvlm.inference.reader.page import Excerpt, Page, Row, excerpt
 from guardedvlm.inference.reader.postal import address_of
@@ -117,9 +117,12 @@ class Answering:
 
     def _issuer(self, case: Case) -> Answer:
         found = look_up(case.page, case.raster, case.question, self._embedder)
-        if found is not None and not _is_other_label(found):
+        if isinstance(found, Found) and may_be_name(found.field.value.text):
             return _looked_up(found, case.question)
         issuer = issuer_of(case.page)
+        # Beside "Company" often stands its number: that this is hidden says nothing of a name at the top.
+        if found is not None and (issuer is None or is_hidden_name(issuer.text)) and _hides_name(found):
+            return _looked_up(found, case.question)
         if issuer is None:
             return unknown()
         return told(f"The name at the top of the page is {issuer.text}.", issuer, score=0.8, value=issuer.text)
@@ -191,10 +194,9 @@ class Answering:
         return told(f"The closest line on the page says: “{rows[best].text}”.", *sources, score=float(likes[best]))
 
 
-def _is_other_label(found: Found | Hidden) -> bool:
-    """True for a label that stands for no name: beside "Company" often stands its number."""
-    label = pseudonym(found.field.value.text) if isinstance(found, Found) else None
-    return label is not None and not label.startswith((Kind.PERSON, Kind.ORGANIZATION))
+def _hides_name(found: Found | Hidden) -> bool:
+    """Whether a fill, or the guard's label for a name, stands where the value belongs."""
+    return isinstance(found, Hidden) or is_hidden_name(found.field.value.text)
 
 
 def _counts_goods(label: str, things: Sequence[str]) -> bool:

@@ -1,9 +1,8 @@
-"""What kind of document a page is, and who issued it, by the words that such documents print."""
+"""What kind of document a page is, by the words that such documents print."""
 
 from __future__ import annotations
 
 from guardedvlm.inference.reader.page import Excerpt, Page, excerpt
-from guardedvlm.inference.reader.values import letters
 from guardedvlm.inference.reader.wording import mentions
 
 KINDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -33,13 +32,6 @@ TITLE, TYPICAL = 3.0, 1.0
 ACCEPTED = 3.0
 """One title, or three typical phrases."""
 
-_COMPANY = (
-    "sdnbhd", "enterprise", "limited", "company", "restaurant", "restoran", "hospital", "clinic", "bank", "trading",
-    "gmbh", "supermarket", "pharmacy", "store", "mart", "pasarmini", "medicalcent", "insurance", "university",
-)  # fmt: skip
-TOP_ROWS = 8
-"""Letterheads stand at the top: rows in which an issuer is looked for."""
-
 
 def kind_of(page: Page) -> tuple[str, Excerpt] | None:
     """The document's kind with its article, and the line that says most for it; None when too little speaks for any."""
@@ -55,13 +47,3 @@ def kind_of(page: Page) -> tuple[str, Excerpt] | None:
         if source is not None and score >= ACCEPTED and (best is None or score > best[0]):
             best = (score, name, source)
     return best[1:] if best else None
-
-
-def issuer_of(page: Page) -> Excerpt | None:
-    """The name at the top of the page that reads like a business, else the first line in capitals."""
-    top = [cell for row in page.rows[:TOP_ROWS] for cell in row.cells[:1] if len(letters(cell.text)) >= 4]
-    for cell in top:
-        if mentions(cell.text, *_COMPANY):
-            return excerpt(cell)
-    capitals = [cell for cell in top if cell.text.isupper() and not any(char.isdigit() for char in cell.text)]
-    return excerpt(capitals[0]) if capitals else None

@@ -1,10 +1,11 @@
 """Folding keeps the way back to the source, and resolving loses no covered character."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.core.finding import Kind, Span
-from guardedvlm.guard.detect.personal.resolve import PRECEDENCE, YIELDING, resolve
+from guardedvlm.guard.detect.personal.resolve import FIRM, GUESSED, PRECEDENCE, YIELDING, resolve
 from guardedvlm.guard.detect.personal.view import digit_groups, digits, folded, windows, without_spaces
 
 
@@ -54,8 +55,10 @@ def test_resolving_uncovers_nothing(spans):
     kept = resolve(spans)
     assert set(kept) <= set(spans)
     assert {i for s in kept for i in range(s.start, s.end)} == {i for s in spans for i in range(s.start, s.end)}
-    # What a policy is likely to hide is never left to a kind that it is likely to keep, complete dates apart.
-    hidden = {i for s in spans if s.kind not in YIELDING for i in range(s.start, s.end)}
+    # What a policy is likely to hide is never left to a kind that it is likely to keep, complete dates apart; but what
+    # looks by its letters like some identifier gives way to the label of a firm's number.
+    sure = [s for s in spans if s.kind not in YIELDING and not s.recognizer.startswith("entropy/")]
+    hidden = {i for s in sure for i in range(s.start, s.end)}
     still = {i for s in kept if s.kind not in YIELDING or s.kind is Kind.DATE for i in range(s.start, s.end)}
     assert hidden <= still
 
@@ -65,6 +68,26 @@ def test_the_most_specific_wins():
     label = Span(0, 10, Kind.ACCOUNT, 0.85, "form/account")
     name = Span(0, 12, Kind.ORGANIZATION, 0.7, "presidio/ORGANIZATION")
     assert resolve([name, phone, label]) == (label, name)
+
+
+def test_a_firm_takes_the_place_of_what_only_looks_like_a_person():
+    firm = Span(0, 18, Kind.ORGANIZATION, 0.6, FIRM)
+    looks = [Span(9, 18, Kind.PERSON, 0.7, recognizer) for recognizer in sorted(GUESSED)]
+    assert resolve([firm, *looks]) == (firm,)
+    wider = Span(0, 24, Kind.ORGANIZATION, 0.9, "pattern/organization")
+    assert set(resolve([wider, *looks, firm])) == {wider, firm}
+    assert resolve([Span(0, 18, Kind.ORGANIZATION, 0.6, "pattern/organization"), *looks, firm]) == (firm,)
+
+
+@pytest.mark.parametrize("recognizer", ["name/title", "name/comma", "name/repeated", "form/person", "known/name"])
+def test_a_person_that_something_vouches_for_stays_one_in_a_firm(recognizer):
+    firm, person = Span(0, 18, Kind.ORGANIZATION, 0.6, FIRM), Span(9, 18, Kind.PERSON, 0.7, recognizer)
+    assert person in resolve([firm, person])
+
+
+def test_a_person_beyond_a_firm_stays():
+    firm, person = Span(0, 18, Kind.ORGANIZATION, 0.6, FIRM), Span(9, 24, Kind.PERSON, 0.7, "presidio/PERSON")
+    assert person in resolve([firm, person])
 
 
 def test_an_amount_never_hides_a_card():

@@ -126,6 +126,21 @@ def is_frequent_surname(word: str) -> bool:
     return _surnames().get(fold(word), 0.0) >= FREQUENT_SURNAME_PERCENT
 
 
+USUAL_NAME_PERCENT = 0.005
+"""Borne by more than 12,000 people in the US of 1990. Rarer names of the census are syllables of other languages as
+well: "Wan" .001, "Hui" .003 against "Ahmad" .006, "Ann" .364."""
+
+
+def is_usual_given_name(word: str) -> bool:
+    """Whether `word` is a given name of many people and no common word, however short it is."""
+    return _given_names().get(fold(word), 0.0) >= USUAL_NAME_PERCENT and not is_common_word(word)
+
+
+def is_usual_surname(word: str) -> bool:
+    """The same for surnames: "Lim" .006, "Tan" .005 against "Zheng" .001."""
+    return _surnames().get(fold(word), 0.0) >= USUAL_NAME_PERCENT and not is_common_word(word)
+
+
 def is_place(word: str) -> bool:
     """Whether `word` is (part of) the name of a country, state or large town that the short list knows."""
     return fold(word) in _places()

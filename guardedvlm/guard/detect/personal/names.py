@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from guardedvlm.core.finding import Kind, Span
+from guardedvlm.core.firm import has_legal_form
 from guardedvlm.guard.detect.personal.labels import find_labels
 from guardedvlm.guard.detect.personal.lexicon import (
     fold,
@@ -48,6 +49,8 @@ LEAST_JOINED_PART = 3
 def names(view: View) -> Iterator[Span]:
     """Names that their form or the census lists give away."""
     for match in _TITLED.finditer(view.text):
+        if _is_abbreviated_firm(view.text, match):
+            continue
         if not any(c.isdigit() for c in match[1]) and not find_labels(match[1].split()[0]):
             yield view.span(*match.span(), Kind.PERSON, 0.85, "name/title")
     for match in _COMMA.finditer(view.text):
@@ -69,6 +72,14 @@ def names(view: View) -> Iterator[Span]:
     for match in _JOINED.finditer(view.text):
         if is_joined_name(match[0]):
             yield view.span(*match.span(), Kind.PERSON, 0.7, "name/joined")
+
+
+def _is_abbreviated_firm(text: str, match: re.Match[str]) -> bool:
+    """Whether the title is a firm's ("MR. D.I.Y. (KUCHAI) SDN BHD"): letters alone before a legal form name nobody."""
+    return _INITIALS.match(text, match.start(1)) is not None and has_legal_form(text[match.end() :].split("\n", 1)[0])
+
+
+_INITIALS = re.compile(r"(?:[A-Z]\.? ?){2,6}(?!\w)")
 
 
 def _is_comma_name(surname: str, given: str) -> bool:

@@ -14,6 +14,13 @@ NUMBERS_IN_DATES = frozenset({Kind.PHONE, Kind.OTHER_ID, Kind.ADDRESS, Kind.AMOU
 """What the digits of a complete date are taken for by rules without a label or check digit."""
 
 
+FIRM = "pattern/firm"
+"""The recogniser of names that are a firm's and nobody's."""
+GUESSED = frozenset({"presidio/PERSON", "name/census", "name/given"})
+"""Recognisers of persons by looks and lists alone, which give way to it: `organizations.is_firm` looked at the lists
+more closely."""
+
+
 def precedence(span: Span) -> int:
     """Rank of the span's recogniser family."""
     return PRECEDENCE.index(span.recognizer.partition("/")[0])
@@ -37,6 +44,8 @@ def _explains(other: Span, span: Span) -> bool:
     """Whether `other` covers `span` and says all that `span` says."""
     if not (other.start <= span.start and span.end <= other.end):
         return False
+    if span.recognizer == FIRM and other.kind is Kind.ORGANIZATION:
+        return other.recognizer == FIRM  # else what gives way to a firm would not
     if other.kind == span.kind:
         return True
     surer = precedence(other) > precedence(span) or (
@@ -45,6 +54,10 @@ def _explains(other: Span, span: Span) -> bool:
     if other.kind is Kind.ORGANIZATION and other.recognizer.startswith("form/"):
         # Its label says whose number it is; only what guesses by looks gives way to it.
         return span.recognizer.startswith("entropy/")
+    if other.recognizer == FIRM and span.kind is Kind.PERSON:
+        # The model takes capitals for names, and the census has syllables among its rarest; a title, a comma, a label
+        # or another page say more than a trade does.
+        return span.recognizer in GUESSED
     if other.kind in YIELDING:
         # Nothing is lost where the covering kind is kept less often than the covered one.
         return surer and (span.kind is Kind.AMOUNT or (other.kind is Kind.DATE and span.kind in NUMBERS_IN_DATES))
