@@ -17,6 +17,7 @@ nothing is authenticated, and a proof without that is none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -222,21 +223,16 @@ def _chain(folder: Path, sequence: int) -> _Found:
 
 
 def _records(folder: Path, request: str) -> tuple[Record, ...]:
-    """A request's records, by a look for its id in each line before one is read. Raises
-    ConfigurationError(LEDGER_BROKEN)."""
+    """A request's records, by a look for its id in each line before one is read. A line that is none is missing here,
+    and breaks the chain."""
     found = []
     wanted = request.encode("ascii")
     for segment in list_segments(folder):
         for line in read_lines(segment):
             if wanted in line.content and line.complete:
-                try:
-                    record = Record.decode(line.content)
-                except ValueError:
-                    place = f"{segment.path.name}:{line.number}"
-                    raise ConfigurationError(Reason.LEDGER_BROKEN, place=place, explanation="not a record") from None
-                if record.request == request:
-                    found.append(record)
-    return tuple(found)
+                with suppress(ValueError):
+                    found.append(Record.decode(line.content))
+    return tuple(record for record in found if record.request == request)
 
 
 def _file_commitment(statement: Statement, of: Of, path: Path) -> str:

@@ -113,6 +113,12 @@ def test_one_file_for_an_auditor_holds_no_private_half(folder, exported):
     assert json.loads((folder / RING).read_text())["active"]["private"] not in exported.read_text()
 
 
+def test_a_file_that_cannot_be_written_is_said(folder, tmp_path):
+    with pytest.raises(ConfigurationError) as refused:
+        load_keys(folder).public.write(tmp_path / "absent" / "keys.json")
+    assert refused.value.reason is Reason.OUTPUT_UNWRITABLE
+
+
 def test_keys_of_several_rings_are_together(tmp_path):
     rings = [create_keys(tmp_path / name) for name in "ab"]
     both = rings[0].public + rings[1].public

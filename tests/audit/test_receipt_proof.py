@@ -224,3 +224,35 @@ async def test_a_statement_that_the_ledger_contradicts_is_broken(over, keys, giv
     proof = prove(receipt.encode(), given)
     assert [step.number for step in proof.steps if step.finding is BROKEN] == [8]
     assert "regions" in proof.steps[7].told
+
+
+def test_a_line_that_is_no_record_any_more_is_missing(receipt, given, folder):
+    at = receipt.statement.position.sequence
+
+    def change(lines):
+        lines[at - 4] = lines[at - 4].replace(b'"event"', b'"Event"')
+        return lines
+
+    rewrite(folder, change)
+    assert findings(receipt, given)[6:] == [HOLDS, BROKEN, BROKEN]
+
+
+def test_records_without_their_beginning_do_not_make_a_request(receipt, given, folder):
+    at = receipt.statement.position.sequence
+    rewrite(folder, lambda lines: [line for number, line in enumerate(lines) if not at - 7 <= number < at])
+    assert findings(receipt, given)[6:] == [HOLDS, BROKEN, BROKEN]
+
+
+def test_a_part_of_the_ledger_that_is_gone_is_not_checked(receipt, given, folder):
+    (segment,) = folder.glob("segment-*.jsonl")
+    segment.rename(folder / "segment-0000000000000100.jsonl")
+    rewrite(folder, lambda lines: lines[:1])
+    proof = prove(receipt.encode(), given)
+    assert [step.finding for step in proof.steps[6:]] == [NOT_CHECKED] * 3
+    assert "pruned" in proof.steps[6].told
+
+
+def test_a_file_that_cannot_be_read_is_said(receipt, given, tmp_path):
+    with pytest.raises(ConfigurationError) as failure:
+        prove(receipt.encode(), replace(given, image=tmp_path))
+    assert failure.value.reason is Reason.INPUT_UNREADABLE

@@ -179,6 +179,12 @@ def test_a_receipt_in_another_spelling_is_not_signed(message, at, change):
     assert not is_evidence(bytes([change]) + message)
 
 
+def test_a_signer_whose_ring_is_gone_signs_nothing(client, keys):
+    (keys / RING).unlink()
+    assert refused(client, CHECKPOINT)
+    assert not is_ready(client)
+
+
 def test_a_process_of_another_user_gets_nothing(serve, path):
     serve(users=[os.geteuid() + 1])
     client = SocketSigner(path, os.geteuid())
