@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from guardedvlm import __version__
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.otel import Telemetry
+from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
@@ -30,6 +32,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.guard.pipeline import Pipeline
+from guardedvlm.guard.review import Reviews
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
 from guardedvlm.guard.verify import ClearanceSigner
@@ -58,11 +61,35 @@ WATCH_SECONDS = 1.0
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
+REVIEW_KEYS = "review"
+"""Folder of the samples' keys."""
+SWEEP_SECONDS = 60.0
+"""Between two sweeps of the samples; what has expired is not readable before either."""
 
 
 def default_policies() -> Path:
     """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
     return Path(__file__).parent / "_policies"
+
+
+def sample_store(settings: Settings) -> SampleStore:
+    """Samples for review, and their keys apart from them. Raises ConfigurationError."""
+    keys = _private(settings.keys) / REVIEW_KEYS
+    return SampleStore(settings.review.folder, keys, max_samples=settings.review.max_samples)
+
+
+class Sweeper:
+    """Destroys samples that have expired, every SWEEP_SECONDS at most."""
+
+    def __init__(self, reviews: Reviews) -> None:
+        self._reviews = reviews
+        self._due = 0.0
+
+    async def look(self) -> None:
+        """Sweep if it is due."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + SWEEP_SECONDS
+            await self._reviews.sweep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +123,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, telemetry, detectors)
-        pipeline = Pipeline(roles, backend, signer, witness)
+        pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
         parts.push_async_callback(pipeline.close)
         yield Guard(pipeline, roles, ledger, key, detectors)
 
@@ -120,11 +147,13 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         service = GuardService(guard.pipeline, policies, identities, guard.key)
         server = GuardServer(service, with_reflection=settings.reflection)
         watch = PolicyWatch(policies, guard.ledger, server.health)
+        sweeper = Sweeper(guard.pipeline.reviews)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
                 await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
                 await watch.look()
+                await sweeper.look()
         finally:
             await server.stop(settings.drain_seconds)
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guardedvlm.audit.otel import Otel
+from guardedvlm.audit.review.store import MAX_SAMPLES
 from guardedvlm.errors import ConfigurationError, Reason
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
@@ -46,6 +47,14 @@ class ClientTls(Part):
     key: Path
 
 
+class Review(Part):
+    """Where redacted pictures wait for a reviewer, where a policy keeps any, and how many at most. Their keys lie in
+    the folder `review` of `keys`."""
+
+    folder: Path = Path("review")
+    max_samples: Annotated[int, Field(ge=1, le=10_000)] = MAX_SAMPLES
+
+
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
@@ -58,6 +67,7 @@ class Settings(Part):
     tenants: Path = Path("tenants.yaml")
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
+    review: Review = Review()
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -89,7 +99,7 @@ class Settings(Part):
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference"):
             values[name] = _resolved_socket(values[name], folder)
-        for name in ("tls", "inference_tls"):
+        for name in ("tls", "inference_tls", "review"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
                 values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}

@@ -103,6 +103,8 @@ class Reason(StrEnum):
     # evidence
     LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
     LEDGER_BROKEN = "LEDGER_BROKEN"
+    SAMPLE_GONE = "SAMPLE_GONE"
+    SAMPLE_UNSEEN = "SAMPLE_UNSEEN"
     # running it
     SETTINGS_INVALID = "SETTINGS_INVALID"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -179,6 +181,8 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.POSITIONS_UNKNOWN: "positions cannot be derived for a cache that another model or call has filled",
     Reason.LEDGER_UNWRITABLE: "the audit ledger cannot be written, so nothing may be released",
     Reason.LEDGER_BROKEN: "the audit ledger does not verify",
+    Reason.SAMPLE_GONE: "there is no such sample: it has expired, was destroyed or never was",
+    Reason.SAMPLE_UNSEEN: "a sample is marked by a reviewer who was shown it",
     Reason.SETTINGS_INVALID: "a setting is invalid",
     Reason.SERVICE_UNAVAILABLE: "the service does not answer",
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",

@@ -39,6 +39,16 @@ class LedgerEvent(StrEnum):
     """Which policies are in force from now on, and which of them because their new file is broken."""
     SHADOWED = "SHADOWED"
     """What a candidate policy would have said of a request that is over, beside what was said."""
+    SAMPLED = "SAMPLED"
+    """A cleared picture was kept for blind review, or could not be."""
+    VIEWED = "VIEWED"
+    """A reviewer was shown a sample; durable before the picture is."""
+    MARKED = "MARKED"
+    """What a reviewer said of a sample."""
+    INCIDENT = "INCIDENT"
+    """A reviewer saw something that should have been hidden."""
+    DESTROYED = "DESTROYED"
+    """A sample's key is gone."""
 
 
 REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
@@ -50,6 +60,11 @@ REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
     LedgerEvent.OPENED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
+    LedgerEvent.SAMPLED: frozenset({"sampled"}),
+    LedgerEvent.VIEWED: frozenset({"viewed"}),
+    LedgerEvent.MARKED: frozenset({"marked"}),
+    LedgerEvent.INCIDENT: frozenset({"incident"}),
+    LedgerEvent.DESTROYED: frozenset({"destroyed"}),
 }
 """Facts without which a step is not evidence."""
 
@@ -58,6 +73,11 @@ OF_LEDGER: Mapping[LedgerEvent, frozenset[str]] = {
     LedgerEvent.RESUMED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies", "policies_kept", "policy_problems"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
+    LedgerEvent.SAMPLED: frozenset({"sampled"}),
+    LedgerEvent.VIEWED: frozenset({"viewed"}),
+    LedgerEvent.MARKED: frozenset({"marked"}),
+    LedgerEvent.INCIDENT: frozenset({"incident"}),
+    LedgerEvent.DESTROYED: frozenset({"destroyed"}),
 }
 """What an event of the ledger may say, and a request may not."""
 

@@ -19,7 +19,21 @@ import sys
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import ask, audit, demo, doctor, evaluate, extract, init, model, policy, redact, reidentify, serve
+from guardedvlm.cli import (
+    ask,
+    audit,
+    demo,
+    doctor,
+    evaluate,
+    extract,
+    init,
+    model,
+    policy,
+    redact,
+    reidentify,
+    review,
+    serve,
+)
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -49,6 +63,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(audit.app, name="audit")
+app.add_typer(review.app, name="review")
 app.add_typer(reidentify.app, name="keys")
 
 
