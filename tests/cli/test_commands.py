@@ -48,13 +48,24 @@ COMMANDS = (
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],
+    ["audit", "report"],
+    ["review"],
+    ["review", "list"],
+    ["review", "show"],
+    ["review", "mark"],
+    ["review", "risk"],
+    ["review", "sweep"],
     ["eval"],
     ["eval", "text"],
     ["eval", "docs"],
     ["eval", "faces"],
     ["eval", "leak"],
 )
-LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"], ["keys"], ["eval"])]
+LEAVES = [
+    command
+    for command in COMMANDS
+    if command not in ([], ["model"], ["policy"], ["audit"], ["review"], ["keys"], ["eval"])
+]
 
 
 def run(*arguments, cwd=None, **environment):

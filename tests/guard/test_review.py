@@ -1,4 +1,4 @@
-"""What is kept for review is the picture that was cleared, after release, and only where the policy in force says so."""
+"""What is kept for review is the picture that was cleared, after release, and only where its policy says so."""
 
 from __future__ import annotations
 

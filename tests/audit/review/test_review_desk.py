@@ -1,4 +1,4 @@
-"""The reviewer is blind, each view is on record before the picture is shown, and a leak is neither kept nor forgotten."""
+"""The reviewer is blind, a view is on record before the picture is shown, a leak is neither kept nor forgotten."""
 
 import pytest
 from hypothesis import given

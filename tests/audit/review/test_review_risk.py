@@ -66,9 +66,7 @@ def test_no_small_cell_is_left_when_the_shown_ones_are_taken_from_the_total(some
         total = [row.share for row in rows if (row.tenant, row.kind, row.basis) == ("", None, basis)]
         if not total or total[0] is None:
             continue
-        shown = sum(
-            row.share.n for row in rows if row.tenant and row.kind is None and row.basis is basis and row.share
-        )
+        shown = sum(row.share.n for row in rows if row.tenant and row.kind is None and row.basis is basis and row.share)
         assert total[0].n - shown == 0 or total[0].n - shown >= LEAST
 
 
