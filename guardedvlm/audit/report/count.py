@@ -1,4 +1,5 @@
-"""Counts requests: one pass over records in any order of logs, as much memory as there are requests in flight.
+"""Counts requests: one pass over records, log by log in any order, as much memory as there are requests in flight.
+Within a log a request's records are in their order; its first, which names no tenant, may lie in another log.
 
 A request belongs to the day on which it was received (UTC), and to the tenant that its ADMITTED record names; one that
 was refused before that belongs to nobody.

@@ -188,15 +188,16 @@ def _grid(rows: list[list[Flowable]], widths: Iterable[float], *, has_head: bool
 
 def _cell(value: Cell, style: ParagraphStyle, report: Report, known: Mapping[str, int]) -> Flowable:
     if isinstance(value, Code):
-        return Text(_safe(value.text), ParagraphStyle("code", style, fontName="Courier", fontSize=7.2, wordWrap="CJK"))
+        return Text(_safe(value.text), ParagraphStyle("code", style, fontName="Courier", fontSize=6.4, wordWrap="CJK"))
     if isinstance(value, Links):
-        titles = {one.id: one.title for one in report.sections}
-        lines = (
-            f'<a href="#{one}" color="#1f5f8b">{report.number(one)}. {_safe(titles[one])}, p. {known.get(one, "")}</a>'
-            for one in value.to
-        )
-        return Text("<br/>".join(lines), style)
+        return Text("<br/>".join(_link(one, report, known) for one in value.to), style)
     return Text(_safe(value), style)
+
+
+def _link(section: str, report: Report, known: Mapping[str, int]) -> str:
+    number = report.number(section)
+    told = f"{number}. {_safe(report.sections[number - 1].title)}, p.&nbsp;{known.get(section, '')}"
+    return f'<a href="#{section}" color="#1f5f8b">{told}</a>'
 
 
 def _command(text: str) -> Grid:

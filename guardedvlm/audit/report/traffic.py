@@ -132,17 +132,17 @@ def _uses(title: str, uses: Mapping[tuple[str, str], Use]) -> Table:
         for (name, digest), use in sorted(uses.items())
     )
     head = ("name", "digest of the weights", "first", "last", "requests")
-    return Table(head, rows, (0.2, 0.46, 0.12, 0.12, 0.1), frozenset({4}), title)
+    return Table(head, rows, (0.14, 0.53, 0.115, 0.115, 0.1), frozenset({4}), title)
 
 
 def measured(evidence: Evidence) -> Section:
     """What the last measurements found; said openly when there is none, or when it is of another policy."""
     title = "Measured recall"
     if not evidence.measured:
-        lacking = "No measurement was given (--evaluation report.json of `guardedvlm eval`): recall is not stated here."
+        lacking = "No measurement was given (--evaluation report.json of 'guardedvlm eval'): recall is not stated here."
         return Section("measured", title, (Paragraph(lacking),))
     lead = Paragraph(
-        "On labelled pictures, by `guardedvlm eval`; never on a caller's. What holds for those pictures need not hold "
+        "On labelled pictures, by 'guardedvlm eval'; never on a caller's. What holds for those pictures need not hold "
         "for others."
     )
     in_use = {digest for _, digest in evidence.activity.policies}
@@ -152,7 +152,7 @@ def measured(evidence: Evidence) -> Section:
 def _measured(one: Measured, in_use: set[str]) -> Iterator[Block]:
     is_same = one.policy_digest in in_use
     yield Table(
-        (one.title, ""),
+        ("measurement", ""),
         (
             ("policy", f"{one.policy}, " + ("in use in the period" if is_same else "NOT one that was in use")),
             ("policy digest", Code(one.policy_digest)),
@@ -161,6 +161,7 @@ def _measured(one: Measured, in_use: set[str]) -> Iterator[Block]:
             ("SHA-256 of the file", Code(one.digest)),
         ),
         (0.25, 0.75),
+        title=one.title,
     )
     for group, rows in one.shares:
         cells = tuple((name, *_share(share)) for name, share in rows)

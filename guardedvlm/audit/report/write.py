@@ -86,21 +86,25 @@ def _sentences(evidence: Evidence) -> Iterator[str]:
     activity, found = evidence.activity, evidence.review
     released, refused, unfinished = (activity.outcomes[outcome] for outcome in Outcome)
     yield (
-        f"{activity.requests:,} requests by {len(activity.callers):,} callers: {released:,} released, {refused:,} "
-        f"refused, {unfinished:,} without an end."
+        f"{_some(activity.requests, 'request')} by {_some(len(activity.callers), 'caller')}: {released:,} released, "
+        f"{refused:,} refused, {unfinished:,} without an end."
     )
     yield (
-        f"{activity.pages:,} pages were decoded; {activity.regions.total():,} regions of "
-        f"{len(activity.regions):,} kinds were hidden. The final pixels of {activity.verified:,} requests passed "
+        f"Pages decoded: {activity.pages:,}. Regions hidden: {activity.regions.total():,}, of "
+        f"{_some(len(activity.regions), 'kind')}. The final pixels of {_some(activity.verified, 'request')} passed "
         "verification by detectors other than those that redacted."
     )
     digests = {digest for _, digest in activity.policies}
-    yield f"{len(digests):,} versions of policies were in use; {len(evidence.changes):,} changes were recorded."
+    yield f"Versions of policies in use: {len(digests):,}. Policy changes on record: {len(evidence.changes):,}."
     yield from _risk(evidence)
     leaked = len(found.incidents)
-    yield f"{leaked:,} incidents were opened by reviewers." if leaked else "No incident was opened by a reviewer."
+    yield f"Incidents opened by reviewers: {leaked:,}." if leaked else "No incident was opened by a reviewer."
     if not evidence.measured:
         yield "No measurement of recall was given to this report."
+
+
+def _some(count: int, name: str) -> str:
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def _risk(evidence: Evidence) -> Iterator[str]:
@@ -123,8 +127,8 @@ def _gaps(evidence: Evidence, made: datetime) -> Iterator[str]:
     )
     if evidence.tenant:
         yield (
-            f"{evidence.activity.nobody:,} requests of the period ended before a tenant was known. They are not "
-            "counted here, and may have been this tenant's."
+            f"{_some(evidence.activity.nobody, 'request')} of the period ended before a tenant was known: not counted "
+            "here, and perhaps this tenant's."
         )
         yield (
             "Policies of other names than those that this tenant's requests ran under are left out; which policy the "
@@ -137,10 +141,10 @@ def _gaps(evidence: Evidence, made: datetime) -> Iterator[str]:
         )
     unsigned = [one for one in evidence.changes if one.told and "signer" not in one.told]
     if unsigned:
-        yield f"Who made {len(unsigned):,} of the recorded policy changes: those policies were not signed."
+        yield f"Who made {len(unsigned):,} of {len(evidence.changes):,} policy changes: those policies were not signed."
     silent = [one for one in evidence.changes if one.told and one.old != one.new and "why" not in one.told]
     if silent:
-        yield f"Why {len(silent):,} of the policy changes were made: their files do not say ('change: why')."
+        yield f"Why {len(silent):,} of {len(evidence.changes):,} policy changes were made: the files do not say."
     yield "Who approved a signed policy beside the holder of the key, and in which meeting or ticket."
     yield "What a leak that no reviewer saw looked like: residual risk is an estimate from a sample, with its interval."
     yield "Requests that never reached this service, other replicas' ledgers, and pictures that went another way."
