@@ -53,7 +53,10 @@ def _verdict(evidence: Evidence) -> str:
             "not counted; figures below are too low or belong to a ledger that was altered."
         )
     records = sum(log.found.records for log in evidence.logs)
-    return f"All {records:,} records of {len(evidence.logs)} logs verified when this report was made."
+    return (
+        f"The chain holds: {_some(records, 'record')} in {_some(len(evidence.logs), 'log')} verified when this report "
+        "was made."
+    )
 
 
 def _cover(evidence: Evidence, tenant: str, made: datetime) -> Iterator[tuple[str, Cell]]:
