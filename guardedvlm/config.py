@@ -91,6 +91,13 @@ class Settings(Part):
             raise ValueError("spacy_model and spacy_model_sha256 belong together: an unpinned model is an unknown one")
         return self
 
+    @model_validator(mode="after")
+    def _samples_apart(self) -> Settings:
+        samples, ledger = self.review.folder, self.ledger
+        if samples == ledger or ledger in samples.parents or samples in ledger.parents:
+            raise ValueError("'review.folder' and 'ledger' lie apart: a ledger is kept for years, a sample for days")
+        return self
+
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}

@@ -108,7 +108,7 @@ PCI = Regulation(
             "10.7.2, 10.7.3",
             "Failures of security controls are detected and answered",
             ("incidents", "refusals"),
-            "The guard refuses when a detector fails; what people did then is not recorded.",
+            "Requests that were refused for it are counted; what people did then is not recorded.",
         ),
     ),
 )
@@ -138,9 +138,7 @@ GDPR = Regulation(
             ("detectors",),
             "The model that got the redacted pictures is named; what callers did with answers is not recorded.",
         ),
-        Requirement(
-            "Art. 30(1)(e)", "Transfers to third countries", (), "The service sends nothing by itself; not recorded."
-        ),
+        Requirement("Art. 30(1)(e)", "Transfers to third countries", (), "Not recorded."),
         Requirement(
             "Art. 30(1)(f)",
             "Time limits for erasure",

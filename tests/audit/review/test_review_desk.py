@@ -71,6 +71,7 @@ def test_each_view_is_a_record_and_names_a_pseudonym(office):
 
 def test_without_a_record_nothing_is_shown(office, monkeypatch):
     sample = office.sample()
+    monkeypatch.setattr(desk_module, "WAIT_SECONDS", 0)
     monkeypatch.setattr(ChainWriter, "commit", _fails)
     with pytest.raises(GuardedVLMError):
         office.desk.view(sample, ANN)
@@ -127,6 +128,7 @@ def test_a_leak_destroys_the_sample_and_opens_an_incident(office):
 def test_a_leak_that_could_not_be_recorded_is_destroyed_and_recorded_later(office, monkeypatch):
     sample = office.seen()
     with monkeypatch.context() as broken:
+        broken.setattr(desk_module, "WAIT_SECONDS", 0)
         broken.setattr(ChainWriter, "commit", _fails)
         with pytest.raises(GuardedVLMError):
             office.desk.mark(sample, ANN, ReviewVerdict.LEAKED, [Kind.FACE])

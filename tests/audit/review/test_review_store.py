@@ -155,6 +155,35 @@ def test_a_disk_that_does_not_write_leaves_no_key(store, tmp_path, monkeypatch):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_sample_that_cannot_be_destroyed_is_said(store, monkeypatch):
+    kept = store.put(PICTURE, ABOUT, DAY)
+    monkeypatch.setattr("os.fsync", _fails)
+    with pytest.raises(ConfigurationError) as failed:
+        store.destroy(kept.sample)
+    assert failed.value.reason is Reason.OUTPUT_UNWRITABLE
+
+
+def test_samples_that_cannot_be_listed_are_not_none(store, monkeypatch):
+    store.put(PICTURE, ABOUT, DAY)
+    monkeypatch.setattr("os.listdir", _fails)
+    with pytest.raises(ConfigurationError) as failed:
+        store.list_kept()
+    assert failed.value.reason is Reason.INPUT_UNREADABLE
+
+
+def _fails(*_):
+    raise PermissionError
+
+
+def test_a_file_that_is_no_sample_is_none(store, tmp_path):
+    store.put(PICTURE, ABOUT, DAY)
+    (tmp_path / "review" / f"{'0' * 32}.sample").write_bytes(b"notes")
+    (tmp_path / "review" / "notes.sample").write_bytes(b"notes")
+    assert len(store.list_kept()) == 1
+    with pytest.raises(Refused):
+        store.read("0" * 32)
+
+
 @pytest.mark.parametrize("name", ["", "..", "../keys/x", "g" * 32, "1" * 31, "1" * 33, "1" * 32])
 def test_only_names_of_samples_are_looked_for(store, name):
     with pytest.raises(Refused):
