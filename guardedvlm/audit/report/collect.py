@@ -21,6 +21,8 @@ from guardedvlm.errors import Reason
 
 CHECKPOINTS = "checkpoints"
 """File with a log's checkpoints, in its folder."""
+SHORT = frozenset({LOG, "pruning"})
+"""Logs that are opened for each entry: that is no start of the service."""
 _BLOCK_START = b"guardedvlm/"
 
 
@@ -107,8 +109,7 @@ def collect(ledger: Path, period: Period, tenant: str = "", measured: tuple[Meas
             counting.take(record)
             changes.take(record)
             reviewing.take(record)
-            # A reviewer's process opens its log for each view: that is no start of the service.
-            if period.has(record.at) and name != LOG:
+            if period.has(record.at) and name not in SHORT:
                 _take_running(running, record)
     activity = counting.finish()
     names = {name for name, _ in activity.policies} if tenant else None
@@ -118,7 +119,9 @@ def collect(ledger: Path, period: Period, tenant: str = "", measured: tuple[Meas
 
 def _verified(folder: Path, found: LedgerReport) -> Iterator[Record]:
     """Records that verified; what was written since is left for the next report."""
-    for _, record in zip(range(found.records), read_records(folder), strict=False):
+    for record in read_records(folder):
+        if record.sequence >= found.records:
+            return
         yield record
 
 
