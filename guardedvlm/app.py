@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Tailing, Telemetry
 from guardedvlm.audit.receipt import Receipts
+from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
 from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
 from guardedvlm.backends.local import LocalBackend
@@ -37,6 +39,7 @@ from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.core.private_file import PRIVATE_FOLDER
 from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.guard.pipeline import Pipeline
+from guardedvlm.guard.review import Reviews
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
 from guardedvlm.guard.verify import ClearanceSigner
@@ -67,11 +70,35 @@ WATCH_SECONDS = 1.0
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 AUDIT_KEY, TOKENS_KEY, EVIDENCE_KEYS = "audit.key", "tokens.key", "evidence"
+REVIEW_KEYS = "review"
+"""Folder of the samples' keys."""
+SWEEP_SECONDS = 60.0
+"""Between two sweeps of the samples; what has expired is not readable before either."""
 
 
 def default_policies() -> Path:
     """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
     return Path(__file__).parent / "_policies"
+
+
+def sample_store(settings: Settings) -> SampleStore:
+    """Samples for review, and their keys apart from them. Raises ConfigurationError."""
+    keys = _private(settings.keys) / REVIEW_KEYS
+    return SampleStore(settings.review.folder, keys, max_samples=settings.review.max_samples)
+
+
+class Sweeper:
+    """Destroys samples that have expired, every SWEEP_SECONDS at most."""
+
+    def __init__(self, reviews: Reviews) -> None:
+        self._reviews = reviews
+        self._due = 0.0
+
+    async def look(self) -> None:
+        """Sweep if it is due."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + SWEEP_SECONDS
+            await self._reviews.sweep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +136,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
-        pipeline = Pipeline(roles, backend, signer, witness)
+        pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
         parts.push_async_callback(pipeline.close)
         yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
 
@@ -191,6 +218,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         server = GuardServer(service, with_reflection=settings.reflection)
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service, server.health)
+        sweeper = Sweeper(guard.pipeline.reviews)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
@@ -199,6 +227,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
                 is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
                 await server.health.set_ready(SERVICE, is_written and is_signed and is_told)
                 await watch.look()
+                await sweeper.look()
         finally:
             await server.stop(settings.drain_seconds)
 

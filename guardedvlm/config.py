@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from guardedvlm.audit.checkpointer import BOUND_SECONDS, EVERY_RECORDS, EVERY_SECONDS
 from guardedvlm.audit.lag import MOST_RECORDS, MOST_SECONDS
 from guardedvlm.audit.otel import Otel
+from guardedvlm.audit.review.store import MAX_SAMPLES
 from guardedvlm.audit.sink import Sink
 from guardedvlm.audit.traceparent import Traces
 from guardedvlm.errors import ConfigurationError, Reason
@@ -75,6 +76,14 @@ class Tail(Part):
     most_seconds: Annotated[float, Field(gt=0)] = MOST_SECONDS
 
 
+class Review(Part):
+    """Where redacted pictures wait for a reviewer, where a policy keeps any, and how many at most. Their keys lie in
+    the folder `review` of `keys`."""
+
+    folder: Path = Path("review")
+    max_samples: Annotated[int, Field(ge=1, le=10_000)] = MAX_SAMPLES
+
+
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
@@ -88,6 +97,7 @@ class Settings(Part):
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
     checkpoints: Checkpoints = Checkpoints()
+    review: Review = Review()
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -116,6 +126,13 @@ class Settings(Part):
             raise ValueError("spacy_model and spacy_model_sha256 belong together: an unpinned model is an unknown one")
         return self
 
+    @model_validator(mode="after")
+    def _samples_apart(self) -> Settings:
+        samples, ledger = self.review.folder, self.ledger
+        if samples == ledger or ledger in samples.parents or samples in ledger.parents:
+            raise ValueError("'review.folder' and 'ledger' lie apart: a ledger is kept for years, a sample for days")
+        return self
+
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
@@ -124,7 +141,7 @@ class Settings(Part):
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
             values[name] = _resolved_socket(values[name], folder)
-        for name in ("tls", "inference_tls", "checkpoints", "tail"):
+        for name in ("tls", "inference_tls", "checkpoints", "tail", "review"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
                 values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}

@@ -107,6 +107,8 @@ class Reason(StrEnum):
     RECEIPT_MISSING = "RECEIPT_MISSING"
     RECEIPT_BROKEN = "RECEIPT_BROKEN"
     COLLECTOR_UNAVAILABLE = "COLLECTOR_UNAVAILABLE"
+    SAMPLE_GONE = "SAMPLE_GONE"
+    SAMPLE_UNSEEN = "SAMPLE_UNSEEN"
     # running it
     SETTINGS_INVALID = "SETTINGS_INVALID"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -187,6 +189,8 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.RECEIPT_BROKEN: "this is no receipt, or one that was changed",
     Reason.EVIDENCE_UNSIGNED: "the evidence cannot be signed, so nothing may be released",
     Reason.COLLECTOR_UNAVAILABLE: "the telemetry collector does not take the records; they stay in the ledger",
+    Reason.SAMPLE_GONE: "there is no such sample: it has expired, was destroyed or never was",
+    Reason.SAMPLE_UNSEEN: "a sample is marked by a reviewer who was shown it",
     Reason.SETTINGS_INVALID: "a setting is invalid",
     Reason.SERVICE_UNAVAILABLE: "the service does not answer",
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",

@@ -17,6 +17,7 @@ def test_paths_count_from_the_file(tmp_path):
     settings = load_settings(write(tmp_path, text))
     assert (settings.listen, settings.inference) == (f"unix:{tmp_path}/a/guard.sock", "unix:/e.sock")
     assert settings.policies == tmp_path / "p"
+    assert settings.review.folder == tmp_path / "review"
     assert settings.tls.certificate == tmp_path / "c.pem"
     assert str(settings.tls.key) == "/k.pem"
 
@@ -56,6 +57,9 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path,
         ("tail: {most_records: 0}", "tail.most_records"),
         ("tail: {collector: x}", "tail.collector"),
         ("traces: raw", "traces"),
+        ("review: {folder: ledger/samples}", "settings"),
+        ("review: {folder: ledger}", "settings"),
+        ("review: {folder: a, max_samples: 0}", "review.max_samples"),
         ("- a", "guardedvlm.yaml"),
         ("", "guardedvlm.yaml"),
         ("a: [", "guardedvlm.yaml:2"),

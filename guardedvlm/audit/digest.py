@@ -34,6 +34,7 @@ class Purpose(StrEnum):
     TENANT = "tenant"
     CALLER = "caller"
     REPLICA = "replica"
+    REVIEWER = "reviewer"
     REQUEST_ID = "request_id"
     INPUT = "input"
     IMAGE = "image"

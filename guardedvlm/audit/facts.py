@@ -13,18 +13,22 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, NotRequired
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from guardedvlm.audit.component import is_component_name
 from guardedvlm.audit.random_id import reads_as_content
+from guardedvlm.audit.reviewed import Destroyed, Incident, Marked, Sampled, Viewed
+from guardedvlm.audit.values import CLOSED as CLOSED  # these four are imported from here, too
+from guardedvlm.audit.values import Digest as Digest
+from guardedvlm.audit.values import Grid as Grid
+from guardedvlm.audit.values import Pseudonym as Pseudonym
+from guardedvlm.core.change import Why
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.grounding import Ground
 from guardedvlm.core.ports import FinishReason
 from guardedvlm.core.topic import Topic
 from guardedvlm.errors import Reason
-
-CLOSED = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 MAX_PAGES = 500  # policy.model.Limits.max_pages
 MAX_SIDE = 60_000  # policy.model.Limits.max_side, pixels
@@ -128,15 +132,9 @@ def _random(digits: str) -> str:
     return digits
 
 
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-"""SHA-256 of something public (policy, weights) or HMAC-SHA256 of anything else."""
-Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-"""`AuditKey.pseudonym` of a tenant, a caller or a replica."""
 TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), AfterValidator(_random)]
 SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), AfterValidator(_random)]
 """A caller's ids, or keyed digests of them; neither reads as a number or as text (`audit.traceparent`)."""
-Grid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{256}$")]
-"""32 x 32 cells in reading order, one bit each, 1 = something in the cell is hidden (`audit.grid`)."""
 ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]
 PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME), AfterValidator(_few_digits)]
 LogName = Annotated[str, StringConstraints(pattern=r"^years-[1-9][0-9]{0,2}$")]
@@ -146,6 +144,11 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_MILLISECONDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
+
+
+PolicyVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[0-9]{1,3})?$")]
+KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+"""policy.signature.key_id."""
 
 
 class Trace(TypedDict):
@@ -162,6 +165,17 @@ class PolicyUsed(TypedDict):
     __pydantic_config__ = CLOSED  # type: ignore[misc]  # pydantic's own hook, not a key
     name: PolicyName
     digest: Digest
+
+
+class PolicyInForce(TypedDict):
+    """A policy that is in force from now on: which version, by whose signature, and why it was changed."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    name: PolicyName
+    digest: Digest
+    version: NotRequired[PolicyVersion]
+    signer: NotRequired[KeyId]  # absent where the service takes unsigned policies
+    why: NotRequired[Why]  # what the policy's file says
 
 
 class Component(TypedDict):
@@ -290,10 +304,16 @@ class Facts(TypedDict, total=False):
     # how long it took
     timings: dict[Stage, Milliseconds]
     # the policies of the process
-    policies: Annotated[tuple[PolicyUsed, ...], Field(max_length=MAX_POLICIES)]  # in force from now on
+    policies: Annotated[tuple[PolicyInForce, ...], Field(max_length=MAX_POLICIES)]  # in force from now on
     policies_kept: Annotated[tuple[PolicyName, ...], Field(max_length=MAX_POLICIES)]  # whose new file is broken
     policy_problems: Count  # in files that were not taken
     shadow: Shadow
+    # blind review
+    sampled: Sampled
+    viewed: Viewed
+    marked: Marked
+    incident: Incident
+    destroyed: Destroyed
     # the ledger itself
     pruned: PrunedRecords
     torn_bytes: Bytes  # bytes of an incomplete last line that were cut off at start

@@ -42,6 +42,16 @@ class LedgerEvent(StrEnum):
     """What a candidate policy would have said of a request that is over, beside what was said."""
     PRUNED = "PRUNED"
     """Records whose time was over were removed; written before they are."""
+    SAMPLED = "SAMPLED"
+    """A cleared picture was kept for blind review, or could not be."""
+    VIEWED = "VIEWED"
+    """A reviewer was shown a sample; durable before the picture is."""
+    MARKED = "MARKED"
+    """What a reviewer said of a sample."""
+    INCIDENT = "INCIDENT"
+    """A reviewer saw something that should have been hidden."""
+    DESTROYED = "DESTROYED"
+    """A sample's key is gone."""
 
 
 REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
@@ -54,6 +64,11 @@ REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
     LedgerEvent.POLICIES: frozenset({"policies"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
     LedgerEvent.PRUNED: frozenset({"pruned"}),
+    LedgerEvent.SAMPLED: frozenset({"sampled"}),
+    LedgerEvent.VIEWED: frozenset({"viewed"}),
+    LedgerEvent.MARKED: frozenset({"marked"}),
+    LedgerEvent.INCIDENT: frozenset({"incident"}),
+    LedgerEvent.DESTROYED: frozenset({"destroyed"}),
 }
 """Facts without which a step is not evidence."""
 
@@ -63,6 +78,11 @@ OF_LEDGER: Mapping[LedgerEvent, frozenset[str]] = {
     LedgerEvent.POLICIES: frozenset({"policies", "policies_kept", "policy_problems"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
     LedgerEvent.PRUNED: frozenset({"pruned"}),
+    LedgerEvent.SAMPLED: frozenset({"sampled"}),
+    LedgerEvent.VIEWED: frozenset({"viewed"}),
+    LedgerEvent.MARKED: frozenset({"marked"}),
+    LedgerEvent.INCIDENT: frozenset({"incident"}),
+    LedgerEvent.DESTROYED: frozenset({"destroyed"}),
 }
 """What an event of the ledger may say, and a request may not."""
 

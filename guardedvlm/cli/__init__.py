@@ -34,6 +34,7 @@ from guardedvlm.cli import (
     receipt,
     redact,
     reidentify,
+    review,
     serve,
 )
 from guardedvlm.cli.output import complain, exit_code
@@ -67,6 +68,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(audit.app, name="audit")
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(review.app, name="review")
 app.add_typer(keys.app, name="keys")
 
 

@@ -44,7 +44,10 @@ def local_settings(config: Path | None, ledger: Path | None) -> Settings:
     if config is not None:
         return load_settings(config, ledger=str(ledger.resolve()) if ledger else None)
     state = state_folder()
-    return load_settings(None, keys=str(state / "keys"), ledger=str((ledger or state / "ledger").resolve()))
+    review = {"folder": str(state / "review")}
+    return load_settings(
+        None, keys=str(state / "keys"), ledger=str((ledger or state / "ledger").resolve()), review=review
+    )
 
 
 def policy_file(name: str) -> Path:

@@ -13,6 +13,7 @@ from typing import cast
 
 from guardedvlm.audit.digest import Purpose
 from guardedvlm.audit.facts import Stage
+from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn
 from guardedvlm.core.field_schema import Record
 from guardedvlm.core.lifecycle import State
@@ -23,6 +24,7 @@ from guardedvlm.guard.extraction import ASKED, FieldsRelease, check_fixed
 from guardedvlm.guard.outcome import Extraction, Redaction
 from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redaction
 from guardedvlm.guard.release import AnswerRelease, Event, engine_facts, hidden_strings, screening
+from guardedvlm.guard.review import Candidate, Reviews
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import GuardRequest, Run, Witness, running
 from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, PromptScreen, instructions_in, with_quotes
@@ -62,31 +64,40 @@ class _Asked:
 class Pipeline:
     """The guard of one process. Many tasks may use it at the same time."""
 
-    def __init__(self, roles: Roles, backend: Backend, signer: ClearanceSigner, witness: Witness) -> None:
+    def __init__(
+        self,
+        roles: Roles,
+        backend: Backend,
+        signer: ClearanceSigner,
+        witness: Witness,
+        samples: SampleStore | None = None,
+    ) -> None:
         self._roles = roles
         self._backend = backend
         self._signer = signer
         self._witness = witness
         self._shadows = Shadows(roles, witness.ledger)
+        self.reviews = Reviews(samples, witness.ledger, witness.key)
 
     async def close(self) -> None:
-        """Wait for what still runs when all requests are over: trials of candidate policies."""
+        """Wait for what still runs when all requests are over: trials of candidate policies, samples for review."""
         await self._shadows.close()
+        await self.reviews.close()
 
     async def redact(self, request: GuardRequest) -> Redaction:
         """The redacted pages, verified at their own sizes. No model is asked. Raises GuardedVLMError."""
-        with self._shadows.after() as trial:
-            return await self._redacted(request, trial)
+        with self._shadows.after() as trial, self.reviews.after() as sample:
+            return await self._redacted(request, trial, sample)
 
-    async def _redacted(self, request: GuardRequest, trial: Trial) -> Redaction:
+    async def _redacted(self, request: GuardRequest, trial: Trial, sample: Candidate) -> Redaction:
         async with running(request, self._roles, self._witness) as run:
-            trial.run = run
+            trial.run = sample.run = run
             await run.admit()
             run.check_wishes_allowed()
             document = await asyncio.to_thread(Document.of, await run.decode())
             trial.sizes = document.sizes
-            trial.found = found = await find(run, document)
-            cleared = await clear(run, document, found, None)
+            trial.found = sample.found = found = await find(run, document)
+            sample.cleared = cleared = await clear(run, document, found, None)
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             await run.advance(State.RELEASE_OPEN)
@@ -95,26 +106,26 @@ class Pipeline:
 
     async def analyze(self, request: GuardRequest, question: Question) -> AsyncGenerator[Event, None]:
         """Answer a question about the document, piece by piece as the policy releases it. Raises GuardedVLMError."""
-        with self._shadows.after() as trial:
-            async with self._asked(request, question, request.policy, trial) as asked:
+        with self._shadows.after() as trial, self.reviews.after() as sample:
+            async with self._asked(request, question, request.policy, trial, sample) as asked:
                 async for event in asked.release.events(asked.pieces):
                     yield event
 
     async def extract(self, request: GuardRequest, fields: Record, sampling: Sampling) -> Extraction:
         """The values that a schema asks for, each screened, the whole valid against it. Raises GuardedVLMError."""
         question = Question(ASKED, schema=fields.encoded(), sampling=sampling, fields=fields)
-        with self._shadows.after() as trial:
-            async with self._asked(request, question, releasing_whole(request.policy), trial) as asked:
+        with self._shadows.after() as trial, self.reviews.after() as sample:
+            async with self._asked(request, question, releasing_whole(request.policy), trial, sample) as asked:
                 release = FieldsRelease(asked.release, fields, asked.grounding, asked.deny, asked.limit)
                 return await release.extraction(asked.pieces)
 
     @asynccontextmanager
     async def _asked(
-        self, request: GuardRequest, question: Question, saying: Policy, trial: Trial
+        self, request: GuardRequest, question: Question, saying: Policy, trial: Trial, sample: Candidate
     ) -> AsyncIterator[_Asked]:
         """The model's drafts about the cleared document, and the only way out for them, under the policy `saying`."""
         async with running(request, self._roles, self._witness) as run:
-            trial.run, trial.question = run, question.text
+            trial.run, trial.question, sample.run = run, question.text, run
             trial.history, trial.schema, trial.sampling = question.history, question.schema, question.sampling
             await run.admit()
             run.check_wishes_allowed()
@@ -122,8 +133,8 @@ class Pipeline:
             document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
             trial.sizes = document.sizes
-            trial.found = found = await find(run, document)
-            cleared = await clear(run, document, found, capacity.geometry)
+            trial.found = sample.found = found = await find(run, document)
+            sample.cleared = cleared = await clear(run, document, found, capacity.geometry)
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             deny = await asyncio.to_thread(hidden_strings, run, found, cleared)

@@ -104,6 +104,10 @@ MEASURES: Mapping[str, Measure | None] = {
     "limits.max_seconds": None,
     "audit.retention_class": None,
     "audit.retention_days": _more,  # the ledger holds no personal data: to keep it longer hurts nobody
+    "review.random": _less,  # a picture that is kept can get out
+    "review.margin": _less,
+    "review.days": _less,
+    "change.why": None,
 }
 """How strict a value is; None where more is neither stricter nor weaker. Members of sets are yes or no."""
 

@@ -1,8 +1,8 @@
 """Which rules of a policy its cases exercise. A rule that no case exercises can be changed without anybody noticing.
 
 Rules are what decides whether something is hidden, asked, said or admitted. Not among them: how much, how long and in
-which form (`limits.max_seconds`, `say.max_tokens`, `say.release`, what a response carries, `inference`, `audit`), which
-no single case can hold.
+which form (`limits.max_seconds`, `say.max_tokens`, `say.release`, what a response carries, `inference`, `audit`,
+`review`), which no single case can hold.
 """
 
 from __future__ import annotations

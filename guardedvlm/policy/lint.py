@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.policy.document import Document, Place
+from guardedvlm.policy.legal import Rule
 from guardedvlm.policy.model import Mode, PersonalText, Policy, Topic
 from guardedvlm.policy.yaml_tree import Where
 
@@ -13,6 +14,9 @@ LONG_DAYS = 3_653
 """Ten years: longer than what any rule of this package asks for."""
 WELL_KNOWN = frozenset({"en"})
 """Languages whose topic rules are complete; of others the plain forms are known (guard.screen.topics)."""
+LARGE_SHARE = 0.1
+"""Of the requests. What bounds the risk is the number that was looked at, which grows with time at any share."""
+PROTECTED = frozenset({Rule.HIPAA_SAFE_HARBOR, Rule.HIPAA_EXPERT, Rule.GDPR})
 LINKS = frozenset({Kind.ACCOUNT, Kind.PERSON, Kind.MEDICAL_RECORD})
 """Kinds that questions tell apart: "from which account to which"."""
 
@@ -41,8 +45,21 @@ def _warnings(policy: Policy, document: Document[Policy]) -> Iterator[tuple[Wher
         yield ("say", "personal"), "is label, but no kind has labels"
     if policy.audit.retention_days > LONG_DAYS:
         yield ("audit", "retention_days"), "is more than ten years"
+    yield from _reviewed(policy)
     if policy.say.reidentify and not policy.say.boxes:
         yield ("say", "reidentify"), "labels may be undone, but where they stand is not told (say.boxes)"
+
+
+def _reviewed(policy: Policy) -> Iterator[tuple[Where, str]]:
+    rules = policy.review
+    if not rules.is_on:
+        return
+    if policy.rules & PROTECTED:
+        yield ("review",), "keeps redacted pictures that may still show somebody: guard them like the originals"
+    if rules.random > LARGE_SHARE:
+        yield ("review", "random"), f"is more than {LARGE_SHARE:g}: an archive rather than a sample"
+    if not rules.random:
+        yield ("review", "random"), "is 0: without a random sample no residual risk can be stated"
 
 
 def _spoken(policy: Policy) -> Iterator[tuple[Where, str]]:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from guardedvlm.core.change import Why
 from guardedvlm.core.finding import PATTERN_KINDS, RESERVED_KINDS, TEXT_KINDS, VISUAL_KINDS, Action, Kind
 from guardedvlm.core.ports import Sampling
 from guardedvlm.policy.document import Contradiction, Contradictions
@@ -24,6 +25,7 @@ from guardedvlm.policy.vocabulary import Clear, DateLabels, GroundRule, Instruct
 
 __all__ = [
     "AuditRules",
+    "ChangeNote",
     "Clear",
     "DateLabels",
     "GroundRule",
@@ -34,6 +36,7 @@ __all__ = [
     "PersonalText",
     "Policy",
     "Release",
+    "ReviewRules",
     "Topic",
 ]
 
@@ -111,6 +114,26 @@ class AuditRules(Section):
     retention_days: Annotated[int, Field(ge=180, le=36_500)] = 2_192  # six years, 45 CFR 164.316(b)(2)(i)
 
 
+class ReviewRules(Section):
+    """Which redacted pictures are kept for a blind review, and how long. None unless a share or a margin is set."""
+
+    random: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the released requests, drawn at random
+    # Scores this near to text.min_confidence, or verified at the last look that is allowed: kept, too. 0: not kept.
+    margin: Annotated[float, Field(ge=0, le=0.25)] = 0.0
+    days: Annotated[int, Field(ge=1, le=30)] = 7  # until the picture's key is destroyed
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any picture may be kept."""
+        return self.random > 0 or self.margin > 0
+
+
+class ChangeNote(Section):
+    """Why this version was made; the ledger tells it when the policy takes effect."""
+
+    why: Why
+
+
 class ExpertDetermination(Section):
     """The document that `hipaa_expert` stands on: who says that the risk is very small, of what, and until when."""
 
@@ -146,6 +169,8 @@ class Policy(Section):
     inference: InferenceRules = InferenceRules()
     limits: Limits = Limits()
     audit: AuditRules = AuditRules()
+    review: ReviewRules = ReviewRules()
+    change: ChangeNote | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Policy:

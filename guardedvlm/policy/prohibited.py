@@ -26,6 +26,10 @@ LONGEST_DAYS = 3_653
 """Ten years. Article 5(1)(e) GDPR names no number; this one is ours, and longer than every retention in this package
 (seven years for SOX): a longer one is a decision for which no rule here can stand."""
 
+REVIEW_DAYS = 14
+"""Under HIPAA. The rule names no number; this one is ours: two weeks of a reviewer's work, and no archive of what may
+show protected health information."""
+
 SPECIAL_CATEGORIES: Mapping[Topic, str] = {
     Topic.ETHNICITY: "racial or ethnic origin",
     Topic.RELIGION: "religious beliefs",
@@ -129,6 +133,25 @@ PROHIBITIONS: tuple[Prohibition, ...] = (
         ("say", "reidentify"),
         "a card number may not be given back, sealed or not; remove PAYMENT_CARD",
         lambda policy, _: Kind.PAYMENT_CARD in policy.say.reidentify,
+    ),
+    # 3.3.1 holds for encrypted storage as well. A picture in which a card's verification code was missed would be
+    # exactly that.
+    Prohibition(
+        Rule.PCI_DSS,
+        "PCI DSS 4.0.1, 3.3.1",
+        ("review",),
+        "no picture may be kept for review: one that shows a card's verification code would be stored with it",
+        lambda policy, _: policy.review.is_on,
+    ),
+    *(
+        Prohibition(
+            rule,
+            "45 CFR 164.502(b)",
+            ("review", "days"),
+            f"a picture that may show protected health information is kept for {REVIEW_DAYS} days at most",
+            lambda policy, _: policy.review.is_on and policy.review.days > REVIEW_DAYS,
+        )
+        for rule in (Rule.HIPAA_SAFE_HARBOR, Rule.HIPAA_EXPERT)
     ),
     Prohibition(
         Rule.GLBA,

@@ -340,7 +340,7 @@ def _seconds(case: _Case) -> Verdict:
 
 
 _RULES: Mapping[str, _Rule] = {
-    **dict.fromkeys(("name", "version", "description", "rules", "expert", "gdpr", "audit"), _never),
+    **dict.fromkeys(("name", "version", "description", "rules", "expert", "gdpr", "audit", "review", "change"), _never),
     "hide": _hide,
     "text": _text,
     "text.clear": _clear,

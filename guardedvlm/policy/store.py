@@ -25,7 +25,7 @@ from guardedvlm.policy.extend import BASES
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.load import FILE_NAME, examine_file
 from guardedvlm.policy.model import Policy
-from guardedvlm.policy.signature import SUFFIX, Use, check_signature
+from guardedvlm.policy.signature import SUFFIX, Use, check_signature, key_id
 
 CANDIDATE_NAME = "candidate.yaml"
 """A policy that is tried on the requests of its name and acts on nothing (guard.shadow)."""
@@ -103,6 +103,15 @@ class PolicyStore:
     def digests(self) -> dict[str, str]:
         """Digest of every policy in force by name."""
         return {name: held.policy.digest() for name, held in sorted(self._held.items())}
+
+    def in_force(self) -> tuple[Policy, ...]:
+        """Every policy in force, by name."""
+        return tuple(held.policy for _, held in sorted(self._held.items()))
+
+    @property
+    def signer(self) -> str:
+        """Id of the key by which every policy in force is signed; "" where unsigned ones are taken."""
+        return key_id(self._trust.key) if self._trust is not None else ""
 
     def policy_for(self, name: str) -> Policy:
         """The policy `name`.

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.errors import Unavailable
+from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore, Reload
 from guardedvlm.rpc.server import POLICIES
 from guardedvlm.transport.health import HealthServer
 
+VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\d{1,3})?\Z", re.ASCII)
+"""A version that a record can hold (audit.facts); a longer one is not told."""
 LOG = logging.getLogger("guardedvlm")
 
 
@@ -44,7 +48,7 @@ class PolicyWatch:
 
     async def _tell(self) -> None:
         facts: dict[str, Any] = {
-            "policies": tuple({"name": name, "digest": digest} for name, digest in self._policies.digests().items()),
+            "policies": tuple(_told(policy, self._policies.signer) for policy in self._policies.in_force()),
             "policies_kept": self._last.kept,
             "policy_problems": len(self._last.problems),
         }
@@ -53,3 +57,14 @@ class PolicyWatch:
         except Unavailable:
             return  # the service is not ready either; the next look tries again
         self._untold = False
+
+
+def _told(policy: Policy, signer: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": policy.name, "digest": policy.digest()}
+    if VERSION.match(policy.version):
+        told["version"] = policy.version
+    if signer:
+        told["signer"] = signer
+    if policy.change is not None:
+        told["why"] = policy.change.why
+    return told

@@ -62,13 +62,20 @@ COMMANDS = (
     ["audit", "prune"],
     ["audit", "tail"],
     ["audit", "telemetry"],
+    ["audit", "report"],
+    ["review"],
+    ["review", "list"],
+    ["review", "show"],
+    ["review", "mark"],
+    ["review", "risk"],
+    ["review", "sweep"],
     ["eval"],
     ["eval", "text"],
     ["eval", "docs"],
     ["eval", "faces"],
     ["eval", "leak"],
 )
-GROUPS = ([], ["model"], ["policy"], ["audit"], ["keys"], ["receipt"], ["eval"])
+GROUPS = ([], ["model"], ["policy"], ["audit"], ["keys"], ["receipt"], ["review"], ["eval"])
 LEAVES = [command for command in COMMANDS if command not in GROUPS]
 
 

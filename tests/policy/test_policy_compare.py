@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from guardedvlm.core.change import Why
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Kind
 from guardedvlm.policy.compare import MEASURES, Effect, compare, facts_of, measure_of
 from guardedvlm.policy.explain import _bare
@@ -20,11 +21,13 @@ from guardedvlm.policy.load import load_policy
 from guardedvlm.policy.model import (
     AskRules,
     AuditRules,
+    ChangeNote,
     GdprRecord,
     InferenceRules,
     Limits,
     Policy,
     Release,
+    ReviewRules,
     SayRules,
     TextRules,
     Topic,
@@ -71,6 +74,8 @@ def policy_of(seed: int) -> Policy:
         inference=InferenceRules(seed=dice.choice([None, 0, 1])),
         limits=Limits(max_pages=dice.randint(1, 3), min_side=dice.randint(1, 3)),
         audit=AuditRules(retention_days=dice.randint(180, 182)),
+        review=ReviewRules(random=dice.choice([0, 0.1]), margin=dice.choice([0, 0.1]), days=dice.randint(1, 3)),
+        change=dice.choice([None, ChangeNote(why=Why.LAW), ChangeNote(why=Why.REVIEW)]),
     )
 
 
@@ -127,7 +132,7 @@ def paths(model: type[BaseModel], path: str = "") -> list[str]:
 def test_every_value_of_the_schema_has_a_measure() -> None:
     assert set(paths(Policy)) - {"keep"} == set(MEASURES)
     for path in facts_of(load_policy(POLICIES / "healthcare" / "policy.yaml")):
-        assert measure_of(path)[0] or path in ("expert", "gdpr"), path
+        assert measure_of(path)[0] or path in ("expert", "gdpr", "change"), path
 
 
 HEALTH = load_policy(POLICIES / "healthcare" / "policy.yaml")
@@ -158,6 +163,9 @@ def changed(**parts: Any) -> Policy:
         (changed(say={"personal": PersonalText.REFUSE}), "say.personal", Effect.STRONGER),
         (changed(rules=frozenset()), "rules.hipaa_safe_harbor", Effect.WEAKER),
         (changed(audit={"retention_days": 2193}), "audit.retention_days", Effect.STRONGER),
+        (changed(review={"random": 0.1}), "review.random", Effect.WEAKER),
+        (changed(review={"margin": 0.1}), "review.margin", Effect.WEAKER),
+        (changed(review={"days": 8}), "review.days", Effect.WEAKER),
         (changed(limits={"max_pages": 51}), "limits.max_pages", Effect.WEAKER),
         (changed(limits={"min_side": 9}), "limits.min_side", Effect.STRONGER),
         (changed(inference={"seed": 7}), "inference.seed", Effect.OTHER),

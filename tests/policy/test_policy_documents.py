@@ -78,4 +78,4 @@ def test_every_effective_value_stands_on_the_line_that_it_names(name: str) -> No
     from_base = {dotted(value.where) for value in values if value.place and value.place.file == "base/common.yaml"}
     assert "limits.max_pages" in from_base
     defaults = {dotted(value.where) for value in values if value.place is None}
-    assert defaults <= {"expert", "gdpr", "text.clear", "text.date_labels"}
+    assert defaults <= {"change", "expert", "gdpr", "text.clear", "text.date_labels"}

@@ -52,6 +52,25 @@ def test_what_is_probably_not_meant(old: str, new: str, warning: str) -> None:
     assert any(told.startswith(warning) for told in linted(text))
 
 
+@pytest.mark.parametrize(
+    ("review", "warning"),
+    [
+        (
+            "random: 0.01, days: 3",
+            "keeps redacted pictures that may still show somebody: guard them like the originals",
+        ),
+        ("random: 0.5", "is more than 0.1: an archive rather than a sample"),
+        ("random: 0, margin: 0.1", "is 0: without a random sample no residual risk can be stated"),
+    ],
+)
+def test_pictures_that_are_kept_for_review_are_warned_of(review: str, warning: str) -> None:
+    healthcare = (FOLDER / "healthcare" / "policy.yaml").read_text()
+    document = require(examine_policy(f"{healthcare}\nreview: {{{review}}}\n", "p", FOLDER / "base"))
+    assert warning in [told for _, told in warnings(document, has_cases=True)]
+    quiet = require(examine_policy(f"{healthcare}\nreview: {{random: 0}}\n", "p", FOLDER / "base"))
+    assert not any("review" in told or "redacted pictures" in told for _, told in warnings(quiet, has_cases=True))
+
+
 def test_what_nobody_forbids_is_told() -> None:
     text = FINANCE.replace("identify_person, ", "").replace("rules: [pci_dss, glba]", "rules: [pci_dss]")
     assert linted(text) == ["forbid: identify_person is forbidden neither in questions nor in answers"]

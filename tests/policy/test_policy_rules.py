@@ -113,6 +113,21 @@ def test_legal_combinations_are_taken(text: str) -> None:
             "a card number may not be given back, sealed or not; remove PAYMENT_CARD",
         ),
         (
+            written("pci_dss", rest="review: {margin: 0.1}\n"),
+            "pci_dss (PCI DSS 4.0.1, 3.3.1)",
+            "no picture may be kept for review: one that shows a card's verification code would be stored with it",
+        ),
+        (
+            written("hipaa_safe_harbor", rest="review: {random: 0.1, days: 15}\n"),
+            "hipaa_safe_harbor (45 CFR 164.502(b))",
+            "a picture that may show protected health information is kept for 14 days at most",
+        ),
+        (
+            written("hipaa_expert", rest=expert() + "review: {random: 0.1, days: 15}\n"),
+            "hipaa_expert (45 CFR 164.502(b))",
+            "a picture that may show protected health information is kept for 14 days at most",
+        ),
+        (
             written("glba", ask=f"forbid: {QUIET.replace(', reveal_hidden', '')}"),
             "glba (16 CFR 313.3(o)(2)(ii)(B))",
             "blind data stays blind: forbid identify_person and reveal_hidden under ask and say",
@@ -152,7 +167,7 @@ def test_every_special_category_is_forbidden_or_has_its_ground(topic: str, part:
 
 def test_the_table_is_tested_as_a_whole() -> None:
     """One case of each entry is above: a new entry needs one."""
-    assert len(PROHIBITIONS) == 12 + 6 - 1  # two cases belong to 164.514(c)(2)
+    assert len(PROHIBITIONS) == 15 + 6 - 1  # two cases belong to 164.514(c)(2)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.core.change import Why
+from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.signature import Use, key_id, sign, signature_file
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import POLICIES, SERVICE
@@ -38,7 +42,10 @@ async def test_what_is_in_force_is_written_down_at_the_start_and_at_every_change
     await watch.look()
     await watch.look()
     (first,) = told(tmp_path)
-    assert first["policies"] == tuple({"name": name, "digest": digest} for name, digest in store.digests().items())
+    assert first["policies"] == tuple(
+        {"name": name, "digest": digest, "version": store.policy_for(name).version}
+        for name, digest in store.digests().items()
+    )
     assert (first["policies_kept"], first["policy_problems"], health._ready[POLICIES]) == ((), 0, True)
 
     path = folder / "finance" / "policy.yaml"
@@ -76,4 +83,19 @@ async def test_what_cannot_be_written_down_is_written_down_later(folder, ledger,
     await ledger.probe()
     await watch.look()
     assert len(told(tmp_path)) == 1
+    await health.stop()
+
+
+async def test_who_signed_and_why_is_told(folder, ledger, tmp_path):
+    """By the file's own word, and by the key that the service knows."""
+    key = Ed25519PrivateKey.generate()
+    path = folder / "finance" / "policy.yaml"
+    path.write_text(path.read_text() + "change: {why: incident}\n")
+    for file in folder.glob("*/policy.yaml"):
+        signature_file(file).write_text(sign(load_policy(file), Use.POLICY, key))
+    health = HealthServer([SERVICE], [POLICIES])
+    await PolicyWatch(PolicyStore(folder, key.public_key()), ledger, health).look()
+    (first,) = told(tmp_path)
+    assert {one["signer"] for one in first["policies"]} == {key_id(key.public_key())}
+    assert {one["name"]: one.get("why") for one in first["policies"]} == {"finance": Why.INCIDENT, "healthcare": None}
     await health.stop()

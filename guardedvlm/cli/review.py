@@ -1,0 +1,178 @@
+"""`guardedvlm review list | show | mark | risk | sweep`: look at redacted pictures without knowing whose they are."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from guardedvlm.app import AUDIT_KEY, sample_store
+from guardedvlm.audit.digest import Purpose, load_or_create_key
+from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.review.desk import ReviewDesk
+from guardedvlm.audit.review.risk import LEAST, Row, marks_of, residual_risk, reviewed_samples
+from guardedvlm.audit.reviewed import Basis, ReviewVerdict
+from guardedvlm.audit.verify import read_records
+from guardedvlm.cli import options
+from guardedvlm.cli.local import local_settings
+from guardedvlm.cli.output import out
+from guardedvlm.core.finding import Kind
+from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.transport.secret_file import write_secret
+
+app = typer.Typer(
+    help="Look at redacted pictures that policies keep for review, and say whether something is left.",
+    no_args_is_help=True,
+)
+
+Sample = Annotated[str, typer.Argument(help="The sample's id, from `review list`.")]
+Reviewer = Annotated[
+    str | None, typer.Option("--as", help="The reviewer's name; the ledger gets a pseudonym (default: the user's).")
+]
+_CELL = re.compile(r"(\d{1,2}),(\d{1,2})\Z", re.ASCII)
+
+
+@app.command("list")
+def list_samples(
+    every: Annotated[bool, typer.Option("--all", help="Also those that were marked.")] = False,
+    config: options.Config = None,
+    ledger: options.LedgerFolder = None,
+) -> None:
+    """List the samples that wait: their random names and until when they are kept, and nothing else.
+
+    Example:
+
+        guardedvlm review list --config site/guardedvlm.yaml
+    """
+    table = Table("sample", "kept until", box=None)
+    waiting = _desk(config, ledger).queue(marked=every)
+    for kept in waiting:
+        table.add_row(kept.sample, f"{datetime.fromtimestamp(kept.expires, UTC):%Y-%m-%d %H:%M} UTC")
+    out.print(table if waiting else "no sample waits")
+
+
+@app.command()
+def show(
+    sample: Sample,
+    output: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.", dir_okay=False)],
+    reviewer: Reviewer = None,
+    config: options.Config = None,
+    ledger: options.LedgerFolder = None,
+) -> None:
+    """Write a sample's picture to a file, once the view is in the ledger. Delete the file when it is marked.
+
+    Example:
+
+        guardedvlm review show 5f0c... --out look.png --config site/guardedvlm.yaml
+    """
+    picture = _desk(config, ledger).view(sample, reviewer or getpass.getuser())
+    try:
+        write_secret(output, picture)
+    except OSError:
+        raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(output.parent)) from None
+    out.print(f"wrote {output}; it is not encrypted: delete it when you have marked the sample", markup=False)
+
+
+@app.command()
+def mark(
+    sample: Sample,
+    verdict: Annotated[ReviewVerdict, typer.Argument(help="What the picture shows.")],
+    kind: Annotated[
+        list[Kind] | None, typer.Option("--kind", "-k", help="What leaked, or was hidden for nothing; repeat.")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option("--cell", help="ROW,COLUMN of a 32 x 32 grid of the picture, from 0; repeat.")
+    ] = None,
+    reviewer: Reviewer = None,
+    config: options.Config = None,
+    ledger: options.LedgerFolder = None,
+) -> None:
+    """Record what you saw. `leaked` destroys the sample at once and opens an incident in the ledger.
+
+    Example:
+
+        guardedvlm review mark 5f0c... leaked --kind PERSON --cell 3,12 --config site/guardedvlm.yaml
+    """
+    cells = [_cell(text) for text in cell or ()]
+    desk = _desk(config, ledger)
+    desk.mark(sample, reviewer or getpass.getuser(), verdict, kind or (), cells)
+    out.print("recorded" if verdict is not ReviewVerdict.LEAKED else "recorded; the sample is destroyed")
+
+
+@app.command()
+def risk(
+    config: options.Config = None,
+    ledger: options.LedgerFolder = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Leaked of reviewed samples with Wilson's 95 % interval, by tenant (pseudonym) and kind.
+
+    Random samples speak for all released pictures; low-margin ones are chosen where a leak is likeliest. Rows with
+    fewer than 5 reviewed samples are suppressed.
+
+    Example:
+
+        guardedvlm review risk --config site/guardedvlm.yaml
+    """
+    logs = list_logs(local_settings(config, ledger).ledger)
+    marks = (mark for folder in logs for mark in marks_of(read_records(folder)))
+    rows = residual_risk(reviewed_samples(marks))
+    if as_json:
+        out.print_json(json.dumps([_facts(row) for row in rows]))
+        return
+    if not rows:
+        out.print("no sample was marked")
+    for basis in Basis:
+        table = Table("tenant", "kind", "leaked / reviewed", "share", "95 %", title=basis.value, box=None)
+        for row in (row for row in rows if row.basis is basis):
+            table.add_row(*_cells(row))
+        if table.row_count:
+            out.print(table, markup=False)
+
+
+@app.command()
+def sweep(config: options.Config = None, ledger: options.LedgerFolder = None) -> None:
+    """Destroy the keys and pictures of samples that have expired. The service does it every minute.
+
+    Example:
+
+        guardedvlm review sweep --config site/guardedvlm.yaml
+    """
+    out.print(f"{len(_desk(config, ledger).sweep())} destroyed")
+
+
+def _desk(config: Path | None, ledger: Path | None) -> ReviewDesk:
+    settings = local_settings(config, ledger)
+    store = sample_store(settings)
+    key = load_or_create_key(settings.keys / AUDIT_KEY)
+    return ReviewDesk(store, settings.ledger, key, key.pseudonym(Purpose.REPLICA, socket.gethostname()))
+
+
+def _cell(text: str) -> tuple[int, int]:
+    found = _CELL.match(text)
+    if found is None:
+        raise typer.BadParameter("a cell is ROW,COLUMN")
+    return int(found[1]), int(found[2])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    who, what = row.tenant[:8] or "all", row.kind or "any"
+    if row.share is None:
+        return who, what, f"fewer than {LEAST}, or would tell one", "", ""
+    share = row.share
+    return who, what, f"{share.hits} / {share.n}", f"{share.value:.4f}", f"{share.low:.4f} to {share.high:.4f}"
+
+
+def _facts(row: Row) -> dict[str, object]:
+    facts: dict[str, object] = {"tenant": row.tenant, "kind": row.kind, "basis": row.basis, "suppressed": not row.share}
+    if row.share is not None:
+        share = row.share
+        facts |= {"leaked": share.hits, "reviewed": share.n, "low": share.low, "high": share.high}
+    return facts

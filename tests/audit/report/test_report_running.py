@@ -1,0 +1,130 @@
+"""What the ledger says of itself reaches the report: restarts, failures, policies that were not taken, gaps."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from guardedvlm.audit.facts import Verdict
+from guardedvlm.audit.record import LedgerEvent, make_entry
+from guardedvlm.audit.report.collect import collect
+from guardedvlm.audit.report.count import Period
+from guardedvlm.audit.report.document import Links, Table
+from guardedvlm.audit.report.html import report_html
+from guardedvlm.audit.report.write import write_report
+from guardedvlm.audit.reviewed import Basis, Destruction
+from guardedvlm.audit.writer import ChainWriter
+from guardedvlm.core.change import Why
+from guardedvlm.errors import Reason
+
+TODAY = datetime.now(UTC).date()
+PERIOD = Period(TODAY - timedelta(days=1), TODAY + timedelta(days=1))
+TENANT, OTHER = "a1" * 16, "b2" * 16
+OLD, NEW = "01" * 32, "02" * 32
+
+
+def written(folder, *events):
+    writer = ChainWriter(folder, "e5" * 16)
+    writer.commit([make_entry(event, None, facts) for event, facts in events])
+    writer.close()
+
+
+def in_force(*policies, kept=(), problems=0):
+    return LedgerEvent.POLICIES, {"policies": policies, "policies_kept": kept, "policy_problems": problems}
+
+
+def told(evidence, tenant=""):
+    return report_html(write_report(evidence, tenant, datetime.now(UTC)))
+
+
+def row_of(page, name):
+    """The cells of the row that begins with `name`."""
+    start = page.index(f"<td>{name}</td>")
+    return page[start : page.index("</tr>", start)]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    policy = {"name": "clinic", "digest": OLD, "version": "2026-01-01", "signer": "9f" * 8, "why": Why.FIRST}
+    judged = {"verdict": Verdict.ALLOW, "complete": True, "hidden": {}}
+    used = {"name": "clinic", "digest": OLD}
+    shadow = {"of": "c3" * 16, "policy": used, "candidate": used, "said": judged, "would_say": judged}
+    shadow |= {"milliseconds": 1, "failure": Reason.STAGE_TIMEOUT}
+    written(
+        tmp_path / "service",
+        in_force(policy, {"name": "bank", "digest": NEW}),
+        in_force({**policy, "digest": NEW, "why": Why.INCIDENT}, kept=("clinic",), problems=1),
+        (LedgerEvent.RESUMED, {}),
+        (LedgerEvent.SHADOWED, {"shadow": shadow}),
+        (LedgerEvent.SAMPLED, {"sampled": {"tenant": TENANT, "basis": Basis.RANDOM, "failure": Reason.QUOTA_EXCEEDED}}),
+        (LedgerEvent.SAMPLED, {"sampled": {"tenant": OTHER, "basis": Basis.RANDOM, "sample": "d4" * 16, "expires": 9}}),
+        (LedgerEvent.DESTROYED, {"destroyed": {"sample": "d4" * 16, "cause": Destruction.EXPIRED}}),
+        (LedgerEvent.DESTROYED, {"destroyed": {"sample": "d4" * 16, "cause": Destruction.EXPIRED}}),
+    )
+    written(tmp_path / "review", (LedgerEvent.VIEWED, {"viewed": {"sample": "d4" * 16, "reviewer": "e5" * 16}}))
+    return tmp_path
+
+
+def test_policy_changes_are_told_one_by_one(ledger):
+    found = collect(ledger, PERIOD)
+    assert [(one.name, one.old, one.new, one.is_kept) for one in found.changes] == [
+        ("bank", "", NEW, False),
+        ("clinic", "", OLD, False),
+        ("bank", NEW, "", False),
+        ("clinic", OLD, NEW, False),
+        ("clinic", NEW, NEW, True),
+    ]
+    page = told(found)
+    for words in ("first word", "removed", "replaced", "new file not taken", "9f" * 8, "incident", "not recorded"):
+        assert words in page
+    assert "Who made 1 of 5 policy changes: those policies were not signed." in page
+
+
+def test_failures_of_the_period_are_counted(ledger):
+    page = told(collect(ledger, PERIOD))
+    for name, count in (
+        ("starts of a process that writes the ledger", "1"),  # and not the reviewers'
+        ("times that writing the ledger failed and came back", "1"),
+        ("policy files that were not taken", "1"),
+        ("trials of candidate policies; that failed", "1; 1"),
+        ("could not be kept: QUOTA_EXCEEDED", "1"),
+        ("kept: random", "1"),
+        ("views", "1"),
+        ("destroyed: expired", "1"),  # once, though two wrote it down
+    ):
+        assert f">{count}</td>" in row_of(page, name), name
+    before = collect(ledger, Period(date(2020, 1, 1), date(2020, 1, 1)))
+    assert (before.running.starts, before.changes, before.review.views) == ([], (), 0)
+
+
+def test_a_tenant_gets_its_own_samples_and_no_policy_that_it_did_not_use(ledger):
+    own, other = (collect(ledger, PERIOD, tenant) for tenant in (TENANT, OTHER))
+    assert (own.review.kept, own.review.views, own.review.destroyed) == ({}, 0, {})
+    assert own.review.failures == {Reason.QUOTA_EXCEEDED: 1}
+    assert (other.review.kept, other.review.views) == ({Basis.RANDOM: 1}, 1)
+    assert other.review.destroyed == {Destruction.EXPIRED: 1}
+    assert own.changes == other.changes == ()
+
+
+def test_checkpoints_beside_a_log_are_counted_and_not_claimed_to_be_checked(ledger):
+    note = "guardedvlm/e5/service\n7\nAAAA\n\n\u2014 guardedvlm/e5/service AAAA\n"
+    (ledger / "service" / "checkpoints").write_text(note * 3)
+    page = told(collect(ledger, PERIOD))
+    assert "3, not checked by this report" in page
+    assert "Without checkpoints kept elsewhere" in page  # the other log has none
+    (ledger / "review" / "checkpoints").write_text(note)
+    assert "Without checkpoints kept elsewhere" not in told(collect(ledger, PERIOD))
+
+
+def test_where_there_is_no_ledger_the_report_says_that(tmp_path):
+    evidence = collect(tmp_path, PERIOD)
+    assert not evidence.is_whole
+    page = told(evidence)
+    assert "There is no ledger here" in page
+    assert "There is no log." in page
+
+
+def test_what_is_no_period_or_table_is_refused():
+    with pytest.raises(ValueError, match="a period has a day"):
+        Period(TODAY, TODAY - timedelta(days=1))
+    with pytest.raises(ValueError, match="as many cells"):
+        Table(("a", "b"), (("1", Links(())), ("2",)), (0.5, 0.5))

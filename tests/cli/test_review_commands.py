@@ -1,0 +1,163 @@
+"""`review` and `audit report` as a user meets them: what they print, write, refuse and never say."""
+
+import json
+import stat
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from guardedvlm.app import AUDIT_KEY, sample_store
+from guardedvlm.audit.digest import Purpose, load_or_create_key
+from guardedvlm.audit.record import LedgerEvent
+from guardedvlm.audit.review.store import About
+from guardedvlm.audit.reviewed import Basis
+from guardedvlm.audit.segment import list_segments
+from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.writer import ChainWriter
+from guardedvlm.cli import app
+from guardedvlm.cli import audit as audit_command
+from guardedvlm.config import load_settings
+from guardedvlm.core.finding import Kind
+from guardedvlm.errors import ConfigurationError, Reason, Refused
+
+PICTURE = b"\x89PNG picture"
+DAY = time.strftime("%Y-%m-%d", time.gmtime())
+
+
+class Site:
+    def __init__(self, folder):
+        self.folder = folder
+        self.config = folder / "guardedvlm.yaml"
+        self.config.write_text("keys: keys\nledger: ledger\nreview: {folder: pictures, max_samples: 9}\n")
+        self.settings = load_settings(self.config)
+        self.store = sample_store(self.settings)
+        self.tenant = load_or_create_key(folder / "keys" / AUDIT_KEY).pseudonym(Purpose.TENANT, "clinic")
+
+    def sample(self):
+        about = About("11" * 16, self.tenant, "33" * 32, Basis.RANDOM, 0, "44" * 32)
+        return self.store.put(PICTURE, about, 3600).sample
+
+    def run(self, *arguments):
+        done = CliRunner().invoke(app, [*map(str, arguments), "--config", str(self.config)], env={"COLUMNS": "200"})
+        if isinstance(done.exception, Exception):
+            raise done.exception
+        return done
+
+    def events(self):
+        return [one.event for one in read_records(self.folder / "ledger" / "review")]
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+def test_a_review_from_the_list_to_the_risk(site, tmp_path):
+    samples = [site.sample() for _ in range(6)]
+    listed = site.run("review", "list").stdout
+    assert all(sample in listed for sample in samples)
+    assert site.tenant not in listed
+    for sample in samples:
+        shown = site.run("review", "show", sample, "--out", tmp_path / "look.png", "--as", "ann")
+        assert (tmp_path / "look.png").read_bytes() == PICTURE
+        assert stat.S_IMODE((tmp_path / "look.png").stat().st_mode) == 0o600
+        assert not {site.tenant, site.tenant[:8], "random", "clinic"} & set(shown.stdout.split())
+    for sample in samples[1:]:
+        site.run("review", "mark", sample, "clean", "--as", "ann")
+    told = site.run("review", "mark", samples[0], "leaked", "-k", "PERSON", "--cell", "3,12", "--as", "ann").stdout
+    assert "destroyed" in told
+    assert site.run("review", "list").stdout.strip() == "no sample waits"
+    assert len(site.run("review", "list", "--all").stdout.split()) > 5
+    rows = json.loads(site.run("review", "risk", "--json").stdout)
+    assert [(row["kind"], row["leaked"], row["reviewed"]) for row in rows if row["tenant"] == site.tenant] == [
+        (None, 1, 6),
+        ("PERSON", 1, 6),
+    ]
+    assert "1 / 6" in site.run("review", "risk").stdout
+    assert [event for event in site.events() if event is LedgerEvent.INCIDENT] == [LedgerEvent.INCIDENT]
+
+
+def test_a_small_cell_is_not_printed(site, tmp_path):
+    for _ in range(4):
+        site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+        site.run("review", "mark", sample, "clean")
+    assert "0 / 4" not in (printed := site.run("review", "risk").stdout)
+    assert "fewer than 5" in printed
+    assert all(
+        row["suppressed"] and "reviewed" not in row for row in json.loads(site.run("review", "risk", "--json").stdout)
+    )
+
+
+@pytest.mark.parametrize("cell", ["3", "a,b", "3,-1", "1,2,3", "\u0663,1"])
+def test_a_cell_that_is_none_is_wrong_usage(site, cell):
+    assert site.run("review", "mark", site.sample(), "leaked", "-k", "FACE", "--cell", cell).exit_code == 2
+
+
+def test_what_a_reviewer_may_not_do_is_refused(site, tmp_path):
+    sample = site.sample()
+    with pytest.raises(Refused) as unseen:
+        site.run("review", "mark", sample, "clean")
+    with pytest.raises(Refused) as gone:
+        site.run("review", "show", "0" * 32, "--out", tmp_path / "a.png")
+    assert (unseen.value.reason, gone.value.reason) == (Reason.SAMPLE_UNSEEN, Reason.SAMPLE_GONE)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_the_sweep_says_how_many(site):
+    site.store._clock = lambda: time.time() - 7200
+    site.sample()
+    assert site.run("review", "sweep").stdout.strip() == "1 destroyed"
+    assert site.run("review", "sweep").stdout.strip() == "0 destroyed"
+
+
+def report(site, output, *more):
+    return site.run("audit", "report", "--from", DAY, "--to", DAY, "--out", output, *more)
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.pdf"])
+def test_a_report_is_written(site, tmp_path, name):
+    ChainWriter(site.folder / "ledger" / "service", "a0" * 16).close()
+    done = report(site, tmp_path / name, "--tenant", "clinic")
+    assert done.exit_code == 0
+    assert "The chain holds: 1 record in 1 log verified" in done.stdout
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(b"<!doctype html>" if name.endswith("html") else b"%PDF-")
+    if name.endswith("html"):
+        assert site.tenant.encode() in content
+        assert b"clinic" in content
+
+
+def test_the_report_of_a_broken_ledger_is_written_and_exits_with_5(site, tmp_path):
+    writer = ChainWriter(site.folder / "ledger" / "service", "a0" * 16)
+    writer.close()
+    path = list_segments(site.folder / "ledger" / "service")[0].path
+    path.write_bytes(path.read_bytes().replace(b'"torn_bytes":0', b'"torn_bytes":1') + b"{}\n")
+    assert report(site, tmp_path / "report.html").exit_code == 5
+    assert "does NOT hold" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_needs_a_name_a_period_and_what_draws_it(site, tmp_path, monkeypatch):
+    ChainWriter(site.folder / "ledger", "a0" * 16).close()
+    assert report(site, tmp_path / "report.docx").exit_code == 2
+    backwards = ("audit", "report", "--from", "2026-02-02", "--to", "2026-02-01", "--out", tmp_path / "a.html")
+    assert site.run(*backwards).exit_code == 2
+    monkeypatch.setattr(audit_command, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError) as missing:
+        report(site, tmp_path / "report.pdf")
+    assert "pip install 'guardedvlm[report]'" in missing.value.for_operator()
+
+
+def test_without_the_key_a_tenant_is_named_by_its_pseudonym(site, tmp_path):
+    ChainWriter(site.folder / "ledger", "a0" * 16).close()
+    (site.folder / "keys" / AUDIT_KEY).unlink()
+    with pytest.raises(ConfigurationError):
+        report(site, tmp_path / "report.html", "--tenant", "clinic")
+    assert report(site, tmp_path / "report.html", "--tenant", site.tenant).exit_code == 0
+    assert not (site.folder / "keys" / AUDIT_KEY).exists()  # a report makes no key
+
+
+def test_kinds_are_those_of_the_ledger(site, tmp_path):
+    site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+    assert site.run("review", "mark", sample, "leaked", "-k", "Jane Roe").exit_code == 2
+    assert site.run("review", "mark", sample, "over-redacted", "-k", Kind.DATE.value).exit_code == 0
