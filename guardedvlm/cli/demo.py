@@ -104,7 +104,8 @@ def demo(
     out.print(f"audit ledger: {records} records, the chain {state}, {unfinished} unfinished requests")
     out.print(
         f"look at [bold]{output / 'index.html'}[/]; "
-        f"read the ledger with: guardedvlm audit show {output / 'site' / 'ledger'}"
+        f"read the ledger with: guardedvlm audit show {output / 'site' / 'ledger'}, "
+        f"in a browser: guardedvlm console {output / 'site' / 'ledger'}"
     )
     if not found.is_good:
         raise typer.Exit(EVIDENCE)

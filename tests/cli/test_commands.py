@@ -17,6 +17,7 @@ from guardedvlm.guard.roles import SPECS
 COMMANDS = (
     [],
     ["demo"],
+    ["console"],
     ["init"],
     ["serve"],
     ["serve-inference"],
