@@ -197,8 +197,8 @@ class _Patterns:
                     yield at, text, self._rules[text]
         if self._long:
             for at in range(len(run.run) - MIN_INSIDE + 1):
-                if (patterns := self._long.get(run.run[at : at + MIN_INSIDE])) is not None:
-                    yield from ((at, text, self._rules[text]) for text in patterns.of(run.run, at))
+                if (alike := self._long.get(run.run[at : at + MIN_INSIDE])) is not None:
+                    yield from ((at, text, self._rules[text]) for text in alike.of(run.run, at))
 
 
 class _Beginnings:
