@@ -43,7 +43,10 @@ def request_id(text: str) -> str:
 
 
 def question(query: pb.Query, policy: Policy) -> Question:
-    """The question with its sampling inside the policy's limits. Raises InvalidInput(FIELD_INVALID)."""
+    """The question with the sampling that the caller wishes: `Policy.sampling` brings it inside the policy's limits.
+
+    Raises InvalidInput(FIELD_INVALID).
+    """
     if query.max_tokens < 0:
         raise InvalidInput(Reason.FIELD_INVALID, field="query.max_tokens")
     if not 0 <= query.temperature <= 2:
@@ -55,7 +58,7 @@ def question(query: pb.Query, policy: Policy) -> Question:
         history=tuple(Turn(turn.question, turn.answer) for turn in query.history),
         schema=query.answer_schema,
         sampling=Sampling(
-            max_tokens=min(query.max_tokens or policy.say.max_tokens, policy.say.max_tokens),
+            max_tokens=query.max_tokens or policy.say.max_tokens,
             temperature=query.temperature,
             top_p=query.top_p or 1.0,
             seed=query.seed,

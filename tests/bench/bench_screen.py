@@ -2,11 +2,12 @@
 
     .venv/bin/python tests/bench/bench_screen.py [--repeats N]
 
-One thread, in this process. "patterns": every recogniser but the named-entity model; "with NER": all of them, as in a
-request. The picture has 40 hidden strings. The peer, in turn with us, is presidio-analyzer plain on the same model: the
-scanners of llm-guard fetch theirs from the internet. Then: building a deny set of 3,000 strings, and over-blocking:
-harmless sentences (README and changelog of this repository) in which a deny set of 30 strings of six made-up people
-finds something.
+One thread, in this process. "patterns": every recogniser but the named-entity model; "with NER": all of them;
+"classifier": with the one of topics about people too, as in a request. The picture has 40 hidden strings. The peer, in
+turn with us, is presidio-analyzer plain on the same model: the scanners of llm-guard fetch theirs from the internet.
+Then: building a deny set of 3,000 strings, a look with one of strings of 2,000 lengths that begin alike, and
+over-blocking: harmless sentences (README and changelog of this repository) in which a deny set of 30 strings of six
+made-up people finds something.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ from guardedvlm.guard.detect.personal import detector
 from guardedvlm.guard.detect.personal.resolve import resolve
 from guardedvlm.guard.detect.personal.view import folded
 from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding, Spans
+from guardedvlm.guard.screen.people import Topics, read_here
+from guardedvlm.guard.screen.topics import topics_of
+from guardedvlm.policy.model import Topic
 
 ANSWER = (
     "The closing balance of the account on 31 March 2024 was 1,234.50 dollars, and the statement lists 14 payments. "
@@ -75,9 +79,14 @@ def recognisers() -> tuple[Spans, Spans]:
     return patterns, everything
 
 
-def screen(spans: Spans) -> AnswerScreen:
+def screen(spans: Spans, topics: Topics) -> AnswerScreen:
     """As a request makes it, but for the time that this takes."""
-    return AnswerScreen(POLICY, spans, DENY, {"Ann Poe": "PERSON-A"}, (), Grounding({0: PAGE}))
+    return AnswerScreen(POLICY, spans, DENY, {"Ann Poe": "PERSON-A"}, (), Grounding({0: PAGE}), topics=topics)
+
+
+async def by_rules(texts: Sequence[str], pieces: Sequence[str]) -> frozenset[Topic]:
+    """`Topics` without the classifier."""
+    return frozenset[Topic]().union(*map(topics_of, texts))
 
 
 PAGE = tuple(Word(text, Box(10 + 100 * at, 10, 100 + 100 * at, 30)) for at, text in enumerate(SHOWN.split()))
@@ -85,15 +94,15 @@ DENY = DenySet(secrets(8))
 POLICY = find_policy("finance")
 
 
-async def whole(spans: Spans) -> str:
+async def whole(spans: Spans, topics: Topics = by_rules) -> str:
     """The answer in one piece."""
-    fresh = screen(spans)
+    fresh = screen(spans, topics)
     return await fresh.push(ANSWER) + await fresh.close()
 
 
 async def streamed(spans: Spans) -> list[float]:
     """Seconds of each chunk; the end's work counts to the last one."""
-    fresh, times = screen(spans), []
+    fresh, times = screen(spans, by_rules), []
     for at in range(0, len(ANSWER), CHUNK):
         began = time.process_time()
         await fresh.push(ANSWER[at : at + CHUNK])
@@ -129,8 +138,8 @@ async def measure(repeats: int) -> None:
     """Ours and the peer in turn."""
     patterns, everything = recognisers()
     peer = presidio()
-    times: dict[str, list[float]] = {name: [] for name in ("patterns", "NER", "peer")}
-    for call in (lambda: whole(patterns), lambda: whole(everything)):
+    times: dict[str, list[float]] = {name: [] for name in ("patterns", "NER", "classifier", "peer")}
+    for call in (lambda: whole(patterns), lambda: whole(everything, read_here)):
         await call()
     peer()
     chunks: list[float] = []
@@ -138,6 +147,7 @@ async def measure(repeats: int) -> None:
     for _ in range(repeats):
         times["patterns"].append(await timed(lambda: whole(patterns)))
         times["NER"].append(await timed(lambda: whole(everything)))
+        times["classifier"].append(await timed(lambda: whole(everything, read_here)))
         began = time.process_time()
         peer()
         times["peer"].append(time.process_time() - began)
@@ -146,6 +156,7 @@ async def measure(repeats: int) -> None:
         totals.append(sum(one) / len(one))
     told(f"{len(ANSWER)} characters, patterns", times["patterns"], "wanted: p50 <= 10")
     told(f"{len(ANSWER)} characters, with NER", times["NER"], "wanted: p50 <= 25")
+    told("the same, with NER and classifier", times["classifier"])
     told("presidio-analyzer plain (one look, no screen)", times["peer"])
     told("streamed, a chunk of 5, patterns", chunks)
     told("streamed, mean of an answer's chunks", totals, "wanted: <= 1")
@@ -159,11 +170,20 @@ def build(repeats: int) -> None:
         began = time.process_time()
         deny = DenySet(many)
         seconds.append(time.process_time() - began)
-        began = time.process_time()
-        deny.matches(ANSWER)
-        looks.append(time.process_time() - began)
+        looks.append(looked(deny, ANSWER))
     told("deny set of 3,000 strings, built", seconds, "wanted: <= 200")
     told("deny set of 3,000 strings, one look", looks)
+    beginning = "account holder number "
+    alike = DenySet([(Kind.UNCLEARED, beginning + "x" * size + "7") for size in range(2_000)])
+    text = (beginning + "x" * 40) * 30
+    told("2,000 lengths with one beginning, one look", [looked(alike, text) for _ in range(repeats)])
+
+
+def looked(deny: DenySet, text: str) -> float:
+    """Seconds of one look."""
+    began = time.process_time()
+    deny.matches(text)
+    return time.process_time() - began
 
 
 def overblocking() -> None:

@@ -8,6 +8,7 @@ looked for as a whole line: its words are ordinary ones too often.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -15,7 +16,7 @@ from enum import Enum
 from guardedvlm.core.finding import RESERVED_KINDS, Kind
 from guardedvlm.errors import Internal, Reason
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
-from guardedvlm.guard.screen.forms import Forms
+from guardedvlm.guard.screen.forms import Forms, Spelt
 from guardedvlm.guard.screen.nearly import Nearly
 from guardedvlm.guard.screen.normal import fold, normalise
 from guardedvlm.guard.screen.runs import Run, is_part_of_a_number
@@ -135,7 +136,7 @@ class DenySet:
             raise Internal(Reason.INTERNAL)
         return len(digits) >= MIN_SPELLED and any(number in digits for number in self._numbers)
 
-    def _spelled(self, patterns: _Patterns, forms: Forms) -> Iterator[Match]:
+    def _spelled(self, patterns: _Patterns, forms: Forms | Spelt) -> Iterator[Match]:
         for run in forms.runs:
             for at, pattern, rule in patterns.find(run):
                 if _is_spelled(forms.text, run, at, at + len(pattern), rule.spelling):
@@ -172,7 +173,7 @@ class _Patterns:
     def __init__(self) -> None:
         self._rules: dict[str, _Pattern] = {}
         self._short: dict[int, set[str]] = {}  # length -> patterns that are shorter than MIN_INSIDE
-        self._long: dict[str, dict[int, set[str]]] = {}  # the first MIN_INSIDE characters -> length -> patterns
+        self._long: dict[str, _Beginnings] = {}  # by their first MIN_INSIDE characters
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -185,7 +186,7 @@ class _Patterns:
         if len(text) < MIN_INSIDE:
             self._short.setdefault(len(text), set()).add(text)
         else:
-            self._long.setdefault(text[:MIN_INSIDE], {}).setdefault(len(text), set()).add(text)
+            self._long.setdefault(text[:MIN_INSIDE], _Beginnings()).add(text)
         return rule
 
     def find(self, run: Run) -> Iterator[tuple[int, str, _Pattern]]:
@@ -196,9 +197,46 @@ class _Patterns:
                     yield at, text, self._rules[text]
         if self._long:
             for at in range(len(run.run) - MIN_INSIDE + 1):
-                for length, patterns in self._long.get(run.run[at : at + MIN_INSIDE], {}).items():
-                    if (text := run.run[at : at + length]) in patterns:
-                        yield at, text, self._rules[text]
+                if (alike := self._long.get(run.run[at : at + MIN_INSIDE])) is not None:
+                    yield from ((at, text, self._rules[text]) for text in alike.of(run.run, at))
+
+
+class _Beginnings:
+    """Patterns with one beginning; which of them a text begins with, whatever their number and lengths.
+
+    In order, all patterns that a text begins with are beginnings of the last one that is not behind it.
+    """
+
+    def __init__(self) -> None:
+        self._patterns: list[str] = []
+        self._shorter: list[int] | None = None  # of each pattern: the longest other one that it begins with, or -1
+        self._longest = 0
+
+    def add(self, text: str) -> None:
+        self._patterns.append(text)
+        self._longest = max(self._longest, len(text))
+        self._shorter = None
+
+    def of(self, text: str, at: int) -> Iterator[str]:
+        """Patterns that stand at `at` of a text, the longest first."""
+        if self._shorter is None:
+            self._shorter = self._linked()
+        here = text[at : at + self._longest]
+        place = bisect_right(self._patterns, here) - 1
+        while place >= 0:
+            if here.startswith(self._patterns[place]):
+                yield self._patterns[place]
+            place = self._shorter[place]
+
+    def _linked(self) -> list[int]:
+        self._patterns.sort()
+        shorter: list[int] = []
+        for place, text in enumerate(self._patterns):
+            before = place - 1
+            while before >= 0 and not text.startswith(self._patterns[before]):
+                before = shorter[before]
+            shorter.append(before)
+        return shorter
 
 
 def of_labels(labels: Mapping[str, str]) -> DenySet:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from guardedvlm.core.finding import RESERVED_KINDS, Kind, Span
 from guardedvlm.errors import Reason, Refused
+from guardedvlm.guard.detect.personal import numbers
+from guardedvlm.guard.detect.personal.view import folded
 from guardedvlm.guard.screen.deny import DenySet, Match, normalise_secret
 from guardedvlm.guard.screen.forms import Forms
 from guardedvlm.policy.model import PersonalText, Policy
@@ -21,8 +23,8 @@ LABEL = re.compile(
 """What the guard itself writes in the place of a value: it tells nothing and passes untouched (`own_labels`)."""
 _NUMBER_PIECES = re.compile(r"(?<=\d)(?![.,]\d{1,3}(?!\d))[^\w]{1,4}(?=\d)")
 """What stands between the pieces of a number; not the marks of "1,234.50", or a column of amounts became a card."""
-_JOINED_KINDS = frozenset({Kind.PAYMENT_CARD, Kind.IBAN})
-"""Kinds with check digits: the only ones that are believed when digits were put together from pieces. Any other rule
+_JOINED_RULES = (numbers.payment_cards, numbers.ibans)
+"""Numbers with check digits: the only ones that are believed when digits were put together from pieces. Any other rule
 would make an account number of a column of amounts."""
 HIDDEN_MASK = "[HIDDEN]"
 UNGROUNDED_MASK = "[UNGROUNDED]"
@@ -54,22 +56,16 @@ async def personal_edits(
 ) -> tuple[Edit, ...]:
     """Every place of a normalised text that the policy hides, merged where they overlap, in order.
 
-    Looks three times: recognisers on the text, recognisers on the text with numbers put together that were written in
-    pieces ("4111. 1111. ..."), and the hidden strings of this request. Labels of the guard are left alone.
+    Looks three times: recognisers on the text, those of numbers with check digits on the text with numbers put together
+    that were written in pieces ("4111. 1111. ..."), and the hidden strings of this request. Labels of the guard are
+    left alone.
     Raises what the recognisers raise; Refused(DETECTOR_FAILED) where a span lies outside the text.
     """
     if not any(map(str.isalnum, text)):
         return ()
     forms = Forms.of(text)
     found = [match for deny in hidden for match in deny.matches(forms)] + _as_matches(await spans(text), len(text))
-    joined, origin = _joined(text)
-    if joined != text:
-        pieces = _as_matches(await spans(joined), len(joined))
-        found += [
-            replace(match, start=origin[match.start], end=origin[match.end - 1] + 1)
-            for match in pieces
-            if match.kind in _JOINED_KINDS
-        ]
+    found += _in_pieces(text)
     kept_out = [_whole_words(text, match) for match in found if policy.hides(match.kind)]
     labels = list(own_labels(text, dealt))
     return _merged(text, [part for match in kept_out for part in _outside_labels(text, match, labels)])
@@ -144,6 +140,17 @@ def _as_matches(spans: Iterable[Span], length: int) -> list[Match]:
         # The recognisers looked at another text than this one: nothing that they say can be used.
         raise Refused(Reason.DETECTOR_FAILED, stage="screen")
     return matches
+
+
+def _in_pieces(text: str) -> Iterator[Match]:
+    """Numbers with check digits whose pieces stand apart in a text."""
+    joined, origin = _joined(text)
+    if joined == text:
+        return
+    view = folded(joined)
+    for rule in _JOINED_RULES:
+        for span in rule(view):
+            yield Match(origin[span.start], origin[span.end - 1] + 1, span.kind)
 
 
 def _joined(text: str) -> tuple[str, list[int]]:

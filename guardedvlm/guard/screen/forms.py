@@ -10,19 +10,32 @@ from guardedvlm.guard.screen.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
+class Spelt:
+    """A normalised text as it is read: its letters and digits in a run, and with digits for words. Of what was encoded
+    nothing else is looked at, and no further encoding is undone."""
+
+    text: str = field(repr=False)
+    runs: tuple[Run, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Spelt:
+        """The runs of a normalised text."""
+        return cls(text, tuple(filter(None, (Run.of(text), Run.with_digits(text)))))
+
+
+@dataclass(frozen=True, slots=True)
 class Forms:
     """A normalised text: its letters and digits in a run, with digits for words, backwards, and what is encoded."""
 
     text: str = field(repr=False)
     runs: tuple[Run, ...] = field(repr=False)
     backwards: Run = field(repr=False)
-    encoded: tuple[tuple[int, int, Forms], ...] = field(repr=False)
+    encoded: tuple[tuple[int, int, Spelt], ...] = field(repr=False)
     near: Places = field(repr=False)
 
     @classmethod
-    def of(cls, text: str, *, decoded: bool = False) -> Forms:
-        """The forms of a normalised text; of one that was `decoded` no further encoding is undone."""
-        run = Run.of(text)
-        inside = () if decoded else tuple((at, end, cls.of(plain, decoded=True)) for at, end, plain in encoded(text))
-        runs = tuple(filter(None, (run, Run.with_digits(text))))
-        return cls(text, runs, run.reversed(), inside, Places.of(text))
+    def of(cls, text: str) -> Forms:
+        """The forms of a normalised text."""
+        plain = Spelt.of(text)
+        inside = tuple((at, end, Spelt.of(decoded)) for at, end, decoded in encoded(text))
+        return cls(text, plain.runs, plain.runs[0].reversed(), inside, Places.of(text))

@@ -38,6 +38,8 @@ _DATES = tuple(
         rf"(?<![\d/.-])(?P<month>0?[1-9]|1[0-2])[/.-]{_LONG_YEAR}(?![\d/.-])",
     )
 )
+_DIGIT = re.compile(r"\d")
+"""Every date and time has one."""
 _CLOCK = re.compile(
     r"(?:(?<!\d)(?<!\d[.:])|(?<=19\d\d)|(?<=20\d\d))(?P<hour>[01]?\d|2[0-4])(?:"
     r":(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?: ?(?P<half>[ap])\.?m\b\.?)?"
@@ -57,6 +59,8 @@ class Written:
 
 def moments(text: str) -> tuple[Written, ...]:
     """Dates and times of a normalised text, in order; none overlaps another."""
+    if not _DIGIT.search(text):
+        return ()
     plain = _plain(text)
     found: list[Written] = []
     for written in (*_dates(plain), *_clocks(plain)):

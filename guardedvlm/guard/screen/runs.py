@@ -10,6 +10,7 @@ from guardedvlm.guard.screen.normal import fold
 from guardedvlm.guard.screen.spelled import Spelled, spelled
 
 _DECIMALS = re.compile(r"[.,]\d{1,3}(?!\d)")
+_ASCII_WORD = re.compile(r"[0-9]+|[A-Za-z]+")
 _THOUSANDS = re.compile(r"\d[.,]\Z")
 
 
@@ -25,6 +26,8 @@ class Run:
     @classmethod
     def of(cls, text: str) -> Run:
         """The run of a normalised text."""
+        if text.isascii():
+            return cls._of_ascii(text)
         return cls._of((character, (index, index + 1)) for index, character in enumerate(text))
 
     @classmethod
@@ -32,6 +35,21 @@ class Run:
         """The run of a normalised text with digits for the words that spell them; None where none do."""
         numbers = list(spelled(text))
         return cls._of(_respelled(text, numbers)) if numbers else None
+
+    @classmethod
+    def _of_ascii(cls, text: str) -> Run:
+        """The same as `_of`, a word at a time."""
+        words: list[str] = []
+        sources: list[tuple[int, int]] = []
+        borders = [0]
+        for word in _ASCII_WORD.finditer(text):
+            words.append(word[0])
+            sources += [(at, at + 1) for at in range(*word.span())]
+            borders.append(len(sources))
+        ends = frozenset(borders)
+        # Where the last word ends the text, no other one starts there.
+        starts = ends - {len(sources)} if not words or text[-1].isalnum() else ends
+        return cls("".join(words).lower(), tuple(sources), starts, ends)
 
     @classmethod
     def _of(cls, characters: Iterator[tuple[str, tuple[int, int]]]) -> Run:

@@ -29,6 +29,7 @@ LEAST_CODE = 5
 _LETTER_O = re.compile(r"(?<![A-Za-z])[Oo](?=\d)|(?<=\d)[Oo](?![A-Za-z])|(?<=\d[./-])[Oo](?=[\dOo])")
 _CODE = re.compile(r"0\d+")
 """No count begins with a zero."""
+_DIGIT = re.compile(r"\d")
 _MARK = re.compile(r"\d[.,]\d")
 _LOST_MARK = re.compile(r"(?<![\d/.:-])(\d\d)([-/.:]?)(\d\d)([-/.:]?)((?:19|20)\d\d)(?!\d|[-/.:]\d)")
 _LOOSE = re.compile(r"\d{1,3}(?:,\d{3})*\.\d\d|\d{1,9} ?[.,] ?\d\d(?!\d)|\d{1,3}(?: \d{3})+(?:[.,]\d\d)?(?!\d)")
@@ -136,6 +137,8 @@ class ShownPage:
         for at in sorted(line.run.starts):
             if at < len(line.run.run):
                 self._begins.setdefault(line.run.run[at], []).append((line, at))
+        if not _DIGIT.search(line.text):
+            return
         self._moments += [(written, line) for written in (*moments(line.text), *_lost_marks(line.text))]
         for quantity, start, end in _quantities(line.text):
             for value in quantity.values:

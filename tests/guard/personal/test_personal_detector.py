@@ -168,3 +168,13 @@ def test_through_the_worker_process():
         assert [(f.kind, f.secret) for f in findings] == [(Kind.PERSON, "Dr.Wilson")]
     finally:
         worker.stop()
+
+
+def test_of_a_model_only_what_the_entity_recogniser_needs_is_loaded(personal_data):
+    """Its own vectors or those of another pipe; the entities are those of the whole model."""
+    spacy = pytest.importorskip("spacy")
+    loaded = personal_data._entities._analyzer.nlp_engine.nlp["en"]
+    whole = spacy.load(personal_data._entities.model.path)
+    assert set(loaded.pipe_names) < set(whole.pipe_names)
+    text = ANSWER + " Maria Gonzalez of Acme Corp. in Leeds paid Tom Roe on 3 May 2024."
+    assert [(e.text, e.label_) for e in loaded(text).ents] == [(e.text, e.label_) for e in whole(text).ents]

@@ -206,3 +206,31 @@ def test_secrets_with_one_beginning_are_looked_for_at_once() -> None:
     found = [pattern for _, pattern, _ in patterns.find(replace(plain, run=text))]
     assert found == ["aaaaaaaa0001b", "aaaaaaaa0003"]
     assert text.looks <= 4 * len(text)
+
+
+def test_secrets_of_many_lengths_with_one_beginning_are_looked_for_at_once() -> None:
+    """Two thousand secrets of as many lengths: at each place one look for the beginning, and one for all of them."""
+    patterns = _Patterns()
+    for size in range(2_000):
+        secret = "aaaaaaaa" + "b" * size + "c"
+        patterns.add(secret, _Pattern(Kind.OTHER_ID, secret, Spelling.INSIDE))
+    plain = Run.of("a" * 4_000 + "bbbc and aaaaaaaabb aaaaaaaac")
+    text = Counted(plain.run)
+    found = [pattern for _, pattern, _ in patterns.find(replace(plain, run=text))]
+    assert found == ["aaaaaaaabbbc", "aaaaaaaac"]
+    assert text.looks <= 2 * len(text)
+
+
+@given(st.lists(st.text("ab", min_size=8, max_size=14), max_size=30), st.text("ab", max_size=60))
+def test_all_long_secrets_are_found_wherever_they_stand(secrets: list[str], text: str) -> None:
+    patterns = _Patterns()
+    for secret in secrets:
+        patterns.add(secret, _Pattern(Kind.OTHER_ID, secret, Spelling.INSIDE))
+    found = {(at, pattern) for at, pattern, _ in patterns.find(Run.of(text))}
+    assert found == {(at, s) for s in secrets for at in range(len(text)) if text.startswith(s, at)}
+
+
+@given(st.text("aZ09 .,-é\n", max_size=40))
+def test_a_run_of_plain_text_is_the_run_of_any_text(text: str) -> None:
+    """The quick way for plain text against the one that looks at every character."""
+    assert Run.of(text) == Run._of((character, (at, at + 1)) for at, character in enumerate(text))

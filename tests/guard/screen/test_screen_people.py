@@ -29,6 +29,7 @@ from guardedvlm.worker import WorkerPool
 
 LABELLED = people.sentences()
 APART = people.sentences(people.FILE.with_name("people_apart.txt"))
+FRESH = people.sentences(people.FILE.with_name("people_fresh.txt"))
 RECALL_FLOOR, PRECISION_FLOOR = 0.95, 0.90
 """Of all topics together on the held-out half, as the project asks for."""
 TOPIC_RECALL, TOPIC_PRECISION = 0.87, 0.79
@@ -52,7 +53,8 @@ def test_the_labelled_set_is_large_and_has_hard_negatives_for_every_topic() -> N
     for topic in Topic:
         assert sum(topic in row.topics for row in LABELLED) >= 30
         assert sum(row.near is topic for row in LABELLED) >= 30
-    assert len({row.text for row in [*LABELLED, *APART]}) == len(LABELLED) + len(APART)
+    every = [*LABELLED, *APART, *FRESH]
+    assert len({row.text for row in every}) == len(every)
 
 
 def test_no_theme_stands_in_both_halves() -> None:
@@ -72,8 +74,9 @@ def test_the_floor_of_each_topic(held_out: list[bench_topics.Verdict], topic: To
     assert bench_topics.precision(held_out, topic).value >= TOPIC_PRECISION
 
 
-def test_the_floor_on_sentences_of_another_style(model: TopicModel) -> None:
-    seen = bench_topics.verdicts(APART, bench_topics.with_classifier(model))
+@pytest.mark.parametrize("rows", [APART, FRESH], ids=["apart", "fresh"])
+def test_the_floor_on_sentences_of_another_style(model: TopicModel, rows: list[people.Sentence]) -> None:
+    seen = bench_topics.verdicts(rows, bench_topics.with_classifier(model))
     assert bench_topics.together([bench_topics.recall(seen, t) for t in Topic]).value >= APART_FLOOR
     assert bench_topics.together([bench_topics.precision(seen, t) for t in Topic]).value >= APART_FLOOR
 
@@ -140,8 +143,8 @@ def test_what_is_plainly_of_a_document_costs_no_embedding(model: TopicModel, mon
 @pytest.mark.parametrize(
     ("pin", "reason"),
     [
-        (("guardedvlm.guard.screen", "topics.npy", "0" * 64), Reason.WEIGHTS_CHANGED),
-        (("guardedvlm.guard.screen", "absent.npy", "0" * 64), Reason.DETECTOR_MISSING),
+        (("guardedvlm.guard.screen", "topics.npz", "0" * 64), Reason.WEIGHTS_CHANGED),
+        (("guardedvlm.guard.screen", "absent.npz", "0" * 64), Reason.DETECTOR_MISSING),
     ],
 )
 def test_absent_or_changed_weights_are_never_used(
@@ -232,7 +235,7 @@ async def test_a_classifier_that_fails_lets_nothing_out(
 
 
 def test_the_labelled_files_explain_themselves() -> None:
-    for file in (people.FILE, people.FILE.with_name("people_apart.txt")):
+    for file in (people.FILE, *map(people.FILE.with_name, ("people_apart.txt", "people_fresh.txt"))):
         assert file.read_text(encoding="utf-8").startswith("#")
     with pytest.raises(ValueError, match="no head"):
         people.sentences(Path(__file__).with_name("topics.yaml"))

@@ -140,6 +140,8 @@ _BLOCK_END = re.compile(r"(?<!\d)\d{4,6}(?:-\d{3,4})?\W*$|(?<![A-Z])[A-Z]{2} \d{
 def address_blocks(view: View) -> Iterator[Span]:
     """Lines of running text between a street and the postal code some lines below, whatever towns they name."""
     lines = [(m.start(), m.end()) for m in re.finditer(r"[^\n]+", view.text)]
+    if len(lines) < 2:  # a block begins below the line of its street
+        return
     streets = [(m.start(), m.end()) for p, name in _PATTERNS if name == "pattern/street" for m in p.finditer(view.text)]
     for index, (start, end) in enumerate(lines):
         if not any(s < end and start < e for s, e in streets):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import phonenumbers
 
 from guardedvlm.core.finding import Kind, Span
-from guardedvlm.guard.detect.personal.view import View, digit_groups, windows
+from guardedvlm.guard.detect.personal.view import View, windows
 
 REGIONS: dict[str, tuple[str, ...]] = {
     "en": ("US", "GB", "CA", "AU", "IE", "NZ", "ZA", "MY", "SG", "IN"),
@@ -145,7 +145,7 @@ def _is_valid(text: str, languages: tuple[str, ...]) -> bool:
 
 def misread_phones(view: View, languages: tuple[str, ...] = ("en",)) -> Iterator[Span]:
     """Numbers of three groups in which OCR took digits for letters ("4I5-555-O132")."""
-    for run in digit_groups(view.text):
+    for run in view.digit_groups:
         for start, end, number in windows(run, 10, 11):
             text = view.text[start:end]
             if (

@@ -55,6 +55,8 @@ _AMBIGUOUS = re.compile(r"(?i)(?:mar|may|mai|set|gen|mag|dec|dic|sep|ago|mars)\.
 _LEADING_DAY = re.compile(r"\d{1,2}(?:st|nd|rd|th|er|º|\.)?\s(?:may|set|gen|mag|ago|mars|mai)\Z", re.IGNORECASE)
 
 
+_DIGIT = re.compile(r"\d")
+"""Every date and age has one; a look for it is cheaper than the patterns."""
 _NAME = re.compile(rf"(?:{_MONTHS}|{_WEEKDAYS})", re.IGNORECASE)
 
 
@@ -72,6 +74,8 @@ def _without_accents(text: str) -> str:
 
 def dates(view: View) -> Iterator[Span]:
     """Dates with at least a month and a day or a year beside it; a lone year is none."""
+    if not _DIGIT.search(view.text):
+        return
     for match in _DATE.finditer(_without_accents(view.text)):
         text = match[0].rstrip(" ,.-T")
         if not (_AMBIGUOUS.fullmatch(text) or _LEADING_DAY.fullmatch(text)) or any(map(str.isupper, text)):
@@ -97,6 +101,8 @@ OLDEST = 130
 
 def ages(view: View) -> Iterator[Span]:
     """Ages told as ages; that of a person over 89 is an identifier by itself."""
+    if not _DIGIT.search(view.text):
+        return
     for match in _AGE.finditer(_without_accents(view.text)):
         name, number = next((key, value) for key, value in match.groupdict().items() if value)
         if int(number) <= OLDEST:

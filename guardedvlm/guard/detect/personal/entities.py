@@ -37,7 +37,8 @@ MODELS = (
 )
 """Packages with a spaCy model, best first: (package, folder, tree digest). Both are re-uploads, hence the digest."""
 
-NEEDED_PIPES = ("tok2vec", "transformer", "ner")
+VECTOR_PIPES = ("tok2vec", "transformer")
+"""What makes vectors for the entity recogniser of a model, where it does not make its own."""
 ENTITY_NAMES = {"PERSON": "PERSON", "PER": "PERSON", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION"} | {
     "ORG": "ORGANIZATION"
 }
@@ -115,7 +116,8 @@ class Entities:
         text = truecased(view.text)
         if not any(c.isalnum() for c in text):
             return
-        for result in self._analyzer.analyze(text=text, language="en", entities=self._names):
+        names = self._names if any(map(str.isdigit, text)) else list(KINDS)  # no national number is without a digit
+        for result in self._analyzer.analyze(text=text, language="en", entities=names):
             yield from _spans(view, text, result)
 
 
@@ -126,7 +128,7 @@ def _build(model: Model) -> tuple[Any, list[str]]:
     from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 
     logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL)
-    pipeline = spacy.load(model.path, exclude=[p for p in _pipes(model.path) if p not in NEEDED_PIPES])
+    pipeline = spacy.load(model.path, exclude=_unneeded_pipes(model.path))
     configuration = NerModelConfiguration(
         model_to_presidio_entity_mapping=ENTITY_NAMES, low_score_entity_names=[], default_score=ENTITY_SCORE
     )
@@ -140,10 +142,15 @@ def _build(model: Model) -> tuple[Any, list[str]]:
     return analyzer, sorted({entity for r in recognizers for entity in r.supported_entities})
 
 
-def _pipes(path: Path) -> list[str]:
+def _unneeded_pipes(path: Path) -> list[str]:
+    """Every pipe of a model but its entity recogniser and the one whose vectors that listens to."""
     import spacy
 
-    return list(spacy.util.load_config(path / "config.cfg")["nlp"]["pipeline"])
+    config = spacy.util.load_config(path / "config.cfg")
+    vectors = config["components"].get("ner", {}).get("model", {}).get("tok2vec", {}).get("@architectures", "")
+    makes_its_own = vectors and "Listener" not in vectors
+    needed = {"ner"} if makes_its_own else {"ner", *VECTOR_PIPES}
+    return [pipe for pipe in config["nlp"]["pipeline"] if pipe not in needed]
 
 
 def _spans(view: View, text: str, result: Any) -> Iterator[Span]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -70,16 +70,24 @@ def _table() -> dict[str, tuple[Kind | None, bool]]:
 
 
 @cache
-def _longest() -> int:
-    return max(map(len, _table()))
+def _lengths() -> Mapping[str, tuple[int, ...]]:
+    """The first two letters of labels -> the lengths that such labels have, the longest first; a label has two letters
+    at least."""
+    lengths: dict[str, set[int]] = {}
+    for label in _table():
+        lengths.setdefault(label[:2], set()).add(len(label))
+    return {start: tuple(sorted(sizes, reverse=True)) for start, sizes in lengths.items()}
 
 
 def _squeezed_with_origin(text: str) -> tuple[str, list[int]]:
     """`squeeze(text)` and the position in `text` of each of its characters."""
+    if text.isascii():
+        kept = [position for position, character in enumerate(text) if character.isalnum()]
+        return "".join([text[position] for position in kept]).lower(), kept
     characters: list[str] = []
     origin: list[int] = []
     for position, character in enumerate(text):
-        for part in squeeze(character) if not character.isascii() else character.lower() * character.isalnum():
+        for part in squeeze(character):
             characters.append(part)
             origin.append(position)
     return "".join(characters), origin
@@ -117,8 +125,9 @@ def _label_at(
     start = origin[position]
     if not _starts_word(text, start):
         return None
-    for end in range(min(len(squeezed), position + _longest()), position + 1, -1):
-        entry = table.get(squeezed[position:end])
+    for length in _lengths().get(squeezed[position : position + 2], ()):
+        end = position + length
+        entry = table.get(squeezed[position:end]) if end <= len(squeezed) else None
         if entry is not None and _ends_word(text, origin[end - 1] + 1):
             return Label(start, origin[end - 1] + 1, *entry), end
     return None

@@ -11,7 +11,7 @@ from itertools import pairwise
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.guard.detect.personal import checks
 from guardedvlm.guard.detect.personal.lexicon import is_common_word
-from guardedvlm.guard.detect.personal.view import Group, View, digit_groups, digits, misread, windows, without_spaces
+from guardedvlm.guard.detect.personal.view import Group, View, digits, misread, windows, without_spaces
 
 CERTAIN, LIKELY, POSSIBLE = 0.99, 0.8, 0.6
 """Scores: a check digit that one in ten strings would have is likely, one in a hundred certain, a shape possible."""
@@ -22,7 +22,7 @@ LEAST_ID_DIGITS = 9
 
 def payment_cards(view: View) -> Iterator[Span]:
     """PANs, also with a group misread, and what is left of masked ones ("**** 1234")."""
-    for run in digit_groups(view.text):
+    for run in view.digit_groups:
         for start, end, number in windows(run, 12, 19, in_group=3):
             if checks.payment_card(number):
                 yield view.span(start, end, Kind.PAYMENT_CARD, CERTAIN, "check/luhn")
@@ -72,7 +72,7 @@ def digits_or(text: str) -> str:
 
 def bank_and_licence_numbers(view: View) -> Iterator[Span]:
     """ABA, NPI, SSN/ITIN and IMEI: plain digit runs told apart by length, grouping and check digit."""
-    for run in digit_groups(view.text):
+    for run in view.digit_groups:
         for index, group in enumerate(run):
             number = group.digits
             if len(number) == 9 and checks.routing(number):
@@ -171,7 +171,7 @@ def unique_codes(view: View) -> Iterator[Span]:
         if token and _is_code(token):
             start = match.start() + match[0].index(token)
             yield view.span(start, start + len(token), Kind.OTHER_ID, POSSIBLE, "entropy/code")
-    for run in digit_groups(view.text):
+    for run in view.digit_groups:
         for group in run:
             if len(group.digits) >= LEAST_ID_DIGITS:
                 yield view.span(group.start, group.end, Kind.OTHER_ID, POSSIBLE, "entropy/digits")

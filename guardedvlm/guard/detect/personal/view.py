@@ -10,16 +10,22 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from guardedvlm.core.finding import Kind, Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """`text[i]` came from character `origin[i]` of the source."""
 
     text: str = field(repr=False)
     origin: Sequence[int] = field(repr=False)
+
+    @cached_property
+    def digit_groups(self) -> list[list[Group]]:
+        """`digit_groups` of the text, made once for the rules that look at numbers; not to be changed."""
+        return digit_groups(self.text)
 
     def span(self, start: int, end: int, kind: Kind, score: float, recognizer: str) -> Span:
         """Span of the source for characters [start, end) of this view."""
