@@ -29,6 +29,7 @@ from guardedvlm.cli import (
     extract,
     init,
     model,
+    playground,
     policy,
     redact,
     reidentify,
@@ -60,6 +61,7 @@ app.command("redact")(redact.redact)
 app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
 app.command("console")(console.console)
+app.command("playground")(playground.playground)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")

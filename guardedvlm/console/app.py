@@ -21,13 +21,11 @@ from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
 from guardedvlm.console.rendering import STATIC, Rendering
 from guardedvlm.console.watch import Watch
-from guardedvlm.web.access import Cookie, Gate, Sessions, StartToken
+from guardedvlm.web.access import LOCAL_NAMES, Cookie, Gate, Sessions, StartToken
 from guardedvlm.web.assets import assets
 from guardedvlm.web.headers import SecurityHeaders
 
 LOG = logging.getLogger(__name__)
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
-"""Names of this machine: another site's name that leads here (DNS rebinding) is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def build_console(site: Site) -> Console:
         routes=[*door.routes(), *pages.routes(), assets(STATIC)],
         middleware=[
             Middleware(SecurityHeaders, https=site.https),
-            Middleware(TrustedHostMiddleware, allowed_hosts=[site.host, *(HOSTS if site.host in HOSTS else ())]),
+            Middleware(TrustedHostMiddleware, allowed_hosts=[site.host, *(LOCAL_NAMES if site.host in LOCAL_NAMES else ())]),
             Middleware(Gate, sessions=sessions, cookie=cookie),
         ],
         exception_handlers={HTTPException: failed, 500: failed},

@@ -25,6 +25,8 @@ IDLE_SECONDS = 30 * 60.0
 """And when nobody has used it for half an hour (NIST SP 800-63B-4, section 2.2.3, for AAL2: at most one hour)."""
 MAX_SESSIONS = 1_000
 TOKEN_BYTES = 32
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""Names of this machine: another site's name that leads here (DNS rebinding) is refused."""
 OPEN = ("/login", "/static/")
 """Paths that need no session."""
 
@@ -129,7 +131,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        scope["state"]["session"] = session = self._sessions.find(request.cookies.get(self._cookie.name))
+        scope.setdefault("state", {})["session"] = session = self._sessions.find(request.cookies.get(self._cookie.name))
         refusal = self._refusal(request, session)
         await (refusal or self._app)(scope, receive, send)
 
