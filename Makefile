@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu check protos bench clean
+.PHONY: install demo test test-slow test-gpu check browser protos bench clean
 
 install: $(STAMP)
 
@@ -27,6 +27,11 @@ check: install
 
 test: check
 	$(BIN)/python -m pytest -m 'not slow and not gpu'
+
+# The console's tests drive a real browser; where there is none they say so and skip.
+browser:
+	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
+		apt-get install -qq -y --no-install-recommends chromium; } || echo "no chromium: the console's browser tests skip"
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow --timeout 1800

@@ -84,7 +84,7 @@ def load_or_create_key(path: Path) -> AuditKey:
 
 
 def load_key(path: Path) -> AuditKey:
-    """Read the key at `path`; nothing is made. Raises ConfigurationError as `load_or_create_key`, and where it is not."""
+    """Read the key at `path`. Raises ConfigurationError as `load_or_create_key` does, and where there is none."""
     try:
         return _read_key(path)
     except FileNotFoundError:

@@ -29,15 +29,21 @@ def console(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Settings of the console (YAML).", exists=True, dir_okay=False)
     ] = None,
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT; this machine only, unless the settings have TLS.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT; this machine only, unless the settings have TLS.")
+    ] = None,
     policies: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of policy versions, repeatable (default: policies beside the ledger).", file_okay=False),
+        typer.Option(
+            help="Folder of policy versions, repeatable (default: policies beside the ledger).", file_okay=False
+        ),
     ] = None,
     tenants: Annotated[
         Path | None, typer.Option(help="Tenants file, to show names instead of pseudonyms.", dir_okay=False)
     ] = None,
-    audit_key: Annotated[Path | None, typer.Option(help="Key of the pseudonyms, with --tenants.", dir_okay=False)] = None,
+    audit_key: Annotated[
+        Path | None, typer.Option(help="Key of the pseudonyms, with --tenants.", dir_okay=False)
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the search index.", file_okay=False)] = None,
 ) -> None:
     """Show the ledger to a reviewer: overview, search, single requests, policies, evidence. Nothing in it is changed.

@@ -30,8 +30,8 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a console shows and how it is reached. `host` is the name in its address, `https` whether that is one of TLS;
-    with `provider` people log in there, else by the token of the start."""
+    """What a console shows and how it is reached. `host` is the name in its address, `https` whether
+    that is one of TLS; with `provider` people log in there, else by the token of the start."""
 
     ledger: Path
     cache: Path

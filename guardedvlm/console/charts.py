@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from guardedvlm.audit.grid import CELLS
-from guardedvlm.console.fold import HOUR
+from guardedvlm.console.fold import DAY, HOUR
 
-DAY = 24 * HOUR
-WIDTH, HEIGHT = 720, 200
+WIDTH, HEIGHT = 720, 180
 """Units of a chart over time; its CSS width is the column's."""
-LEFT, BOTTOM, TOP = 44, 22, 8
+LEFT, RIGHT, BOTTOM, TOP = 56, 24, 26, 10
 SERIES = 6
 """Colours that can be told apart; what is left over is one more, "other"."""
 
@@ -80,7 +79,7 @@ def over_time(counts: Sequence[tuple[int, str, int]], order: Sequence[str], sinc
 
 
 def _bars(table: Sequence[Sequence[int]], series: Sequence[str], labels: Sequence[str], top: int) -> list[Bar]:
-    slot_width = (WIDTH - LEFT) / len(table)
+    slot_width = (WIDTH - LEFT - RIGHT) / len(table)
     width = max(1.0, min(slot_width - 1, 48))
     bars = []
     for slot, row in enumerate(table):
@@ -103,10 +102,10 @@ def _y(value: float, top: int) -> float:
 
 
 def _ceiling(value: int) -> int:
-    """The axis's end: 2, 4, 10, 20, 40, 100, ... at or above `value`."""
+    """The axis's end: 2, 4, 6, 8, 10, 20, 40, ... at or above `value`, so that its half is a whole number."""
     power = 1
     while True:
-        for step in (2, 4, 10):
+        for step in (2, 4, 6, 8, 10):
             if value <= step * power:
                 return step * power
         power *= 10
@@ -114,9 +113,10 @@ def _ceiling(value: int) -> int:
 
 def _across(start: int, slots: int, step: int) -> list[Tick]:
     every = max(1, -(-slots // 6))
-    width = (WIDTH - LEFT) / slots
+    width = (WIDTH - LEFT - RIGHT) / slots
     return [
-        Tick(round(LEFT + (slot + 0.5) * width, 1), _short(start + slot * step, step)) for slot in range(0, slots, every)
+        Tick(round(LEFT + (slot + 0.5) * width, 1), _short(start + slot * step, step))
+        for slot in range(0, slots, every)
     ]
 
 
@@ -132,11 +132,13 @@ def _short(at: int, step: int) -> str:
 def ranked(totals: Mapping[str, int]) -> list[tuple[str, int, float]]:
     """Names, most first, with their number and their share (0..100) of the largest."""
     most = max(totals.values(), default=0) or 1
-    return [(name, n, round(100 * n / most, 1)) for name, n in sorted(totals.items(), key=lambda item: (-item[1], item[0]))]
+    return [
+        (name, n, round(100 * n / most, 1)) for name, n in sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def grid_runs(bits: str) -> list[tuple[int, int, int]]:
-    """Cells of a page's grid that are set, as runs (column, row, cells). `bits` as `audit.grid.hidden_grid` writes it."""
+    """Cells of a page's grid that are set, as runs (column, row, cells); `bits` as `audit.grid.hidden_grid` writes."""
     runs = []
     value = int(bits, 16)
     for row in range(CELLS):

@@ -15,6 +15,8 @@ from guardedvlm.core.lifecycle import FINAL
 from guardedvlm.errors import Reason
 
 OUTCOMES = (*sorted(state.value for state in FINAL), UNFINISHED)
+DIGITS = {"request": 32, "tenant": 32, "policy": 64}
+"""Hex digits of the whole; a search may give the first ones."""
 PAGE = 50
 """Requests of one page."""
 _HEX = re.compile(r"[0-9a-f]{1,64}")
@@ -60,6 +62,11 @@ class Filters:
         return _written(self.until)
 
     @property
+    def by_kind(self) -> bool:
+        """Whether a kind is the rarest thing that is asked for."""
+        return bool(self.kind) and not self.reason and not self.request
+
+    @property
     def narrowed(self) -> bool:
         """Whether anything is asked for."""
         return replace(self, before=None, wrong=()) != Filters()
@@ -82,7 +89,7 @@ def read_filters(query: Mapping[str, str]) -> Filters:
         values[name] = value if value in known else ""
         if value and value not in known:
             wrong.append(name)
-    for name in ("request", "tenant", "policy"):
+    for name in DIGITS:
         value = query.get(name, "").strip().lower()
         values[name] = value if _HEX.fullmatch(value) else ""
         if value and not values[name]:

@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.core.lifecycle import FINAL
+from guardedvlm.core.lifecycle import FINAL, State
 
 HOUR = 3_600_000
 """Milliseconds."""
+DAY = 24 * HOUR
+STEPS = (HOUR, DAY)
+"""Sums are kept for each hour and for each day (UTC): a year by hours would be too much to add up for one page."""
 MOST = 2**53
 """Larger than any number that a record may state."""
 UNFINISHED = "UNFINISHED"
@@ -61,13 +64,25 @@ class Event:
 
 
 @dataclass(slots=True)
+class Total:
+    """All finished requests of one tenant or policy version; `label` is a policy's name."""
+
+    label: str
+    requests: int = 0
+    refused: int = 0
+    first: int = MOST
+    last: int = 0
+
+
+@dataclass(slots=True)
 class Batch:
     """What a run of lines adds to the index."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     regions: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    hours: Counter[tuple[int, str, str, str, str]] = field(default_factory=Counter)
-    kinds: Counter[tuple[int, str, str, str]] = field(default_factory=Counter)
+    outcomes: Counter[tuple[int, int, str, str, str, str]] = field(default_factory=Counter)
+    kinds: Counter[tuple[int, int, str, str, str]] = field(default_factory=Counter)
+    totals: dict[tuple[str, str], Total] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def fold(self, said: dict[str, Any], place: str, row: Row) -> None:
@@ -99,9 +114,17 @@ class Batch:
     def _finish(self, row: Row, event: str) -> None:
         row.outcome = event
         hour = row.began - row.began % HOUR
-        self.hours[hour, row.tenant, row.policy, event, row.reason] += 1
-        for kind, count in (json.loads(row.regions) if row.regions else {}).items():
-            self.kinds[hour, row.tenant, row.policy, kind] += count
+        for what, name, label in (("tenant", row.tenant, ""), ("policy", row.policy, row.policy_name)):
+            total = self.totals.setdefault((what, name), Total(label))
+            total.requests += 1
+            total.refused += event == State.REFUSED
+            total.first, total.last = min(total.first, hour), max(total.last, hour)
+        regions: dict[str, int] = json.loads(row.regions) if row.regions else {}
+        for step in STEPS:
+            at = row.began - row.began % step
+            self.outcomes[step, at, row.tenant, row.policy, event, row.reason] += 1
+            for kind, count in regions.items():
+                self.kinds[step, at, row.tenant, row.policy, kind] += count
 
 
 def is_ledger_event(said: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """The index: a SQLite copy of what the pages search by, in a cache folder of the console's own.
 
 Built from the ledger's segments line by line and continued where it stopped. It is thrown away and built anew when its
-schema is another, when the ledger is another one, when segments that it stood on are gone, or when the last line that it
-read is no longer what it was. Pseudonyms, kinds, counts and times; nothing that the ledger does not hold.
+schema or the ledger is another one, when segments that it stood on are gone, or when the last line that it read is no
+longer what it was. Pseudonyms, kinds, counts and times; nothing that the ledger does not hold.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ CREATE INDEX by_policy ON requests (policy, began, id);
 CREATE INDEX by_method ON requests (method, began, id);
 CREATE TABLE regions (kind TEXT, began INTEGER, request INTEGER, count INTEGER,
     PRIMARY KEY (kind, began, request)) WITHOUT ROWID;
-CREATE TABLE hours (hour INTEGER, tenant TEXT, policy TEXT, outcome TEXT, reason TEXT, requests INTEGER,
-    PRIMARY KEY (hour, tenant, policy, outcome, reason)) WITHOUT ROWID;
-CREATE TABLE kinds (hour INTEGER, tenant TEXT, policy TEXT, kind TEXT, regions INTEGER,
-    PRIMARY KEY (hour, tenant, policy, kind)) WITHOUT ROWID;
+CREATE TABLE outcomes (step INTEGER, at INTEGER, tenant TEXT, policy TEXT, outcome TEXT, reason TEXT, requests INTEGER,
+    PRIMARY KEY (step, at, tenant, policy, outcome, reason)) WITHOUT ROWID;
+CREATE TABLE kinds (step INTEGER, at INTEGER, tenant TEXT, policy TEXT, kind TEXT, regions INTEGER,
+    PRIMARY KEY (step, at, tenant, policy, kind)) WITHOUT ROWID;
+CREATE TABLE totals (what TEXT, name TEXT, label TEXT, requests INTEGER, refused INTEGER, first INTEGER, last INTEGER,
+    PRIMARY KEY (what, name)) WITHOUT ROWID;
 CREATE TABLE events (log INTEGER, sequence INTEGER, at INTEGER, event TEXT, told TEXT,
     PRIMARY KEY (log, sequence)) WITHOUT ROWID;
 """

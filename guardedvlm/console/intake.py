@@ -110,7 +110,7 @@ class LogReader:
                 self._event(batch, said, place)
             else:
                 batch.fold(said, place, self._row(batch, said["request"], milliseconds(said["time"])))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             self._cursor.skipped += 1
 
     def _event(self, batch: Batch, said: dict[str, Any], place: str) -> None:
@@ -148,12 +148,20 @@ class LogReader:
             "INSERT OR REPLACE INTO regions VALUES (?, ?, ?, ?)", ((*key, n) for key, n in batch.regions.items())
         )
         database.executemany(
-            "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
-            ((*key, number) for key, number in batch.hours.items()),
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
+            ((*key, number) for key, number in batch.outcomes.items()),
         )
         database.executemany(
-            "INSERT INTO kinds VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET regions = regions + excluded.regions",
+            "INSERT INTO kinds VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET regions = regions + excluded.regions",
             ((*key, number) for key, number in batch.kinds.items()),
+        )
+        database.executemany(
+            "INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "requests = requests + excluded.requests, refused = refused + excluded.refused, "
+            "first = MIN(first, excluded.first), last = MAX(last, excluded.last)",
+            ((*key, *astuple(total)) for key, total in batch.totals.items()),
         )
         database.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?)", map(astuple, batch.events))
         places = ", ".join("?" * len(fields(Cursor)))

@@ -61,7 +61,7 @@ class Door:
             attempt, response = await self.provider.begin(request)
         except GuardedVLMError as error:
             return self._refused(request, error)
-        response.set_cookie(self._attempt, attempt, int(ATTEMPT_SECONDS), path="/login", **self._strict())
+        self.cookie.attempt.put(response, attempt, int(ATTEMPT_SECONDS))
         return response
 
     def callback(self, request: Request) -> Response:
@@ -74,11 +74,11 @@ class Door:
         """The same answer from our own page, with the cookie of the attempt."""
         assert self.provider is not None
         try:
-            name = await self.provider.finish(request, request.cookies.get(self._attempt))
+            name = await self.provider.finish(request, request.cookies.get(self.cookie.attempt.name))
         except GuardedVLMError as error:
             return self._refused(request, error)
         response = self._enter(name, "/")
-        response.delete_cookie(self._attempt, path="/login", **self._strict())
+        self.cookie.attempt.take(response)
         return response
 
     def leave(self, request: Request) -> Response:
@@ -87,13 +87,6 @@ class Door:
         response = RedirectResponse("/login", 303)
         self.cookie.take(response)
         return response
-
-    @property
-    def _attempt(self) -> str:
-        return f"{'__Secure-' if self.cookie.secure else ''}guardedvlm-login-{self.cookie.port}"
-
-    def _strict(self) -> dict[str, object]:
-        return {"secure": self.cookie.secure, "httponly": True, "samesite": "strict"}
 
     def _try(self, request: Request, token: str, onward: str) -> Response:
         if self.token is None or not self.token.fits(token):

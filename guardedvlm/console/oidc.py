@@ -70,7 +70,8 @@ class Login:
         await self._check_provider()
         self._drop_old()
         attempt = secrets.token_urlsafe(32)
-        request.scope["session"] = kept = {}
+        kept: dict[str, Any] = {}
+        request.scope["session"] = kept
         self._attempts[attempt] = (time.monotonic(), kept)
         response: Response = await self._client.authorize_redirect(request, self._provider.redirect_uri)
         return attempt, response
@@ -97,7 +98,9 @@ class Login:
             raise NotIdentified(Reason.UNAUTHENTICATED)
         if not has_role(claims, self._provider.claim, self._provider.role):
             raise NotPermitted(Reason.ROLE_MISSING)
-        return next((str(claims[name]) for name in ("preferred_username", "name", "sub") if claims.get(name)), "reviewer")
+        return next(
+            (str(claims[name]) for name in ("preferred_username", "name", "sub") if claims.get(name)), "reviewer"
+        )
 
     async def _check_provider(self) -> None:
         """The metadata must be of the issuer that the settings name, and no weak signature is taken."""

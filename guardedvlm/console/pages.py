@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -66,9 +67,7 @@ class Pages:
             outcomes, kinds = queries.outcomes(database, span), queries.kinds(database, span)
             shares = {name: queries.shares(database, span, name) for name in ("tenant", "policy")}
             reasons, open_ = queries.reasons(database, span), queries.unfinished(database, span)
-            everything = queries.Span()
-            choices = {name: queries.shares(database, everything, name) for name in ("tenant", "policy")}
-            named = {version.digest: version.name for version in queries.versions(database)}
+            choices = {name: queries.totals(database, name) for name in ("tenant", "policy")}
             reach = queries.reach(database)
         by_outcome, by_kind = Counter[str](), Counter[str]()
         for counter, counts in ((by_outcome, outcomes), (by_kind, kinds)):
@@ -89,7 +88,7 @@ class Pages:
             kinds_chart=over_time(kinds, order, period.since, period.until),
             shares=shares,
             choices=choices,
-            policy_names=named,
+            policy_names={row["name"]: row["label"] for row in choices["policy"]},
             reach=reach,
         )
 
@@ -100,7 +99,7 @@ class Pages:
         with self._index() as database:
             found = queries.search(database, filters)
             versions = () if part else queries.versions(database)
-            tenants = () if part else queries.shares(database, queries.Span(), "tenant")
+            tenants = () if part else queries.totals(database, "tenant")
             reach = queries.reach(database)
         return self._page(
             request,
@@ -193,7 +192,7 @@ class Pages:
             return self._page(request, "_evidence.html", **self._evidence())
         return RedirectResponse("/evidence", 303)
 
-    def _evidence(self) -> dict[str, object]:
+    def _evidence(self) -> dict[str, Any]:
         with self._index() as database:
             reach = queries.reach(database)
             events = [(row, json.loads(row["told"])) for row in queries.events(database)]
@@ -205,7 +204,7 @@ class Pages:
     def _index(self) -> IndexOr503:
         return IndexOr503(self.watch.cache)
 
-    def _page(self, request: Request, template: str, **context: object) -> Response:
+    def _page(self, request: Request, template: str, **context: Any) -> Response:
         return self.rendering.response(request, template, watch=self.watch, tenants=self.tenants, **context)
 
 

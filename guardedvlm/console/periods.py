@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from guardedvlm.console.charts import DAY
-from guardedvlm.console.fold import HOUR
+from guardedvlm.console.fold import DAY, HOUR
 
 PERIODS: Mapping[str, tuple[str, int]] = {
     "24h": ("24 hours", DAY),
@@ -37,7 +36,12 @@ def choose_period(name: str, extent: tuple[int, int] | None, now: int | None = N
     if name not in PERIODS:
         name = _fitting(first, last, until)
     length = PERIODS[name][1]
-    return Period(name, until - length if length else first // HOUR * HOUR, until if length else last // HOUR * HOUR + HOUR)
+    if (length or until - first) > 2 * DAY:  # whole days, as the sums are kept
+        until, first = until - until % -DAY, first // DAY * DAY
+        last = last // DAY * DAY + DAY - HOUR
+    return Period(
+        name, until - length if length else first // HOUR * HOUR, until if length else last // HOUR * HOUR + HOUR
+    )
 
 
 def _fitting(first: int, last: int, until: int) -> str:

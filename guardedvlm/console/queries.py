@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.console.filters import PAGE, Filters
-from guardedvlm.console.fold import HOUR, UNFINISHED
+from guardedvlm.console.filters import DIGITS, PAGE, Filters
+from guardedvlm.console.fold import DAY, HOUR, UNFINISHED
 
 COUNTED = 10_000
 """A search that finds more says so; counting on would take longer than the page."""
@@ -38,13 +38,20 @@ class Span:
     tenant: str = ""
     policy: str = ""
 
+    @property
+    def step(self) -> int:
+        """Which sums are added: hours for up to two days, else whole days."""
+        if self.since is None or self.until is None:
+            return DAY
+        return HOUR if self.until - self.since <= 2 * DAY else DAY
+
 
 def search(database: sqlite3.Connection, filters: Filters) -> Found:
     """The requests that fit, newest first."""
     source, where, values = _conditions(filters)
     sql = f"SELECT 1 FROM {source} WHERE {where} LIMIT ?"  # noqa: S608  # fixed texts
     total = database.execute(f"SELECT COUNT(*) FROM ({sql})", (*values, COUNTED + 1)).fetchone()[0]  # noqa: S608
-    lead = "k.began, k.request" if filters.kind else "r.began, r.id"
+    lead = "k.began, k.request" if filters.by_kind else "r.began, r.id"
     if filters.before:
         where += f" AND ({lead}) < (?, ?)"
         values += filters.before
@@ -56,12 +63,16 @@ def search(database: sqlite3.Connection, filters: Filters) -> Found:
 
 
 def _conditions(filters: Filters) -> tuple[str, str, Values]:
-    """Tables, condition and values. A search for a kind begins at the kinds' own table, which is in order of time."""
+    """Tables, condition and values. A search for a kind begins at the kinds' own table, which is in order of time,
+    unless something rarer is asked for as well."""
     source, began = "requests r", "r.began"
     where, values = ["1"], Values()
-    if filters.kind:
+    if filters.by_kind:
         source, began = "regions k CROSS JOIN requests r ON r.id = k.request", "k.began"
         where.append("k.kind = ?")
+        values.append(filters.kind)
+    elif filters.kind:
+        where.append("EXISTS (SELECT 1 FROM regions k WHERE k.kind = ? AND k.began = r.began AND k.request = r.id)")
         values.append(filters.kind)
     for sign, moment in ((">=", filters.since), ("<", filters.until)):
         if moment is not None:
@@ -69,12 +80,16 @@ def _conditions(filters: Filters) -> tuple[str, str, Values]:
             values.append(moment)
     for name in ("outcome", "reason", "method"):
         if value := getattr(filters, name):
-            where.append(f"r.{name} = ?")
+            # The index of reasons leaves out who has none.
+            where.append(f"r.{name} = ? AND r.{name} != ''")
             values.append(value)
-    for name in ("request", "tenant", "policy"):
+    for name, digits in DIGITS.items():
         if value := getattr(filters, name):
-            where.append(f"r.{name} >= ? AND r.{name} < ?")
-            values += [value, value + _HIGHEST]
+            whole = len(value) == digits
+            # A beginning cannot be looked up in order of time: a plus keeps SQLite from sorting all that it finds.
+            column = f"r.{name}" if whole or name == "request" else f"+r.{name}"
+            where.append(f"{column} = ?" if whole else f"{column} >= ? AND {column} < ?")
+            values += [value] if whole else [value, value + _HIGHEST]
     return source, " AND ".join(where), values
 
 
@@ -85,7 +100,7 @@ def find_request(database: sqlite3.Connection, request: str) -> sqlite3.Row | No
 
 
 def _of(span: Span, time: str) -> tuple[str, Values]:
-    where, values = ["1"], Values()
+    where, values = (["step = ?"], Values([span.step])) if time == "at" else (["1"], Values())
     for sign, moment in ((">=", span.since), ("<", span.until)):
         if moment is not None:
             where.append(f"{time} {sign} ?")
@@ -98,35 +113,41 @@ def _of(span: Span, time: str) -> tuple[str, Values]:
 
 
 def outcomes(database: sqlite3.Connection, span: Span) -> list[tuple[int, str, int]]:
-    """Finished requests by hour and outcome."""
-    where, values = _of(span, "hour")
-    sql = f"SELECT hour, outcome, SUM(requests) FROM hours WHERE {where} GROUP BY 1, 2 ORDER BY 1"  # noqa: S608
+    """Finished requests by hour or day, and outcome."""
+    where, values = _of(span, "at")
+    sql = f"SELECT at, outcome, SUM(requests) FROM outcomes WHERE {where} GROUP BY 1, 2 ORDER BY 1"  # noqa: S608
     return [tuple(row) for row in database.execute(sql, values)]
 
 
 def kinds(database: sqlite3.Connection, span: Span) -> list[tuple[int, str, int]]:
-    """Hidden regions by hour and kind."""
-    where, values = _of(span, "hour")
-    sql = f"SELECT hour, kind, SUM(regions) FROM kinds WHERE {where} GROUP BY 1, 2 ORDER BY 1"  # noqa: S608
+    """Hidden regions by hour or day, and kind."""
+    where, values = _of(span, "at")
+    sql = f"SELECT at, kind, SUM(regions) FROM kinds WHERE {where} GROUP BY 1, 2 ORDER BY 1"  # noqa: S608
     return [tuple(row) for row in database.execute(sql, values)]
 
 
 def reasons(database: sqlite3.Connection, span: Span) -> list[tuple[str, int]]:
     """Refusals by reason, most first."""
-    where, values = _of(span, "hour")
-    sql = f"SELECT reason, SUM(requests) FROM hours WHERE {where} AND reason != '' GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
+    where, values = _of(span, "at")
+    sql = f"SELECT reason, SUM(requests) FROM outcomes WHERE {where} AND reason != '' GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
     return [tuple(row) for row in database.execute(sql, values)]
 
 
 def shares(database: sqlite3.Connection, span: Span, column: str) -> list[sqlite3.Row]:
     """Requests and refusals by tenant or policy. `column` is one of the two."""
-    where, values = _of(span, "hour")
+    where, values = _of(span, "at")
     name = {"tenant": "tenant", "policy": "policy"}[column]
     sql = (
         f"SELECT {name} AS name, SUM(requests) AS requests, SUM(CASE WHEN outcome = 'REFUSED' THEN requests ELSE 0 END)"  # noqa: S608
-        f" AS refused, MIN(hour) AS first, MAX(hour) AS last FROM hours WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1"
+        f" AS refused, MAX(at) AS last FROM outcomes WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     return database.execute(sql, values).fetchall()
+
+
+def totals(database: sqlite3.Connection, what: str) -> list[sqlite3.Row]:
+    """All finished requests by `what` (tenant or policy), most first: name, label, requests, refused, first, last."""
+    sql = "SELECT name, label, requests, refused, first, last FROM totals WHERE what = ? ORDER BY requests DESC, name"
+    return database.execute(sql, (what,)).fetchall()
 
 
 def unfinished(database: sqlite3.Connection, span: Span) -> int:
@@ -180,12 +201,9 @@ class Version:
 
 def versions(database: sqlite3.Connection) -> list[Version]:
     """Every policy version of the ledger, the one used last first."""
-    used = {row["name"]: row for row in shares(database, Span(), "policy") if row["name"]}
-    names, loaded = _announced(database)
-    for digest in used:
-        if digest not in names:
-            row = database.execute("SELECT policy_name FROM requests WHERE policy = ? LIMIT 1", (digest,)).fetchone()
-            names[digest] = row[0] if row else ""
+    used = {row["name"]: row for row in totals(database, "policy") if row["name"]}
+    announced, loaded = _announced(database)
+    names = {digest: row["label"] for digest, row in used.items()} | announced
     found = [
         Version(
             digest,

@@ -39,13 +39,14 @@ class Rendering:
             "short": short,
             "number": lambda value: f"{value:,}",
             "counts": counts,
+            "duration": duration,
             "because": because,
             "words": lambda value: str(value).replace("_", " ").lower(),
             "pretty": lambda line: json.dumps(json.loads(line), indent=1, sort_keys=True),
         }
         self._environment.globals |= {
             "asset": functools.partial(asset, STATIC),
-            "version": __version__,
+            "product": __version__,
             "unseen": UNSEEN,
         }
 
@@ -79,6 +80,15 @@ def counts(found: str | Mapping[str, int]) -> str:
     table: Mapping[str, int] = (json.loads(found) if found else {}) if isinstance(found, str) else found
     listed = ", ".join(f"{kind} {n}" for kind, n in sorted(table.items(), key=lambda item: (-item[1], item[0])))
     return listed or "–"
+
+
+def duration(taken: float) -> str:
+    """Milliseconds as a reader says them: `420 ms`, `2.4 s`, `3 min 20 s`."""
+    if taken < 1000:
+        return f"{round(taken)} ms"
+    if taken < 60_000:
+        return f"{taken / 1000:.1f} s"
+    return f"{int(taken // 60_000):,} min {int(taken % 60_000 // 1000)} s"
 
 
 def because(reason: str) -> str:

@@ -1,7 +1,8 @@
 """One request, read from the ledger itself and checked while it is read.
 
-The index says where its records lie and is believed in nothing else: every line is decoded in canonical form, must be of
-this request, and must link to the line before it and from the line after it. What does not hold is a flaw on the page.
+The index says where its records lie and is believed in nothing else: every line is decoded in canonical form, must be
+of this request, and must link to the line before it and from the line after it. What does not hold is a flaw on
+the page.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Flaw(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A record of the request, or what stands where it was. `line` is its bytes in the ledger, "" when they are gone."""
+    """A record of the request, or what stands where it was. `line` is its bytes in the ledger, b"" when they are
+    gone."""
 
     log: str
     segment: int

@@ -87,19 +87,29 @@ class Cookie:
 
     secure: bool
     port: int
+    path: str = "/"
 
     @property
     def name(self) -> str:
         """Cookies do not know ports: two consoles of one machine must not share one."""
+        if self.path != "/":
+            return f"{'__Secure-' if self.secure else ''}guardedvlm-login-{self.port}"
         return "__Host-guardedvlm" if self.secure else f"guardedvlm-{self.port}"
 
-    def put(self, response: Response, value: str) -> None:
-        """Set it, until the browser is closed."""
-        response.set_cookie(self.name, value, path="/", secure=self.secure, httponly=True, samesite="strict")
+    @property
+    def attempt(self) -> Cookie:
+        """The cookie of an attempt to log in, which only the login gets."""
+        return Cookie(self.secure, self.port, "/login")
+
+    def put(self, response: Response, value: str, seconds: int | None = None) -> None:
+        """Set it, for `seconds` or until the browser is closed."""
+        response.set_cookie(
+            self.name, value, seconds, path=self.path, secure=self.secure, httponly=True, samesite="strict"
+        )
 
     def take(self, response: Response) -> None:
         """Delete it."""
-        response.delete_cookie(self.name, path="/", secure=self.secure, httponly=True, samesite="strict")
+        response.delete_cookie(self.name, path=self.path, secure=self.secure, httponly=True, samesite="strict")
 
 
 class StartToken:
@@ -131,7 +141,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        scope.setdefault("state", {})["session"] = session = self._sessions.find(request.cookies.get(self._cookie.name))
+        session = self._sessions.find(request.cookies.get(self._cookie.name))
+        scope.setdefault("state", {})["session"] = session
         refusal = self._refusal(request, session)
         await (refusal or self._app)(scope, receive, send)
 

@@ -23,7 +23,9 @@ ORIGIN = "0f" * 16
 DETECTORS = [{"name": name, "digest": 2 * hashlib.md5(name.encode()).hexdigest()} for name in ("centerface", "mtcnn")]
 
 
-def write_ledger(folder: Path, records: int, *, end: datetime, days: int = 365, seed: int = 0) -> int:
+def write_ledger(
+    folder: Path, records: int, *, end: datetime, days: int = 365, seed: int = 0, segment_bytes: int = SEGMENT_BYTES
+) -> int:
     """Write at least `records` records that end at `end`; returns how many they are."""
     folder.mkdir(parents=True)
     random_ = random.Random(seed)
@@ -37,7 +39,7 @@ def write_ledger(folder: Path, records: int, *, end: datetime, days: int = 365, 
     try:
         while sequence < records or first:
             for request, event, facts in first or next(events):
-                if stream is None or size >= SEGMENT_BYTES:
+                if stream is None or size >= segment_bytes:
                     if stream:
                         stream.close()
                     stream, size = segment_path(folder, sequence).open("wb"), 0

@@ -25,7 +25,10 @@ def test_anything_is_a_trial_or_refused(content):
     try:
         parse_asked(content)
     except InvalidInput as error:
-        assert error.reason is Reason.FIELD_INVALID
+        found = error.reason
+    else:
+        found = Reason.FIELD_INVALID
+    assert found is Reason.FIELD_INVALID
 
 
 @pytest.mark.parametrize(

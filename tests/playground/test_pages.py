@@ -6,24 +6,20 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from guardedvlm.app import default_policies
 from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.playground.app import Site, build_playground
 from guardedvlm.playground.ports import Fault, Offer
-from guardedvlm.policy.load import parse_policy
+from guardedvlm.policy.load import load_policy
 from guardedvlm.v1 import guard_pb2 as pb
 
 BASE = "http://127.0.0.1:8451"
 SAME = {"sec-fetch-site": "same-origin"}
-POLICY = "name: {}\nversion: '1'\nhide: {}\nkeep: [{}]\n"
 CANARY = "Harriet Canary 4111"
 
 
-def policy(name, keep=()):
-    from guardedvlm.core.finding import RESERVED_KINDS, Kind
-
-    kinds = [kind for kind in Kind if kind not in RESERVED_KINDS]
-    hide = ", ".join(f"{kind}: fill" for kind in kinds if kind not in keep)
-    return parse_policy(f"name: {name}\nversion: '1'\nhide: {{{hide}}}\nkeep: [{', '.join(keep)}]\n")
+def policy(version):
+    return load_policy(default_policies() / "finance" / "policy.yaml").model_copy(update={"version": version})
 
 
 class Told:
@@ -37,8 +33,8 @@ class Told:
     async def offers(self):
         broken = Fault("broken/policy.yaml:2", "unknown key 'modus'", ((1, "name: broken"), (2, "modus: strict")))
         return [
-            Offer("strict", policy("strict")),
-            Offer("lenient", policy("lenient", keep=["AMOUNT"])),
+            Offer("strict", policy("2026-11-23")),
+            Offer("lenient", policy("2026-11-24")),
             Offer("broken", None, (broken,)),
         ]
 
@@ -77,7 +73,9 @@ def lines(content):
 
 
 def redacted():
-    region = pb.Region(kind="PERSON", box=pb.Box(x0=1, y0=2, x1=3, y1=4), detector="name/title", action="label", label="PERSON-A")
+    region = pb.Region(
+        kind="PERSON", box=pb.Box(x0=1, y0=2, x1=3, y1=4), detector="name/title", action="label", label="PERSON-A"
+    )
     page = pb.RedactedPage(width=60, height=40, regions=[region], media_type="image/png", content=b"PNG\n\x00bytes")
     return pb.Redaction(pages=[page], policy_digest="ab")
 
@@ -108,7 +106,12 @@ async def test_another_site_cannot_send_pictures():
 async def test_every_response_is_kept_by_nobody_and_loads_nothing_from_elsewhere():
     event = pb.StreamRedactImageResponse(result=pb.RedactImageResponse(redaction=redacted()))
     async with browser(Told(event)) as client:
-        for response in (await client.get("/"), await client.get("/policies"), await tried(client), await client.get("/gone")):
+        for response in (
+            await client.get("/"),
+            await client.get("/policies"),
+            await tried(client),
+            await client.get("/gone"),
+        ):
             assert response.headers["cache-control"] == "no-store"
             rules = response.headers["content-security-policy"]
             assert "default-src 'none'" in rules
@@ -190,10 +193,11 @@ async def test_a_fault_of_the_file_is_said_with_its_line():
 
 
 async def test_the_difference_of_two_policies_that_were_shown():
+    change = {"path": "version", "old": "2026-11-23", "new": "2026-11-24", "effect": "other"}
     async with browser(Told()) as client:
         strict, lenient, _ = (await client.get("/policies")).json()["policies"]
         found = await client.get("/difference", params={"old": strict["digest"], "new": lenient["digest"]})
-        assert {"path": "hide.AMOUNT", "old": "fill", "new": "keep", "effect": "weaker"} in found.json()["changes"]
+        assert found.json()["changes"] == [change]
         assert (await client.get("/difference", params={"old": "0" * 64, "new": lenient["digest"]})).status_code == 404
 
 

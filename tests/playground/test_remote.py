@@ -61,7 +61,8 @@ async def test_a_certificate_is_shown_and_lies_nowhere(pki, tmp_path):
         [event async for event in guard.events(Asked("0", "What is the total?", b"picture"))]
         with pytest.raises(GuardedVLMError):
             await RemoteGuard(Target(address, address, pki.ca)).add(Identity("gvlm_token"))
-    assert servicer.sans and all("clinic" in san for san in servicer.sans)
+    assert servicer.sans
+    assert all("clinic" in san for san in servicer.sans)
     assert servicer.questions == ["What is the total?"]
     assert all(identity.key not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
