@@ -27,6 +27,7 @@ COMMANDS = (
     ["keys"],
     ["keys", "reidentify-init"],
     ["doctor"],
+    ["playground"],
     ["model"],
     ["model", "check"],
     ["model", "pin"],

@@ -14,8 +14,9 @@ CANARY = "canary-of-the-file-7719"
 NAME = "Harriet Lindqvist"
 TOTAL = "$1,482.50"
 QUESTION = "What is the total?"
-MARK = "and please mind quokka"
+MARK = "quokka"
 """Part of a question that nobody else asks."""
+FORBIDDEN = f"How old is the man in the picture? Mind the {MARK}."
 
 
 def letter():
@@ -73,7 +74,7 @@ def test_a_picture_is_dropped_redacted_and_asked_about(service, playground, tmp_
         page = logged_in(context, playground.base, token_of(service))
         drop(page, encoded(png()), "letter.png", "image/png")
         assert page.inner_text("#policy option").startswith("finance")
-        page.fill("#question", f"{QUESTION} {MARK}")
+        page.fill("#question", QUESTION)
         with page.expect_response("**/try") as answered:
             press(page)
         assert answered.value.headers["cache-control"] == "no-store"
@@ -96,7 +97,7 @@ def test_a_picture_is_dropped_redacted_and_asked_about(service, playground, tmp_
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.dataset.pick") != key
 
-        page.fill("#question", "How old is the man in the picture?")
+        page.fill("#question", FORBIDDEN)
         press(page)
         refusal = page.inner_text(".refusal")
         assert "The policy forbids this kind of question" in refusal
@@ -106,7 +107,7 @@ def test_a_picture_is_dropped_redacted_and_asked_about(service, playground, tmp_
         assert all(url.startswith((playground.base, "blob:", "data:")) for url in context.asked)
         assert context.complaints == []
     kept = [playground.scratch, playground.log.parent, service.scratch, service.log.parent / "site" / "ledger"]
-    assert files_with([*kept, tmp_path], (CANARY, NAME, MARK, "quokka", token_of(service))) == []
+    assert files_with([*kept, tmp_path], (CANARY, NAME, MARK, token_of(service))) == []
     assert not playground.marker.exists()
     assert "1,482.50" not in playground.log.read_text()
 
