@@ -202,7 +202,9 @@ class PlaygroundSettings(Part):
     url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")] | None = None  # as authors reach it; none: listen
     tls: Tls | None = None
     server: Annotated[str, Field(pattern=ADDRESS)] = "localhost:8443"  # GuardService, where it takes bearer tokens
-    certificate_server: Annotated[str, Field(pattern=ADDRESS)] | None = None  # where it takes certificates; none: server
+    certificate_server: Annotated[str, Field(pattern=ADDRESS)] | None = (
+        None  # where it takes certificates; none: server
+    )
     ca: Path | None = None  # authority of the service's certificate
 
     @model_validator(mode="after")

@@ -76,7 +76,9 @@ def build_console(site: Site) -> Console:
         routes=[*door.routes(), *pages.routes(), assets(STATIC)],
         middleware=[
             Middleware(SecurityHeaders, https=site.https),
-            Middleware(TrustedHostMiddleware, allowed_hosts=[site.host, *(LOCAL_NAMES if site.host in LOCAL_NAMES else ())]),
+            Middleware(
+                TrustedHostMiddleware, allowed_hosts=[site.host, *(LOCAL_NAMES if site.host in LOCAL_NAMES else ())]
+            ),
             Middleware(Gate, sessions=sessions, cookie=cookie),
         ],
         exception_handlers={HTTPException: failed, 500: failed},

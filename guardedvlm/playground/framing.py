@@ -1,8 +1,8 @@
 """How a trial crosses HTTP.
 
 Request: one line of JSON (policy, question), then the picture's bytes. No form, whose parser would put a large file on
-a disk, and nothing in the address, which others may keep. Response: lines of JSON; a line with `bytes` is followed by so
-many bytes.
+a disk, and nothing in the address, which others may keep. Response: lines of JSON; a line with `bytes` has as many
+behind it.
 """
 
 from __future__ import annotations
