@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from guardedvlm.errors import Internal
+from guardedvlm.guard.files.dicom import redacted_dicom
 from guardedvlm.guard.files.pdf import redacted_pdf
 from guardedvlm.guard.files.raster import redacted_png, redacted_tiff
+from guardedvlm.guard.image import DicomHeader
 from guardedvlm.playground.sheets import LARGEST_SIDE, sheets
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -40,6 +42,15 @@ def test_every_page_of_a_pdf():
     assert (one, two) == (RED, BLUE)
     assert first[0] > first[1]
     assert second[0] < second[1]
+
+
+def test_every_frame_of_a_dicom_file():
+    assert drawn("application/dicom", redacted_dicom([raster(RED)], DicomHeader())) == [((60, 40), RED)]
+    grey = [raster((90, 90, 90)), raster((200, 200, 200))]
+    assert drawn("application/dicom", redacted_dicom(grey, DicomHeader())) == [
+        ((60, 40), (90, 90, 90)),
+        ((60, 40), (200, 200, 200)),
+    ]
 
 
 def test_a_large_page_is_made_smaller():
