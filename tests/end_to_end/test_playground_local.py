@@ -72,7 +72,7 @@ def test_edit_press_and_see_the_difference(tmp_path):
 
         # A sample is tried, and stopped.
         page.click('[data-sample="bank-statement"]')
-        page.wait_for_function("document.getElementById('chosen').innerText.includes('Bank account statement')")
+        page.wait_for_function("() => document.getElementById('chosen').innerText.includes('Bank account statement')")
         page.click(".suggestion >> nth=0")
         page.click("#go")
         page.click("#stop")

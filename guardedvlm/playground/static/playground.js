@@ -202,7 +202,7 @@ function progress(told, run, index, of) {
   const share = told && told.pages ? told.page / told.pages : 0;
   const now = share === 1 ? Math.min(at + 1, stages.length - 1) : Math.max(at, 0);
   const pages = told && told.pages > 1 && share < 1 ? `, page ${told.page + 1} of ${told.pages}` : "";
-  const words = share === 1 && at === stages.length - 1 ? "Finishing" : stages[now].words;
+  const words = !told ? "Sending the picture to the guard" : share === 1 && at === stages.length - 1 ? "Finishing" : stages[now].words;
   byId("stage").textContent = `${words}${pages}${of > 1 ? `, under ${run.policy.name}` : ""}…`;
   byId("progress").value = (index + Math.max(0.03, (Math.max(at, 0) + share) / stages.length)) / of;
 }
