@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -20,15 +21,21 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm import __version__
+from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.keys import create_keys
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
+from guardedvlm.audit.receipt import Receipts
+from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, UNIX, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.core.private_file import PRIVATE_FOLDER
+from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
@@ -45,7 +52,6 @@ from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
 from guardedvlm.transport.identity import Identities
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER
 from guardedvlm.transport.tls import channel_credentials, server_credentials
 from guardedvlm.worker import Worker, harden_process
 
@@ -58,6 +64,8 @@ WATCH_SECONDS = 1.0
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 AUDIT_KEY, TOKENS_KEY = "audit.key", "tokens.key"
+EVIDENCE_KEYS = "evidence"
+"""Folder of the keys that sign receipts and checkpoints, in the folder of keys."""
 
 
 def default_policies() -> Path:
@@ -71,9 +79,10 @@ class Guard:
 
     pipeline: Pipeline
     roles: Roles
-    ledger: Ledger
+    ledger: Logs
     key: AuditKey
     detectors: Mapping[str, str]  # name -> SHA-256 of weights
+    signer: EvidenceSigner
 
 
 @asynccontextmanager
@@ -84,8 +93,8 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
     async with AsyncExitStack() as parts:
         key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
         origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
-        ledger = Ledger(settings.ledger, origin)
-        parts.callback(ledger.close)
+        evidence = evidence_signer(settings, parts)
+        ledger = _logs(settings, origin, evidence, parts)
         telemetry = Telemetry(settings.otel, version=__version__, origin=origin, endpoint=settings.otlp_endpoint)
         parts.callback(telemetry.shutdown)
         telemetry.watch(ledger)
@@ -98,7 +107,51 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         witness = Witness(ledger, key, telemetry, detectors)
         pipeline = Pipeline(roles, backend, signer, witness)
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence)
+
+
+def make_checkpointer(settings: Settings, signer: EvidenceSigner) -> Checkpointer:
+    """Checkpoints signed by the site's evidence key, as the settings have them. Close it at the end."""
+    how = settings.checkpoints
+    cadence = Cadence(how.every_records, how.every_seconds, how.bound_seconds)
+    return Checkpointer(signer, lambda key: signer.public().find(key), _sink(settings), cadence)
+
+
+def replica(settings: Settings) -> str:
+    """The pseudonym of this machine in the ledger."""
+    key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
+    return key.pseudonym(Purpose.REPLICA, socket.gethostname())
+
+
+def _logs(settings: Settings, origin: str, signer: EvidenceSigner, parts: AsyncExitStack) -> Logs:
+    checkpointer = make_checkpointer(settings, signer)
+    try:
+        logs = Logs(settings.ledger, origin, checkpointer=checkpointer)
+    except BaseException:
+        checkpointer.close()
+        raise
+    parts.callback(logs.close)
+    return logs
+
+
+def _sink(settings: Settings) -> CheckpointSink | None:
+    match settings.checkpoints.sink:
+        case Sink.FILE:
+            assert settings.checkpoints.file is not None
+            return FileSink(settings.checkpoints.file)
+        case Sink.STDOUT:
+            return LineSink(sys.stdout)
+        case Sink.OTLP:
+            return OtlpSink(settings.otlp_endpoint)
+        case Sink.NONE:
+            return None
+
+
+def _prepare(logs: Logs, policies: PolicyStore) -> None:
+    """Open the log of every policy that is in force: one that cannot be written stops the start."""
+    for name in policies.names:
+        with contextlib.suppress(Refused):  # it has expired, and so have its requests
+            logs.prepare(policies.policy_for(name).audit.retention_days)
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
@@ -117,13 +170,16 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key)
+        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer))
         server = GuardServer(service, with_reflection=settings.reflection)
-        watch = PolicyWatch(policies, guard.ledger, server.health)
+        await asyncio.to_thread(_prepare, guard.ledger, policies)
+        watch = PolicyWatch(policies, guard.ledger.service, server.health)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
-                await server.health.set_ready(SERVICE, guard.ledger.healthy or await guard.ledger.probe())
+                is_written = guard.ledger.healthy or await guard.ledger.probe()
+                is_signed = await asyncio.to_thread(is_ready, guard.signer)
+                await server.health.set_ready(SERVICE, is_written and is_signed)
                 await watch.look()
         finally:
             await server.stop(settings.drain_seconds)
@@ -207,6 +263,22 @@ def _reader(parts: AsyncExitStack) -> ReaderEngine:
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
     """Scopes are keyed anew at each start: nothing that an engine cached for an earlier guard is found again."""
     return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
+
+
+def evidence_signer(settings: Settings, parts: ExitStack | AsyncExitStack) -> EvidenceSigner:
+    """Who signs receipts and checkpoints: the process that the settings name, or the keys in their folder, made there
+    where there are none. Raises ConfigurationError(SETTINGS_INVALID)."""
+    if settings.signer is None:
+        folder = _private(settings.keys) / EVIDENCE_KEYS
+        create_keys(folder)
+        return FolderSigner(folder)
+    user = this_user() if settings.signer_user is None else settings.signer_user
+    signer = SocketSigner(Path(settings.signer.removeprefix(UNIX)), user)
+    parts.callback(signer.close)
+    if not is_ready(signer):
+        explanation = "nobody of the expected user signs there; start `guardedvlm keys serve`"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="signer", explanation=explanation)
+    return signer
 
 
 def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:

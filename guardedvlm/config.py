@@ -14,7 +14,9 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from guardedvlm.audit.checkpointer import BOUND_SECONDS, EVERY_RECORDS, EVERY_SECONDS
 from guardedvlm.audit.otel import Otel
+from guardedvlm.audit.sink import Sink
 from guardedvlm.errors import ConfigurationError, Reason
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
@@ -48,6 +50,22 @@ class ClientTls(Part):
     key: Path
 
 
+class Checkpoints(Part):
+    """Signed checkpoints of the ledger's logs: how often, and the second place that they go to beside the ledger."""
+
+    every_records: Annotated[int, Field(ge=1, le=1_000_000)] = EVERY_RECORDS
+    every_seconds: Annotated[float, Field(gt=0, le=86_400)] = EVERY_SECONDS
+    sink: Sink = Sink.NONE  # otlp: the collector at `otlp_endpoint`
+    file: Path | None = None  # on another volume, with the sink `file`
+    bound_seconds: Annotated[float, Field(gt=0, le=86_400)] = BOUND_SECONDS  # after which a failing sink ends readiness
+
+    @model_validator(mode="after")
+    def _file_where_it_is_written(self) -> Checkpoints:
+        if (self.sink is Sink.FILE) != (self.file is not None):
+            raise ValueError("'file' belongs to the sink 'file', and that sink needs one")
+        return self
+
+
 class Settings(Part):
     """All settings. Relative paths count from the settings file's folder."""
 
@@ -60,6 +78,9 @@ class Settings(Part):
     tenants: Path = Path("tenants.yaml")
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
+    checkpoints: Checkpoints = Checkpoints()
+    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
+    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     inference: Annotated[str, Field(pattern=rf"^embedded$|{ADDRESS}")] = EMBEDDED  # or an inference service
     inference_tls: ClientTls | None = None  # for an inference service on another machine
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # worker processes of each detector role
@@ -89,9 +110,9 @@ class Settings(Part):
         for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model"):
             if values[name] is not None:
                 values[name] = folder / values[name]
-        for name in ("listen", "health_listen", "token_listen", "inference"):
+        for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
             values[name] = _resolved_socket(values[name], folder)
-        for name in ("tls", "inference_tls"):
+        for name in ("tls", "inference_tls", "checkpoints"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
                 values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}
@@ -178,6 +199,8 @@ class ConsoleSettings(Part):
     policies: tuple[Path, ...] = ()  # folders with the versions that may be shown and compared
     tenants: Path | None = None  # with audit_key: names instead of pseudonyms
     audit_key: Path | None = None
+    keys: tuple[Path, ...] = ()  # public keys (keys export-public): signatures of checkpoints and receipts
+    checkpoints: Path | None = None  # checkpoints that were kept elsewhere; with keys
     cache: Path | None = None  # folder of the index; none: below the user's cache folder
 
     @model_validator(mode="after")
@@ -186,6 +209,8 @@ class ConsoleSettings(Part):
             raise ValueError("beyond this machine the console needs 'tls' and 'login'")
         if self.tls is not None and self.tls.client_ca is not None:
             raise ValueError("the console knows people by 'login', not by certificates of 'tls.client_ca'")
+        if self.checkpoints is not None and not self.keys:
+            raise ValueError("'checkpoints' needs 'keys': anybody can write one that nobody signed")
         if (self.tenants is None) != (self.audit_key is None):
             raise ValueError("'tenants' and 'audit_key' belong together: pseudonyms are keyed")
         return self

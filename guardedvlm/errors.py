@@ -103,6 +103,9 @@ class Reason(StrEnum):
     # evidence
     LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
     LEDGER_BROKEN = "LEDGER_BROKEN"
+    EVIDENCE_UNSIGNED = "EVIDENCE_UNSIGNED"
+    RECEIPT_MISSING = "RECEIPT_MISSING"
+    RECEIPT_BROKEN = "RECEIPT_BROKEN"
     # running it
     SETTINGS_INVALID = "SETTINGS_INVALID"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -179,6 +182,9 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.POSITIONS_UNKNOWN: "positions cannot be derived for a cache that another model or call has filled",
     Reason.LEDGER_UNWRITABLE: "the audit ledger cannot be written, so nothing may be released",
     Reason.LEDGER_BROKEN: "the audit ledger does not verify",
+    Reason.RECEIPT_MISSING: "the response came without a receipt, or with one that cannot be read",
+    Reason.RECEIPT_BROKEN: "this is no receipt, or one that was changed",
+    Reason.EVIDENCE_UNSIGNED: "the evidence cannot be signed, so nothing may be released",
     Reason.SETTINGS_INVALID: "a setting is invalid",
     Reason.SERVICE_UNAVAILABLE: "the service does not answer",
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",

@@ -21,6 +21,12 @@ def test_paths_count_from_the_file(tmp_path):
     assert str(settings.tls.key) == "/k.pem"
 
 
+def test_the_file_of_checkpoints_counts_from_the_file_too(tmp_path):
+    settings = load_settings(write(tmp_path, "checkpoints: {sink: file, file: elsewhere, every_records: 5}\n"))
+    assert settings.checkpoints.file == tmp_path / "elsewhere"
+    assert (settings.checkpoints.sink.value, settings.checkpoints.every_records) == ("file", 5)
+
+
 def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path, monkeypatch):
     path = write(tmp_path, "replicas: 1\notel: console\n")
     monkeypatch.setenv("GUARDEDVLM_REPLICAS", "2")
@@ -36,6 +42,9 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path,
         ("replicas: many", "replicas"),
         ("tls: {certificate: c, key: k, cipher: x}", "tls.cipher"),
         ("listen: 0.0.0.0:8443", "settings"),
+        ("checkpoints: {sink: file}", "checkpoints"),
+        ("checkpoints: {file: x}", "checkpoints"),
+        ("checkpoints: {every_seconds: 0}", "checkpoints.every_seconds"),
         ("- a", "guardedvlm.yaml"),
         ("", "guardedvlm.yaml"),
         ("a: [", "guardedvlm.yaml:2"),

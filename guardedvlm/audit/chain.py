@@ -20,6 +20,8 @@ class Flaw(StrEnum):
     """Records are missing here."""
     REORDERED = "reordered"
     """A record stands earlier or later than its number says."""
+    UNTOLD = "untold"
+    """Records at the beginning are gone, and the ledger does not tell that they were pruned."""
     LIFE_CYCLE = "life_cycle"
     """A request took a step that `core.lifecycle` does not have."""
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import stat
 import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from guardedvlm.core.private_file import create_once, read_private
 from guardedvlm.errors import ConfigurationError, Reason
 
 KEY_BYTES = 32
@@ -92,49 +91,17 @@ def load_key(path: Path) -> AuditKey:
 
 
 def _read_key(path: Path) -> AuditKey:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        raise _bad_key("the audit key cannot be read") from None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise _bad_key("the audit key is not a plain file of this user")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise _bad_key("others may read the audit key; chmod 600")
-        content = stream.read(KEY_BYTES * 2 + 2)
+    content = read_private(path, KEY_BYTES * 2 + 1)
     if not _KEY_FILE.match(content):
         raise _bad_key("the audit key is not 64 lower-case hex digits")
     return AuditKey(bytes.fromhex(content.decode()))
 
 
 def _create_key(path: Path) -> None:
-    """Write a new key beside `path` and link it there: the name never shows a half-written key."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, secrets.token_hex(KEY_BYTES).encode() + b"\n")
-            os.fsync(descriptor)
-            with contextlib.suppress(FileExistsError):  # another process was faster: its key is the key
-                os.link(draft, path)
-        finally:
-            os.close(descriptor)
-            draft.unlink()
-        fsync_folder(path.parent)
+        create_once(path, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     except OSError:
         raise _bad_key("the audit key cannot be created") from None
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make names created in `folder` durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _bad_key(explanation: str) -> ConfigurationError:

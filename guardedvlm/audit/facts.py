@@ -129,6 +129,8 @@ Grid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{256}$")]
 """32 x 32 cells in reading order, one bit each, 1 = something in the cell is hidden (`audit.grid`)."""
 ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]
 PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME), AfterValidator(_few_digits)]
+LogName = Annotated[str, StringConstraints(pattern=r"^years-[1-9][0-9]{0,2}$")]
+"""A log whose records are removed one day (`audit.retention`)."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_MILLISECONDS)]
@@ -210,6 +212,17 @@ class Shadow(TypedDict):
     milliseconds: Milliseconds
 
 
+class PrunedRecords(TypedDict):
+    """Records that were removed because their time was over: of which log, how many since its beginning, and the root
+    of the tree over them."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    log: LogName
+    origin: Pseudonym  # of the log
+    records: Annotated[int, Field(ge=1, lt=2**53)]
+    root: Digest
+
+
 class Facts(TypedDict, total=False):
     """What one record says; each record states what its step learnt, and `REQUIRED` says what it must."""
 
@@ -261,4 +274,5 @@ class Facts(TypedDict, total=False):
     policy_problems: Count  # in files that were not taken
     shadow: Shadow
     # the ledger itself
+    pruned: PrunedRecords
     torn_bytes: Bytes  # bytes of an incomplete last line that were cut off at start

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from guardedvlm.audit.record import Entry, Record
-from guardedvlm.audit.writer import MAX_BATCH, SEGMENT_BYTES, ChainWriter
+from guardedvlm.audit.segment import log_called
+from guardedvlm.audit.writer import MAX_BATCH, SEGMENT_BYTES, ChainWriter, Head
 from guardedvlm.errors import Reason, Unavailable
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class _Probe:
 
 
 class Ledger:
-    """An append-only, hash-chained record of what the service did, in `folder`.
+    """One log: an append-only, hash-chained record of what the service did, in `folder` (`audit.logs` holds several).
 
     One process writes a folder. `origin` is the replica's pseudonym (`AuditKey.pseudonym(Purpose.REPLICA, ...)`).
     Raises ConfigurationError as `ChainWriter` does. Call `close` at the end; a crash instead loses nothing that was
@@ -49,7 +50,9 @@ class Ledger:
         self._queue: queue.SimpleQueue[_Waiting | _Probe | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # between `append` and `close`: nothing is queued behind the end
         self._closed = False
+        self.folder = folder
         self.origin = origin
+        self.name = log_called(folder)
         self.appended = 1  # the OPENED record
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -59,6 +62,11 @@ class Ledger:
     def healthy(self) -> bool:
         """False from the first record that could not be made durable until a probe succeeds, and after `close`."""
         return self._writer.healthy and not self._closed
+
+    @property
+    def head(self) -> Head:
+        """The log as far as it is durable. Any thread may ask."""
+        return self._writer.head
 
     async def append(self, entry: Entry) -> Record:
         """Return the record of `entry` once it is on disk. Raises Unavailable(LEDGER_UNWRITABLE).
@@ -80,14 +88,17 @@ class Ledger:
             return False
         return await probe.future
 
-    def close(self) -> None:
-        """Write what waits, then give the folder back. Later appends are refused; a second call does nothing."""
+    def drain(self) -> None:
+        """Write what waits; later appends are refused. The folder is still this ledger's."""
         with self._gate:
-            if self._closed:
-                return
-            self._closed = True
-            self._queue.put(None)
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         self._thread.join()
+
+    def close(self) -> None:
+        """`drain`, then give the folder back. A second call does nothing."""
+        self.drain()
         self._writer.close()
 
     def _put(self, item: _Waiting | _Probe) -> None:

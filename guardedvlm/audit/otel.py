@@ -79,8 +79,15 @@ class Otel(StrEnum):
 class LedgerState(Protocol):
     """What the gauges of the ledger read."""
 
-    appended: int
-    failures: int
+    @property
+    def appended(self) -> int:
+        """Records made durable since the start."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Records that could not be made durable."""
+        ...
 
     @property
     def healthy(self) -> bool:

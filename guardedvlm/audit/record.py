@@ -25,7 +25,8 @@ GENESIS = "0" * 64
 """`previous` of a ledger's first record."""
 MAX_LINE = 512 * 2**10
 """Bytes of one encoded record; 500 pages of grids take 129 KB."""
-_CONTEXT = b"guardedvlm.v1.record\x00"
+CONTEXT = b"guardedvlm.v1.record\x00"
+"""Before a record's bytes in its hash: none of another kind is one of a record."""
 
 
 class LedgerEvent(StrEnum):
@@ -39,6 +40,8 @@ class LedgerEvent(StrEnum):
     """Which policies are in force from now on, and which of them because their new file is broken."""
     SHADOWED = "SHADOWED"
     """What a candidate policy would have said of a request that is over, beside what was said."""
+    PRUNED = "PRUNED"
+    """Records whose time was over were removed; written before they are."""
 
 
 REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
@@ -50,6 +53,7 @@ REQUIRED: Mapping[State | LedgerEvent, frozenset[str]] = {
     LedgerEvent.OPENED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
+    LedgerEvent.PRUNED: frozenset({"pruned"}),
 }
 """Facts without which a step is not evidence."""
 
@@ -58,6 +62,7 @@ OF_LEDGER: Mapping[LedgerEvent, frozenset[str]] = {
     LedgerEvent.RESUMED: frozenset({"torn_bytes"}),
     LedgerEvent.POLICIES: frozenset({"policies", "policies_kept", "policy_problems"}),
     LedgerEvent.SHADOWED: frozenset({"shadow"}),
+    LedgerEvent.PRUNED: frozenset({"pruned"}),
 }
 """What an event of the ledger may say, and a request may not."""
 
@@ -135,7 +140,7 @@ class Record(Entry):
 
 def record_hash(line: bytes) -> str:
     """SHA-256 of an encoded record, as hex: `previous` of the record after it."""
-    return hashlib.sha256(_CONTEXT + line).hexdigest()
+    return hashlib.sha256(CONTEXT + line).hexdigest()
 
 
 def make_entry(event: State | LedgerEvent, request: str | None, facts: Mapping[str, Any]) -> Entry:

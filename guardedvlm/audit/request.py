@@ -12,7 +12,7 @@ from guardedvlm.audit.facts import Facts
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.record import Entry, Record, make_entry
 from guardedvlm.audit.traceparent import TraceParent
-from guardedvlm.core.lifecycle import LifeCycle, State
+from guardedvlm.core.lifecycle import FINAL, LifeCycle, State
 from guardedvlm.errors import Internal, Reason, Unavailable
 
 
@@ -65,6 +65,16 @@ class RequestLog:
     def finished(self) -> bool:
         """True after RELEASED or REFUSED was asked for."""
         return self._life.finished
+
+    @property
+    def closed(self) -> bool:
+        """True after the record of RELEASED or REFUSED became durable."""
+        return bool(self._records) and self._records[-1].event in FINAL
+
+    @property
+    def log(self) -> str:
+        """The name of the log that its records stand in."""
+        return self._ledger.name
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -11,12 +11,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from guardedvlm.audit.digest import fsync_folder
+from pydantic import StringConstraints
+
 from guardedvlm.audit.record import MAX_LINE
+from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, Reason
 
 LOCK_NAME = "lock"
+UNNAMED = "ledger"
+"""What evidence calls a log whose folder has no name that it may repeat."""
+LogName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+_LOG_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
 _NAME = re.compile(r"segment-(\d{16})\.jsonl\Z")
 
 
@@ -35,6 +42,11 @@ class Line:
     number: int
     content: bytes
     complete: bool
+
+
+def log_called(folder: Path) -> str:
+    """What evidence calls the log in `folder`: the folder's own name, where that is one."""
+    return folder.name if _LOG_NAME.match(folder.name) else UNNAMED
 
 
 def list_segments(folder: Path) -> list[Segment]:

@@ -1,23 +1,32 @@
-"""Verify a ledger, also while it is being written, and read it.
+"""Verify a log, also while it is being written, and read logs.
 
 The proof, in order, for each line of each segment:
   1. it is a record in canonical form;
-  2. its number is one more than that of the record before it, across segments, from 0;
+  2. its number is one more than that of the record before it, across segments, from 0 or from what was pruned;
   3. it states the hash of the record before it;
-  4. its request takes a step that the life cycle has.
+  4. its request takes a step that the life cycle has;
+and of all lines the roots of the tree, by which `audit.completeness` holds the log against checkpoints. What a chain
+alone cannot show is in `UNSEEN`.
 
-What a chain alone cannot show is in `UNSEEN`.
+Two ways through a segment: the fast one looks at bytes (`audit.shape`, the hashes) and takes a line only when all of it
+is in order; any other line goes the slow way, which decodes it, and which alone says what is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import heapq
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
-from guardedvlm.audit.record import Record
-from guardedvlm.audit.segment import Line, Segment, list_segments, read_lines
+from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.merkle import leaf_hash
+from guardedvlm.audit.record import CONTEXT, Record
+from guardedvlm.audit.remains import LogFiles, log_files
+from guardedvlm.audit.segment import Line, Segment, read_lines
+from guardedvlm.audit.shape import shapes
 from guardedvlm.core.lifecycle import FINAL, TRANSITIONS, State
 from guardedvlm.errors import ConfigurationError, Reason
 
@@ -29,14 +38,15 @@ UNSEEN = (
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """What `verify_ledger` found. Counts and times cover the records up to the flaw, if there is one."""
+    """What `verify_ledger` found in one log. Counts and times cover the records up to the flaw, if there is one."""
 
     records: int
+    """Since the log's beginning, those that were pruned included."""
     segments: int
     first_time: str
     last_time: str
     head: str
-    """Hash of the last record that verified: what a checkpoint would keep."""
+    """Hash of the last record that verified."""
     flaw: Flaw | None
     broken_at: int | None
     """Number of the first record that does not follow from those before it."""
@@ -46,6 +56,14 @@ class LedgerReport:
     """Requests without a closing record: still running, or running when the process died."""
     torn_bytes: int
     """Bytes after the last complete line: a record that is being written, or was when the process died."""
+    origin: str
+    """Pseudonym of the replica that began the log, "" where there is no record."""
+    pruned: int
+    """Records at the beginning that are gone; 0 where all are there."""
+    root: bytes
+    """Root of the tree of the records that verified and of those that were pruned."""
+    roots: dict[int, bytes]
+    """The root that the log had at each size that was asked for, and at the ends of pruned segments."""
 
     @property
     def chain_ok(self) -> bool:
@@ -53,48 +71,80 @@ class LedgerReport:
         return self.flaw is None
 
 
-def verify_ledger(folder: Path) -> LedgerReport:
-    """Check every record of a ledger; the report names the first flaw.
+def verify_ledger(folder: Path, *, sizes: Collection[int] = (), fast: bool = True) -> LedgerReport:
+    """Check every record of one log; the report names the first flaw, and the roots at `sizes`.
 
-    Raises ConfigurationError(INPUT_UNREADABLE) when the folder or a file of it cannot be read.
+    `fast=False` decodes every line; the report is the same. Raises ConfigurationError: INPUT_UNREADABLE when the folder
+    or a file of it cannot be read, LEDGER_BROKEN when what is left of pruned segments cannot.
     """
-    return _Walk(list_segments(folder)).run()
+    return _Walk(log_files(folder), sizes, fast=fast).run()
+
+
+def verify_beginning(files: LogFiles, segments: int) -> tuple[LedgerReport, dict[str, State]]:
+    """Check the first `segments` segments of a log. Returns the report and the requests that had not ended there."""
+    walk = _Walk(LogFiles(files.pruned, files.segments[:segments]), (), fast=True)
+    return walk.run(), walk.running
 
 
 def read_records(folder: Path, *, start: int = 0, request: str | None = None) -> Iterator[Record]:
-    """Records from number `start` on, of one request or of all, in order; the chain is not checked.
+    """Records of one log from number `start` on, of one request or of all, in order; the chain is not checked.
 
     Raises ConfigurationError(LEDGER_BROKEN) at a line that is no record, ConfigurationError(INPUT_UNREADABLE) when the
     folder or a file of it cannot be read.
     """
-    segments = list_segments(folder)
+    for _, record in read_lines_of(folder, start=start, request=request):
+        yield record
+
+
+def read_lines_of(folder: Path, *, start: int = 0, request: str | None = None) -> Iterator[tuple[bytes, Record]]:
+    """As `read_records`, with the bytes of each record's line."""
+    segments = log_files(folder).segments
     later = [segment.first for segment in segments[1:]]
+    sought = request.encode() if request is not None else b""
     for segment, following in zip(segments, [*later, None], strict=True):
         if following is not None and following <= start:
             continue
-        for record in _records(segment, newest=following is None):
+        for line, record in _records(segment, sought, newest=following is None):
             if record.sequence >= start and request in (None, record.request):
-                yield record
+                yield line, record
 
 
-def _records(segment: Segment, *, newest: bool) -> Iterator[Record]:
+def read_ledger(ledger: Path, *, request: str | None = None) -> Iterator[Record]:
+    """Records of all logs of a ledger by time, of one request or of all; those of one log in their order.
+
+    Raises as `read_records` and `list_logs` do.
+    """
+    logs = [read_records(folder, request=request) for folder in list_logs(ledger)]
+    yield from heapq.merge(*logs, key=lambda record: record.time)
+
+
+def _records(segment: Segment, sought: bytes, *, newest: bool) -> Iterator[tuple[bytes, Record]]:
+    """Records whose line holds `sought`."""
     for line in read_lines(segment):
         if newest and not line.complete:
             return
+        if sought not in line.content:
+            continue
         try:
-            yield Record.decode(line.content)
+            yield line.content, Record.decode(line.content)
         except ValueError:
             place = f"{segment.path.name}:{line.number}"
             raise ConfigurationError(Reason.LEDGER_BROKEN, place=place, explanation="not a record") from None
 
 
 class _Walk:
-    """One pass over a ledger."""
+    """One pass over a log."""
 
-    def __init__(self, segments: list[Segment]) -> None:
-        self._segments = segments
-        self._chain = Chain()
-        self._running: dict[str, State] = {}
+    def __init__(self, files: LogFiles, sizes: Collection[int], *, fast: bool) -> None:
+        self._files = files
+        self._segments = files.segments
+        self._fast = fast
+        self._chain = files.chain()
+        self._tree = files.tree()
+        self._leaves: list[bytes] = []
+        self._roots = files.pruned.roots() if files.pruned else {}
+        self._sizes = sorted(size for size in set(sizes) if size >= self._tree.end)
+        self.running: dict[str, State] = dict(files.pruned.running) if files.pruned else {}
         self._first_time = self._last_time = ""
         self._torn_bytes = 0
         self._place = ""
@@ -108,6 +158,8 @@ class _Walk:
                 raise BrokenChain(Flaw.EMPTY, 0)
         except BrokenChain as found:
             broken = found
+        self._grow()
+        pruned = self._files.pruned
         return LedgerReport(
             records=self._chain.sequence,
             segments=len(self._segments),
@@ -117,8 +169,12 @@ class _Walk:
             flaw=self._flaw(broken) if broken else None,
             broken_at=broken.sequence if broken else None,
             place=self._place if broken else "",
-            unfinished=tuple(self._running),
+            unfinished=tuple(self.running),
             torn_bytes=self._torn_bytes,
+            origin=self._files.origin(),
+            pruned=pruned.end if pruned else 0,
+            root=self._tree.root(),
+            roots=self._roots,
         )
 
     def _segment(self, segment: Segment) -> None:
@@ -126,8 +182,47 @@ class _Walk:
         if segment.first != self._chain.sequence:
             late = segment.first > self._chain.sequence
             raise BrokenChain(Flaw.GAP if late else Flaw.REORDERED, self._chain.sequence)
-        for line in read_lines(segment):
+        lines = read_lines(segment)
+        while (line := self._stride(lines) if self._fast else next(lines, None)) is not None:
             self._line(segment, line)
+        self._grow()
+
+    def _stride(self, lines: Iterator[Line]) -> Line | None:
+        """Take lines that are in order; give back the first one that has to go the slow way, None at the end.
+
+        The body is long because a call for each line would double its time.
+        """
+        match, running, leaves = shapes().match, self.running, self._leaves
+        sha256, following = hashlib.sha256, _FOLLOWING
+        sequence, previous, last = self._chain.sequence, self._chain.previous.encode(), b""
+        odd: Line | None = None
+        for line in lines:
+            content = line.content
+            found = match(content) if line.complete else None
+            if found is None:
+                odd = line
+                break
+            event, stated, request, number, time = found.group("event", "previous", "request", "sequence", "time")
+            if stated != previous or int(number) != sequence:
+                odd = line
+                break
+            if request is not None:
+                state = following[running.get(request.decode())].get(event)
+                if state is None:
+                    odd = line
+                    break
+                if state in FINAL:
+                    running.pop(request.decode(), None)
+                else:
+                    running[request.decode()] = state
+            previous = sha256(CONTEXT + content).hexdigest().encode()
+            leaves.append(sha256(b"\x00" + content).digest())
+            sequence, last = sequence + 1, time
+            if not self._first_time:
+                self._first_time = time.decode()
+        self._chain = Chain(sequence, previous.decode())
+        self._last_time = last.decode() or self._last_time
+        return odd
 
     def _line(self, segment: Segment, line: Line) -> None:
         self._place = f"{segment.path.name}:{line.number}"
@@ -141,21 +236,35 @@ class _Walk:
         except BrokenChain:
             self._chain = previous
             raise
+        self._leaves.append(leaf_hash(line.content))
         self._first_time = self._first_time or record.time
         self._last_time = record.time
+        if self._fast:
+            shapes().learn(record)
 
     def _step(self, record: Record) -> None:
         """Follow the life cycle of the record's request."""
         if not isinstance(record.event, State) or record.request is None:
             return
-        before = self._running.get(record.request)
+        before = self.running.get(record.request)
         allowed = {State.RECEIVED} if before is None else TRANSITIONS[before]
         if record.event not in allowed:
             raise BrokenChain(Flaw.LIFE_CYCLE, record.sequence)
         if record.event in FINAL:
-            del self._running[record.request]
+            del self.running[record.request]
         else:
-            self._running[record.request] = record.event
+            self.running[record.request] = record.event
+
+    def _grow(self) -> None:
+        """Take the leaves into the tree, and the roots on the way."""
+        begin, at = self._tree.end, 0
+        while self._sizes and self._sizes[0] <= begin + len(self._leaves):
+            size = self._sizes.pop(0)
+            self._tree.append_all(self._leaves[at : size - begin])
+            at = size - begin
+            self._roots[size] = self._tree.root()
+        self._tree.append_all(self._leaves[at:])
+        self._leaves.clear()
 
     def _flaw(self, broken: BrokenChain) -> Flaw:
         """A record that is missing here but stands further on was moved, not removed."""
@@ -172,3 +281,10 @@ class _Walk:
                 except ValueError:
                     continue
         return False
+
+
+_FOLLOWING = {
+    before: {state.value.encode(): state for state in ({State.RECEIVED} if before is None else TRANSITIONS[before])}
+    for before in (None, *State)
+}
+"""The step that an event is, by the state before it; None for a request that has no record yet."""

@@ -1,9 +1,9 @@
 """The one writer of a ledger folder: recovery at start, batches that are durable or undone, rotation. Not thread-safe.
 
-What a start checks: the newest segment record by record, and its link to the segment before it; the whole ledger is
-checked by `audit.verify`, whose time grows with the retention period. A last line without its end is what a crash
-leaves: it was never acknowledged, is cut off, and the cut is recorded. Anything else that does not verify stops the
-start.
+What a start checks: the newest segment record by record, its link to the segment before it, and the log's own last
+checkpoint; the whole ledger is checked by `audit.verify`, whose time grows with the retention period. A last line
+without its end is what a crash leaves: it was never acknowledged, is cut off, and the cut is recorded. Anything else
+that does not verify stops the start.
 
 When a write or a sync fails, the file is cut back to its last durable byte. Nothing more is written until `mend` has
 succeeded: after a failed fsync the kernel may have dropped the pages and say nothing the next time
@@ -17,12 +17,16 @@ import contextlib
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
-from guardedvlm.audit.digest import fsync_folder
+from guardedvlm.audit.checkpoint import CHECKPOINTS, Checkpoint, last_checkpoint
+from guardedvlm.audit.merkle import CompactRange, fold, leaf_hash
 from guardedvlm.audit.record import VERSION, Entry, LedgerEvent, Record, make_entry, now, record_hash
-from guardedvlm.audit.segment import Segment, create_segment, list_segments, lock_folder, open_segment, read_lines
+from guardedvlm.audit.remains import LogFiles, extend_tree, log_files, read_frontier, write_frontier
+from guardedvlm.audit.segment import Segment, create_segment, lock_folder, open_segment, read_lines
+from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
 SEGMENT_BYTES = 16 * 2**20
@@ -31,11 +35,24 @@ MAX_BATCH = 256
 """Entries of one write and sync."""
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A log as far as it is durable: who began it, its size, and the subtrees of its tree."""
+
+    origin: str
+    size: int
+    hashes: tuple[bytes, ...]
+
+    def root(self) -> bytes:
+        """Root of the tree."""
+        return fold(self.hashes)
+
+
 class ChainWriter:
     """Appends records to the segments of `folder`.
 
     Raises ConfigurationError(LEDGER_UNWRITABLE) when the folder cannot be written or has another writer, and
-    ConfigurationError(LEDGER_BROKEN) when what is there does not verify.
+    ConfigurationError(LEDGER_BROKEN) when what is there does not verify. Other threads may read `head`.
     """
 
     def __init__(self, folder: Path, origin: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -45,6 +62,8 @@ class ChainWriter:
         self._descriptor = -1
         self._durable = 0  # bytes of the newest segment that are on disk for certain
         self._chain = Chain()
+        self._tree = CompactRange()
+        self.head = Head(origin, 0, ())
         self._lock = lock_folder(folder)
         self.healthy = True
         try:
@@ -90,7 +109,8 @@ class ChainWriter:
         self._descriptor = self._lock = -1
 
     def _commit(self, entries: Sequence[Entry]) -> list[Record]:
-        records, block, previous = self._seal(entries)
+        records, lines, previous = self._seal(entries)
+        block = b"".join(line + b"\n" for line in lines)
         try:
             if self._descriptor < 0 or self._durable >= self._segment_bytes:
                 self._rotate()
@@ -101,9 +121,14 @@ class ChainWriter:
             raise Unavailable(Reason.LEDGER_UNWRITABLE) from None
         self._durable += len(block)
         self._chain = Chain(self._chain.sequence + len(records), previous)
+        self._tree.append_all([leaf_hash(line) for line in lines])
+        self._show()
         return records
 
-    def _seal(self, entries: Sequence[Entry]) -> tuple[list[Record], bytes, str]:
+    def _show(self) -> None:
+        self.head = Head(self.head.origin, self._tree.end, self._tree.hashes)
+
+    def _seal(self, entries: Sequence[Entry]) -> tuple[list[Record], list[bytes], str]:
         """Records of `entries`, their lines, and the hash of the last one."""
         records: list[Record] = []
         lines: list[bytes] = []
@@ -124,13 +149,14 @@ class ChainWriter:
             lines.append(record.encode())
             previous = record_hash(lines[-1])
             records.append(record)
-        return records, b"".join(line + b"\n" for line in lines), previous
+        return records, lines, previous
 
     def _rotate(self) -> None:
         descriptor = create_segment(self._folder, self._chain.sequence)
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor, self._durable = descriptor, 0
+        write_frontier(self._folder, self._tree, self._chain.previous)
 
     def _fail(self) -> None:
         self.healthy = False
@@ -139,13 +165,28 @@ class ChainWriter:
             os.ftruncate(self._descriptor, self._durable)
 
     def _recover(self) -> int:
-        """Find the end of the chain. Returns how many bytes of an incomplete last line were cut off."""
-        segments = list_segments(self._folder)
-        self._chain = _end_of_predecessor(segments)
-        if not segments:
+        """Find the end of the chain and of the tree. Returns how many bytes of an incomplete last line were cut off."""
+        files = log_files(self._folder)
+        self._chain = _end_of_predecessor(files)
+        self.head = Head(files.origin() or self.head.origin, 0, ())
+        checkpoint = last_checkpoint(self._folder / CHECKPOINTS)
+        if not files.segments:
+            self._tree = files.tree()
+            _check_checkpoint(checkpoint, self._tree, [])
             return 0
-        newest = segments[-1]
-        size, torn = _check_segment(newest, self._chain)
+        newest = files.segments[-1]
+        before = read_frontier(self._folder, self._chain)
+        size, torn, leaves = _check_segment(newest, self._chain)
+        if before is None or not _holds(checkpoint, before, leaves):
+            before = extend_tree(files.tree(), files.segments[:-1])
+            _check_checkpoint(checkpoint, before, leaves)
+        before.append_all(leaves)
+        self._tree = before
+        self._open(newest, size, torn)
+        return torn
+
+    def _open(self, newest: Segment, size: int, torn: int) -> None:
+        """Open the newest segment and make certain that its complete lines are on disk."""
         try:
             self._descriptor = open_segment(newest)
             if torn:
@@ -156,7 +197,6 @@ class ChainWriter:
         except OSError:
             raise Unavailable(Reason.LEDGER_UNWRITABLE) from None
         self._durable = size
-        return torn
 
 
 def _write_all(descriptor: int, block: bytes) -> None:
@@ -165,26 +205,31 @@ def _write_all(descriptor: int, block: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _check_segment(segment: Segment, chain: Chain) -> tuple[int, int]:
-    """Step `chain` over a segment. Returns the bytes of its complete lines and of an incomplete last one."""
+def _check_segment(segment: Segment, chain: Chain) -> tuple[int, int, list[bytes]]:
+    """Step `chain` over a segment. Returns the bytes of its complete lines and of an incomplete last one, and the
+    hashes of its leaves."""
     size = 0
+    leaves: list[bytes] = []
     for line in read_lines(segment):
         if not line.complete:
-            return size, len(line.content)
+            return size, len(line.content), leaves
         try:
             chain.extend(line.content)
         except BrokenChain as broken:
             raise _broken(segment, line.number, broken.flaw) from None
+        leaves.append(leaf_hash(line.content))
         size += len(line.content) + 1
-    return size, 0
+    return size, 0, leaves
 
 
-def _end_of_predecessor(segments: Sequence[Segment]) -> Chain:
+def _end_of_predecessor(files: LogFiles) -> Chain:
     """The chain as it stands before the newest segment, from the last record of the one before it."""
+    segments = files.segments
     if len(segments) < 2:
-        if segments and segments[0].first != 0:
+        chain = files.chain()
+        if segments and segments[0].first != chain.sequence:
             raise _broken(segments[0], 1, Flaw.GAP)
-        return Chain()
+        return chain
     predecessor, newest = segments[-2:]
     last_lines = collections.deque(read_lines(predecessor), maxlen=1)
     if not last_lines or not last_lines[0].complete:
@@ -197,6 +242,23 @@ def _end_of_predecessor(segments: Sequence[Segment]) -> Chain:
     if record.sequence + 1 != newest.first:
         raise _broken(newest, 1, Flaw.GAP)
     return Chain(newest.first, record_hash(last.content))
+
+
+def _holds(checkpoint: Checkpoint | None, before: CompactRange, leaves: Sequence[bytes]) -> bool:
+    """Whether the tree of `before` and `leaves` has what the checkpoint says, as far as it can be seen from there."""
+    if checkpoint is None or checkpoint.size < before.end:
+        return True
+    tree = before.copy()
+    tree.append_all(leaves[: checkpoint.size - before.end])
+    return tree.end == checkpoint.size and tree.root() == checkpoint.root
+
+
+def _check_checkpoint(checkpoint: Checkpoint | None, before: CompactRange, leaves: Sequence[bytes]) -> None:
+    """A log whose end was cut off, or that is another one, is not written on."""
+    if not _holds(checkpoint, before, leaves):
+        raise ConfigurationError(
+            Reason.LEDGER_BROKEN, place=CHECKPOINTS, explanation="the log is not the one that its last checkpoint tells"
+        )
 
 
 def _broken(segment: Segment, line: int, flaw: Flaw) -> ConfigurationError:

@@ -28,9 +28,11 @@ from guardedvlm.cli import (
     evaluate,
     extract,
     init,
+    keys,
     model,
     playground,
     policy,
+    receipt,
     redact,
     reidentify,
     serve,
@@ -66,7 +68,8 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(audit.app, name="audit")
-app.add_typer(reidentify.app, name="keys")
+app.add_typer(receipt.app, name="receipt")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

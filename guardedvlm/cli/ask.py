@@ -13,12 +13,13 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
+from guardedvlm.app import running_guard
 from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.cli import options
-from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
+from guardedvlm.cli.files import receipt_writer, receipted, write_file
+from guardedvlm.cli.local import find_policy, local_request, local_settings, read_document
 from guardedvlm.cli.output import counted, err, out
 from guardedvlm.cli.progress import asking
-from guardedvlm.cli.redact import write_file
 from guardedvlm.client import UPLOAD_ABOVE, Client, redacted_document
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import Internal, Reason
@@ -38,6 +39,7 @@ def ask(
             "--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."
         ),
     ] = None,
+    receipt: options.ReceiptFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
     reidentify: Annotated[
         bool,
@@ -64,9 +66,11 @@ def ask(
     if server:
         token = token_file.read_text().strip() if token_file else ""
         with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
-            analysis = _ask_server(client, image, question, redacted is not None, reidentify)
+            analysis = _ask_server(client, image, question, redacted is not None, reidentify, receipt)
     else:
-        analysis = asyncio.run(_ask_here(image, question, policy, redacted is not None, seal_for, config, ledger))
+        analysis = asyncio.run(
+            _ask_here(image, question, policy, redacted is not None, seal_for, config, ledger, receipt)
+        )
     if redacted is not None:
         write_file(redacted, redacted_document(analysis.redaction).content)
     _show(analysis, as_json)
@@ -82,19 +86,26 @@ def _check_wishes(as_json: bool, server: str | None, reidentify: bool, seal_for:
         raise typer.BadParameter("--server seals for the key of its tenants file; use --reidentify")
 
 
-def _ask_server(client: Client, image: Path, question: str, want_image: bool, reidentify: bool) -> pb.Analysis:
+def _ask_server(
+    client: Client, image: Path, question: str, want_image: bool, reidentify: bool, receipt: Path | None
+) -> pb.Analysis:
     """The service's answer; what fits into one message is streamed where somebody looks on."""
-    content = image.read_bytes()
+    content, got = image.read_bytes(), receipt_writer(receipt)
     if not err.is_terminal or len(content) > UPLOAD_ABOVE:
-        return client.analyze(content, question, with_image=want_image, reidentify=reidentify)
+        return client.analyze(content, question, with_image=want_image, reidentify=reidentify, on_receipt=got)
+    done: pb.Analysis | None = None
     with asking(image.name) as watcher:
-        for event in client.stream(content, question, with_image=want_image, reidentify=reidentify, with_progress=True):
+        for event in client.stream(
+            content, question, with_image=want_image, reidentify=reidentify, with_progress=True, on_receipt=got
+        ):
             if event.HasField("progress"):
                 told = event.progress
                 watcher(Progress(Stage(told.stage), told.page, told.pages))
             if event.HasField("done"):
-                return event.done
-    raise Internal(Reason.INTERNAL)  # a stream ends with `done` or an error
+                done = event.done  # the receipt comes after it
+    if done is None:
+        raise Internal(Reason.INTERNAL)  # a stream ends with `done` or an error
+    return done
 
 
 async def _ask_here(
@@ -105,26 +116,36 @@ async def _ask_here(
     seal_for: Path | None,
     config: Path | None,
     ledger: Path | None,
+    receipt: Path | None,
 ) -> pb.Analysis:
     settings = local_settings(config, ledger)
     policy = find_policy(policy_name, settings)
     raw = read_document(image, policy)
     with err.status("loading the detectors"):
-        guard = local_pipeline(settings)
-        pipeline = await guard.__aenter__()
+        process = running_guard(settings)
+        guard = await process.__aenter__()
     try:
-        with asking(image.name) as watcher:
-            request = local_request(
-                raw, policy, Method.ANALYZE_IMAGE, want_image=want_image, seal_for=seal_for, watcher=watcher
-            )
-            sampling = Sampling(max_tokens=policy.say.max_tokens)
-            async with aclosing(pipeline.analyze(request, Question(question, sampling=sampling))) as events:
-                found = [event async for event in events]
+        async with receipted(guard, raw, receipt) as made:
+            with asking(image.name) as watcher:
+                request = local_request(
+                    raw,
+                    policy,
+                    Method.ANALYZE_IMAGE,
+                    want_image=want_image,
+                    seal_for=seal_for,
+                    watcher=watcher,
+                    closed=made.note,
+                )
+                sampling = Sampling(max_tokens=policy.say.max_tokens)
+                async with aclosing(guard.pipeline.analyze(request, Question(question, sampling=sampling))) as events:
+                    found = [event async for event in events]
+            if not isinstance(found[-1], Answer):
+                raise Internal(Reason.INTERNAL)
+            analysis = translate.analysis(found[-1], policy)
+            made.redacted = redacted_document(analysis.redaction).content
+            return analysis
     finally:
-        await guard.__aexit__(None, None, None)
-    if not isinstance(found[-1], Answer):
-        raise Internal(Reason.INTERNAL)
-    return translate.analysis(found[-1], policy)
+        await process.__aexit__(None, None, None)
 
 
 def _show(analysis: pb.Analysis, as_json: bool) -> None:

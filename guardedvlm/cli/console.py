@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardedvlm.audit.digest import Purpose, load_key
+from guardedvlm.audit.keys import PublicKeys, load_public
 from guardedvlm.cli.output import err, out
 from guardedvlm.cli.web import address_of, host_of, listening, require_packages, web_server
 from guardedvlm.config import ConsoleLogin, ConsoleSettings, load_console_settings
@@ -44,6 +45,13 @@ def console(
     audit_key: Annotated[
         Path | None, typer.Option(help="Key of the pseudonyms, with --tenants.", dir_okay=False)
     ] = None,
+    keys: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public keys (guardedvlm keys export-public), repeatable.", exists=True, dir_okay=False),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="Checkpoints that were kept elsewhere.", exists=True, dir_okay=False)
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the search index.", file_okay=False)] = None,
 ) -> None:
     """Show the ledger to a reviewer: overview, search, single requests, policies, evidence. Nothing in it is changed.
@@ -62,6 +70,8 @@ def console(
         policies=_absolute(policies),
         tenants=tenants.resolve() if tenants else None,
         audit_key=audit_key.resolve() if audit_key else None,
+        keys=_absolute(keys),
+        checkpoints=checkpoints.resolve() if checkpoints else None,
         cache=cache.resolve() if cache else None,
     )
     with listening(settings.listen) as listener:
@@ -87,6 +97,7 @@ def _serve(ledger: Path, settings: ConsoleSettings, listener: socket.socket) -> 
 def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> Site:
     from guardedvlm.console.app import Site
     from guardedvlm.console.index import cache_folder
+    from guardedvlm.console.watch import Outside
 
     beside = ledger.parent / "policies"
     return Site(
@@ -97,6 +108,9 @@ def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> S
         https=address.startswith("https://"),
         policies=settings.policies or ((beside,) if beside.is_dir() else ()),
         tenants=_names(settings),
+        outside=Outside(
+            sum(map(load_public, settings.keys), PublicKeys(())) if settings.keys else None, settings.checkpoints
+        ),
         provider=_provider(settings.login, address) if settings.login else None,
     )
 

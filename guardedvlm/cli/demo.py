@@ -23,7 +23,7 @@ from PIL import Image
 from rich.markup import escape
 from rich.table import Table
 
-from guardedvlm.audit.verify import verify_ledger
+from guardedvlm.audit.completeness import verify_logs
 from guardedvlm.cli import sheets
 from guardedvlm.cli.init import Site, make_site
 from guardedvlm.cli.output import EVIDENCE, counted, err, out
@@ -96,16 +96,18 @@ def demo(
         refusals = _refusals(site, target, told[0])
     _write_sheets(output, told, refusals)
     _print(told, refusals)
-    report = verify_ledger(output / "site" / "ledger")
-    state = "holds" if report.chain_ok else f"is broken: {report.flaw}"
-    out.print(
-        f"audit ledger: {report.records} records, the chain {state}, {len(report.unfinished)} unfinished requests"
-    )
+    found = verify_logs(output / "site" / "ledger")
+    reports = [log.report for log in found.logs if log.report is not None]
+    state = "holds" if found.is_good else "is broken"
+    records = sum(report.records for report in reports)
+    unfinished = sum(len(report.unfinished) for report in reports)
+    out.print(f"audit ledger: {records} records, the chain {state}, {unfinished} unfinished requests")
     out.print(
         f"look at [bold]{output / 'index.html'}[/]; "
-        f"read the ledger with: guardedvlm audit show {output / 'site' / 'ledger'}"
+        f"read the ledger with: guardedvlm audit show {output / 'site' / 'ledger'}, "
+        f"in a browser: guardedvlm console {output / 'site' / 'ledger'}"
     )
-    if not report.chain_ok:
+    if not found.is_good:
         raise typer.Exit(EVIDENCE)
 
 

@@ -13,12 +13,13 @@ from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 from rich.table import Table
 
+from guardedvlm.app import running_guard
 from guardedvlm.audit.facts import Method
 from guardedvlm.cli import options
-from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
+from guardedvlm.cli.files import receipt_writer, receipted, write_file
+from guardedvlm.cli.local import find_policy, local_request, local_settings, read_document
 from guardedvlm.cli.output import counted, err, out
 from guardedvlm.cli.progress import asking
-from guardedvlm.cli.redact import write_file
 from guardedvlm.client import Client, redacted_document
 from guardedvlm.core.field_schema import MAX_CHARS, Record, parse_fields, pointer
 from guardedvlm.core.ports import Sampling
@@ -40,6 +41,7 @@ def extract(
             "--redacted", help="Also write the redacted document here: PNG, PDF, DICOM, or TIFF of other pages."
         ),
     ] = None,
+    receipt: options.ReceiptFile = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole response as JSON: boxes, confidences, what was hidden.")
     ] = False,
@@ -67,9 +69,10 @@ def extract(
     if server:
         token = token_file.read_text().strip() if token_file else ""
         with Client(server, token=token, ca=ca, certificate=certificate, key=key) as client:
-            found = client.extract(file.read_bytes(), text, with_image=redacted is not None)
+            got = receipt_writer(receipt)
+            found = client.extract(file.read_bytes(), text, with_image=redacted is not None, on_receipt=got)
     else:
-        found = asyncio.run(_extract_here(file, fields, policy, redacted is not None, config, ledger))
+        found = asyncio.run(_extract_here(file, fields, policy, redacted is not None, config, ledger, receipt))
     if redacted is not None:
         write_file(redacted, redacted_document(found.redaction).content)
     if to is not None:
@@ -86,21 +89,32 @@ def _schema_text(path: Path) -> str:
 
 
 async def _extract_here(
-    file: Path, fields: Record, policy_name: str, want_image: bool, config: Path | None, ledger: Path | None
+    file: Path,
+    fields: Record,
+    policy_name: str,
+    want_image: bool,
+    config: Path | None,
+    ledger: Path | None,
+    receipt: Path | None,
 ) -> pb.ExtractFieldsResponse:
     settings = local_settings(config, ledger)
     policy = find_policy(policy_name, settings)
     raw = read_document(file, policy)
     with err.status("loading the detectors"):
-        guard = local_pipeline(settings)
-        pipeline = await guard.__aenter__()
+        process = running_guard(settings)
+        guard = await process.__aenter__()
     try:
-        with asking(file.name) as watcher:
-            request = local_request(raw, policy, Method.EXTRACT_FIELDS, want_image=want_image, watcher=watcher)
-            found = await pipeline.extract(request, fields, Sampling(max_tokens=policy.say.max_tokens))
+        async with receipted(guard, raw, receipt) as made:
+            with asking(file.name) as watcher:
+                request = local_request(
+                    raw, policy, Method.EXTRACT_FIELDS, want_image=want_image, watcher=watcher, closed=made.note
+                )
+                found = await guard.pipeline.extract(request, fields, Sampling(max_tokens=policy.say.max_tokens))
+            extraction = translate.extraction(found, policy)
+            made.redacted = redacted_document(extraction.redaction).content
+            return extraction
     finally:
-        await guard.__aexit__(None, None, None)
-    return translate.extraction(found, policy)
+        await process.__aexit__(None, None, None)
 
 
 def _show(found: pb.ExtractFieldsResponse, as_json: bool) -> None:

@@ -85,6 +85,7 @@ def make_site(folder: Path, listen: str = "localhost:8443", health: str = "127.0
             f"listen: {listen}\nhealth_listen: {health}\n"
             f"tls: {{certificate: tls/{pki.server.certificate.name}, key: tls/{pki.server.key.name}}}\n"
             "policies: policies\ntenants: tenants.yaml\nkeys: keys\nledger: ledger\n"
+            "checkpoints: {sink: file, file: checkpoints}  # better on another volume\n"
             "inference: embedded\notel: none\n",
             "utf-8",
         )

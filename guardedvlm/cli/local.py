@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from guardedvlm.app import default_policies, running_guard
 from guardedvlm.audit.facts import Method
+from guardedvlm.audit.receipt import Closed
 from guardedvlm.config import Settings, load_settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.tenant import Caller, Role
@@ -80,6 +81,7 @@ def local_request(
     want_image: bool,
     seal_for: Path | None = None,
     watcher: Watcher | None = None,
+    closed: Callable[[Closed], None] | None = None,
 ) -> GuardRequest:
     """A request of the person at this terminal, who holds the document and may have its labels undone if the policy
     allows. `seal_for` is the file of a public key. Raises ConfigurationError(SETTINGS_INVALID)."""
@@ -94,6 +96,7 @@ def local_request(
         want_strings=seal_for is not None,
         sealing_key=read_public(seal_for) if seal_for else None,
         watcher=watcher,
+        closed=closed,
     )
 
 

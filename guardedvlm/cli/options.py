@@ -26,6 +26,10 @@ SealFor = Annotated[
         dir_okay=False,
     ),
 ]
+ReceiptFile = Annotated[
+    Path | None,
+    typer.Option("--receipt", help="Write the signed receipt here, of a refusal, too; `guardedvlm receipt` reads it."),
+]
 Server = Annotated[
     str | None,
     typer.Option("--server", help="Ask a running service at HOST:PORT or unix:PATH instead of this process."),

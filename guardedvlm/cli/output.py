@@ -13,7 +13,12 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DONE, REFUSED, USAGE, INPUT, UNAVAILABLE, EVIDENCE, PERMISSION, INTERNAL = 0, 1, 2, 3, 4, 5, 6, 70
-_BY_REASON = {Reason.LEDGER_BROKEN: EVIDENCE, Reason.INPUT_UNREADABLE: INPUT}
+_BY_REASON = {
+    Reason.LEDGER_BROKEN: EVIDENCE,
+    Reason.RECEIPT_BROKEN: EVIDENCE,
+    Reason.RECEIPT_MISSING: EVIDENCE,
+    Reason.INPUT_UNREADABLE: INPUT,
+}
 _BY_CODE = {
     "INVALID_ARGUMENT": INPUT,
     "UNAUTHENTICATED": PERMISSION,

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from guardedvlm.app import Guard, running_guard
 from guardedvlm.audit.facts import Method
 from guardedvlm.cli import options
-from guardedvlm.cli.local import find_policy, local_pipeline, local_request, local_settings, read_document
+from guardedvlm.cli.files import receipted, write_file
+from guardedvlm.cli.local import find_policy, local_request, local_settings, read_document
 from guardedvlm.cli.output import complain, counted, err, exit_code, out
 from guardedvlm.cli.progress import page_line
+from guardedvlm.config import Settings
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
 from guardedvlm.guard.image import Format
 from guardedvlm.guard.outcome import PageOutcome, Redaction, Watcher
-from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.policy.model import Policy
 
 ENDINGS = {Format.PNG: ".png", Format.DICOM: ".dcm", Format.PDF: ".pdf", Format.TIFF: ".tiff"}
@@ -47,6 +48,9 @@ def redact(
     policy: options.PolicyName = "healthcare",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Documents in work at the same time.")] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="Also write NAME.receipt.json, signed: see `guardedvlm receipt verify`.")
+    ] = False,
     seal_for: options.SealFor = None,
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
@@ -69,13 +73,19 @@ def redact(
     found = find_policy(policy, settings)
     work = list(_jobs(paths))
     _prepare(output, work, overwrite)
-    failures = asyncio.run(_redact_all(work, found, output, jobs, settings, seal_for))
+    failures = asyncio.run(_redact_all(work, found, output, jobs, settings, seal_for, receipts))
     if failures:
         raise typer.Exit(max(exit_code(error) for error in failures))
 
 
 async def _redact_all(
-    work: Sequence[Job], policy: Policy, output: Path, jobs: int, settings: Any, seal_for: Path | None
+    work: Sequence[Job],
+    policy: Policy,
+    output: Path,
+    jobs: int,
+    settings: Settings,
+    seal_for: Path | None,
+    receipts: bool,
 ) -> list[GuardedVLMError]:
     bar = Progress(
         TextColumn("{task.description}"),
@@ -90,14 +100,15 @@ async def _redact_all(
     gate = asyncio.Semaphore(jobs)
     with bar:
         task = bar.add_task("loading the detectors", total=len(work))
-        async with local_pipeline(settings) as pipeline:
+        async with running_guard(settings) as guard:
             bar.update(task, description="redacting")
 
             async def one(job: Job) -> None:
                 async with gate:
                     try:
                         with page_line(bar, job.path.name) as watcher:
-                            redaction = await _redact(pipeline, job, policy, seal_for, watcher)
+                            to = output / f"{job.stem}.receipt.json" if receipts else None
+                            redaction = await _redact(guard, job, policy, seal_for, watcher, to)
                         _write(output, job, redaction)
                         totals.update(redaction.counts())
                     except GuardedVLMError as error:
@@ -110,10 +121,17 @@ async def _redact_all(
     return failures
 
 
-async def _redact(pipeline: Pipeline, job: Job, policy: Policy, seal_for: Path | None, watcher: Watcher) -> Redaction:
+async def _redact(
+    guard: Guard, job: Job, policy: Policy, seal_for: Path | None, watcher: Watcher, to: Path | None
+) -> Redaction:
     raw = read_document(job.path, policy)
-    request = local_request(raw, policy, Method.REDACT_IMAGE, want_image=True, seal_for=seal_for, watcher=watcher)
-    return await pipeline.redact(request)
+    async with receipted(guard, raw, to) as receipt:
+        request = local_request(
+            raw, policy, Method.REDACT_IMAGE, want_image=True, seal_for=seal_for, watcher=watcher, closed=receipt.note
+        )
+        redaction = await guard.pipeline.redact(request)
+        receipt.redacted = redaction.file.content if redaction.file else b""
+    return redaction
 
 
 def _write(output: Path, job: Job, redaction: Redaction) -> None:
@@ -158,17 +176,6 @@ def _page(page: PageOutcome) -> dict[str, Any]:
             "height": page.verified.height,
         },
     }
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a result completely or not at all. Raises ConfigurationError(OUTPUT_UNWRITABLE)."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=str(path.parent)) from None
 
 
 def _jobs(paths: Sequence[Path]) -> Iterator[Job]:

@@ -20,13 +20,10 @@ from guardedvlm.cli.output import err, out
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.transport.reidentification import PRIVATE_KEY, PUBLIC_KEY, OpeningKey, write_pair
 
-app = typer.Typer(help="Make keys.", no_args_is_help=True)
-
 MAX_BYTES = 64 * 2**20
 """Of a response as JSON; the largest have a few MB of regions."""
 
 
-@app.command("reidentify-init")
 def reidentify_init(
     folder: Annotated[Path, typer.Argument(help="Folder for the pair; made when it is not there.")],
 ) -> None:

@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from guardedvlm.console.checks import Checks
 from guardedvlm.console.login import Door
 from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
 from guardedvlm.console.rendering import STATIC, Rendering
-from guardedvlm.console.watch import Watch
+from guardedvlm.console.watch import Outside, Watch
 from guardedvlm.web.access import LOCAL_NAMES, Cookie, Gate, Sessions, StartToken
 from guardedvlm.web.assets import assets
 from guardedvlm.web.headers import SecurityHeaders
@@ -41,6 +42,7 @@ class Site:
     policies: Sequence[Path] = ()
     tenants: Mapping[str, str] = field(default_factory=dict)
     provider: Provider | None = None
+    outside: Outside = field(default_factory=Outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,12 @@ class Console:
 
 def build_console(site: Site) -> Console:
     """The console of a site; it begins to index and to verify when the server starts it."""
-    watch, rendering, sessions = Watch(site.ledger, site.cache), Rendering(), Sessions()
+    watch, rendering, sessions = Watch(site.ledger, site.cache, site.outside), Rendering(), Sessions()
     cookie = Cookie(site.https, site.port)
     token = None if site.provider else StartToken()
     door = Door(rendering, sessions, cookie, token, Login(site.provider) if site.provider else None)
     pages = Pages(watch, rendering, site.policies, site.tenants)
+    checks = Checks(watch, rendering, site.outside.keys)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -73,7 +76,7 @@ def build_console(site: Site) -> Console:
         return rendering.response(request, "error.html", status, code=status, watch=watch)
 
     application = Starlette(
-        routes=[*door.routes(), *pages.routes(), assets(STATIC)],
+        routes=[*door.routes(), *checks.routes(), *pages.routes(), assets(STATIC)],
         middleware=[
             Middleware(SecurityHeaders, https=site.https),
             Middleware(

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from guardedvlm import __version__
-from guardedvlm.audit.verify import UNSEEN
 from guardedvlm.errors import SENTENCES, Reason
 from guardedvlm.web.assets import asset
 
@@ -44,11 +43,7 @@ class Rendering:
             "words": lambda value: str(value).replace("_", " ").lower(),
             "pretty": lambda line: json.dumps(json.loads(line), indent=1, sort_keys=True),
         }
-        self._environment.globals |= {
-            "asset": functools.partial(asset, STATIC),
-            "product": __version__,
-            "unseen": UNSEEN,
-        }
+        self._environment.globals |= {"asset": functools.partial(asset, STATIC), "product": __version__}
 
     def response(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """A page."""

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardedvlm.audit.logs import list_logs
-from guardedvlm.audit.verify import LedgerReport, verify_ledger
+from guardedvlm.audit.checkpoint import read_checkpoints
+from guardedvlm.audit.completeness import LedgerVerdict, LogVerdict, verify_logs
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.console.index import refresh
 from guardedvlm.errors import GuardedVLMError
 
@@ -27,50 +28,58 @@ VERIFY_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class LogReport:
-    """What verification found in one log."""
+class Outside:
+    """What an auditor holds beside the ledger: public keys, and a file of checkpoints that was kept elsewhere."""
 
-    name: str
-    report: LedgerReport
+    keys: PublicKeys | None = None
+    checkpoints: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The ledger as a whole at one time; `logs` is empty when it could not be read."""
+    """The ledger as a whole at one time; `verdict` is None when it could not be read. `compared` tells whether there
+    were checkpoints from elsewhere, `signed` whether signatures were checked."""
 
     at: datetime
     seconds: float
-    logs: tuple[LogReport, ...]
+    verdict: LedgerVerdict | None
+    compared: bool = False
+    signed: bool = False
 
     @property
     def holds(self) -> bool:
-        """Whether every log verified, and there is one."""
-        return bool(self.logs) and all(log.report.chain_ok for log in self.logs)
+        """Whether every log verified, nothing speaks against its being complete, and there is one."""
+        return self.verdict is not None and bool(self.verdict.logs) and self.verdict.is_good
+
+    @property
+    def logs(self) -> tuple[LogVerdict, ...]:
+        """Each log."""
+        return self.verdict.logs if self.verdict else ()
 
     @property
     def records(self) -> int:
         """Records that verified."""
-        return sum(log.report.records for log in self.logs)
+        return sum(log.report.records for log in self.logs if log.report)
 
 
-def verify_all(ledger: Path) -> Verified:
-    """Verify every log of a ledger, record by record."""
+def verify_all(ledger: Path, outside: Outside = Outside()) -> Verified:  # frozen
+    """Verify every log of a ledger, record by record, and against the checkpoints."""
     began = datetime.now(UTC)
-    try:
-        logs = tuple(
-            LogReport("" if folder == ledger else folder.name, verify_ledger(folder)) for folder in list_logs(ledger)
-        )
-    except GuardedVLMError:
-        logs = ()
-    return Verified(began, (datetime.now(UTC) - began).total_seconds(), logs)
+    verdict: LedgerVerdict | None = None
+    with contextlib.suppress(GuardedVLMError):
+        given = read_checkpoints(outside.checkpoints) if outside.checkpoints else None
+        verdict = verify_logs(ledger, given, outside.keys)
+    seconds = (datetime.now(UTC) - began).total_seconds()
+    return Verified(began, seconds, verdict, outside.checkpoints is not None, outside.keys is not None)
 
 
 class Watch:
     """Keeps the index of `ledger` in `cache` and the last verification."""
 
-    def __init__(self, ledger: Path, cache: Path) -> None:
+    def __init__(self, ledger: Path, cache: Path, outside: Outside = Outside()) -> None:  # frozen
         self.ledger = ledger
         self.cache = cache
+        self.outside = outside
         self.verified: Verified | None = None
         self.verifying = False
         self.failed = False
@@ -111,7 +120,7 @@ class Watch:
         while True:
             self.verifying = True
             with _worker() as worker, contextlib.suppress(BrokenProcessPool):
-                found = await asyncio.get_running_loop().run_in_executor(worker, verify_all, self.ledger)
+                found = await asyncio.get_running_loop().run_in_executor(worker, verify_all, self.ledger, self.outside)
                 self.verified = found
             self.verifying = False
             self._ask.clear()

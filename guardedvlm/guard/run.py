@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,7 +17,8 @@ from guardedvlm.audit.component import component_name
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import MediaFormat, Method, Stage, VerifyVerdict
 from guardedvlm.audit.grid import area_permille, found_alike, hidden_grid
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.receipt import Closed
 from guardedvlm.audit.request import Observer, RequestLog
 from guardedvlm.audit.traceparent import TraceParent
 from guardedvlm.core.deadline import Deadline
@@ -59,6 +60,7 @@ class GuardRequest:
     sealing_key: SealingKey | None = None
     watcher: Watcher | None = None
     candidate: Policy | None = None  # tried when the request is over (guard.shadow)
+    closed: Callable[[Closed], None] | None = None  # learns what the ledger says of it when it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What a run needs to leave evidence: the ledger, its key, who watches, and the detectors' digests."""
+    """What a run needs to leave evidence: the ledger's logs, its key, who watches, and the detectors' digests."""
 
-    ledger: Ledger
+    ledger: Logs
     key: AuditKey
     observer: Observer | None
     detectors: Mapping[str, str]
@@ -88,6 +90,7 @@ class Run:
         self.log = log
         self.times: dict[Stage, int] = {}
         self.secrets: tuple[Secret, ...] = ()
+        self.cleared: tuple[str, ...] = ()  # raster digests of the pages
         self.instructions = 0  # texts of the picture that instruct the model
         self.refusal: dict[str, object] = {}
         """Facts that the closing record tells should the request be refused now."""
@@ -233,6 +236,7 @@ class Run:
             },
             image_digest=self._witness.key.digest(Purpose.IMAGE, *digests),
         )
+        self.cleared = tuple(digests)
 
     def tell(self, stage: Stage, done: int, pages: int) -> None:
         """Tell whoever watches how far the request is."""
@@ -274,9 +278,8 @@ async def together(first: Awaitable[A], second: Awaitable[B], third: Awaitable[C
 @asynccontextmanager
 async def running(request: GuardRequest, roles: Roles, witness: Witness) -> AsyncIterator[Run]:
     """Open the request in the ledger, and close it whatever happens: RELEASED by the pipeline, else REFUSED."""
-    log = await RequestLog.begin(
-        witness.ledger, observer=witness.observer, parent=request.parent, method=request.method
-    )
+    ledger = await witness.ledger.log_for(request.policy.audit.retention_days)
+    log = await RequestLog.begin(ledger, observer=witness.observer, parent=request.parent, method=request.method)
     run = Run(request, roles, witness, log)
     try:
         yield run
@@ -285,6 +288,9 @@ async def running(request: GuardRequest, roles: Roles, witness: Witness) -> Asyn
             with suppress(Unavailable):  # the ledger itself is what failed: the request stays unfinished in it
                 await run.advance(State.REFUSED, reason=_reason(failure), timings=run.take_time(), **run.refusal)
         raise
+    finally:
+        if log.closed and request.closed is not None:
+            request.closed(Closed.of(log.records, log.log, run.cleared))
 
 
 def _reason(failure: BaseException) -> Reason:

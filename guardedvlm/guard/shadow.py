@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guardedvlm.audit.facts import Verdict
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.summary import summarize
 from guardedvlm.core.clearance import Turn
@@ -110,7 +110,7 @@ class _Judged:
 class Shadows:
     """The trials of one guard. Used from one event loop."""
 
-    def __init__(self, roles: Roles, ledger: Ledger) -> None:
+    def __init__(self, roles: Roles, ledger: Logs) -> None:
         self._roles = roles
         self._ledger = ledger
         self._running: set[asyncio.Task[None]] = set()
@@ -227,7 +227,9 @@ class Shadows:
         }
         if failure is not None:
             told["failure"] = failure
-        await self._ledger.append(make_entry(LedgerEvent.SHADOWED, None, {"shadow": told}))
+        # Beside the request that it is of, and as long.
+        ledger = await self._ledger.log_for(run.policy.audit.retention_days)
+        await ledger.append(make_entry(LedgerEvent.SHADOWED, None, {"shadow": told}))
 
 
 def _active(run: Run, found: Found | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from guardedvlm.playground.ports import Event, Offer
 from guardedvlm.playground.sheets import sheets
 from guardedvlm.playground.words import advice, in_words, why
 from guardedvlm.policy.compare import Change
+from guardedvlm.transport.response import redacted_document
 from guardedvlm.v1 import guard_pb2 as pb
 
 Told: TypeAlias = tuple[dict[str, Any], bytes | None]
@@ -85,8 +86,8 @@ def changes(found: Sequence[Change]) -> list[dict[str, str]]:
 def _redacted(redaction: pb.Redaction) -> Iterator[Told]:
     pages = [_page(page) for page in redaction.pages]
     yield {"redaction": {"pages": pages, "policy_digest": redaction.policy_digest}}, None
-    whole = redaction.document if redaction.HasField("document") else redaction.pages[0] if redaction.pages else None
-    if whole is None or not whole.content:
+    whole = redacted_document(redaction)
+    if not whole.content:
         return
     for number, picture in sheets(whole.media_type, whole.content):
         yield {"sheet": {"page": number, "media_type": "image/png"}}, picture

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
+from guardedvlm.audit.receipt import Receipts
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
@@ -30,6 +31,7 @@ from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc import translate
 from guardedvlm.rpc.outbox import Outbox
+from guardedvlm.rpc.receipts import CallReceipt, Made, Released
 from guardedvlm.rpc.replay import Replays
 from guardedvlm.rpc.upload import assembled
 from guardedvlm.transport.identity import Identities, bearer_token
@@ -44,7 +46,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 AnalyzeRequest: TypeAlias = pb.AnalyzeImageRequest | pb.StreamAnalyzeImageRequest
 RedactRequest: TypeAlias = pb.RedactImageRequest | pb.StreamRedactImageRequest
 Identified: TypeAlias = AnalyzeRequest | RedactRequest | pb.ExtractFieldsRequest
-Made = TypeVar("Made")
 Sent = TypeVar("Sent", bound=Message)
 
 LOG = logging.getLogger("guardedvlm")
@@ -60,17 +61,21 @@ class Call:
     traceparent: str | None
     sealing_key: SealingKey | None
     candidate: Policy | None
+    receipt: CallReceipt
 
 
 class GuardService(GuardServiceServicer):
     """The servicer. One for all listeners of a process."""
 
-    def __init__(self, pipeline: Pipeline, policies: PolicyStore, identities: Identities, key: AuditKey) -> None:
+    def __init__(
+        self, pipeline: Pipeline, policies: PolicyStore, identities: Identities, key: AuditKey, receipts: Receipts
+    ) -> None:
         self._pipeline = pipeline
         self._policies = policies
         self._identities = identities
         self._key = key
-        self._replays = Replays(_size)
+        self._receipts = receipts
+        self._replays = Replays(lambda released: released.size)
 
     async def AnalyzeImage(self, request: pb.AnalyzeImageRequest, context: Context) -> pb.AnalyzeImageResponse:
         """Answer a question about a document; the whole answer at once."""
@@ -145,7 +150,9 @@ class GuardService(GuardServiceServicer):
 
     @asynccontextmanager
     async def _call(self, context: Context, *roles: Role) -> AsyncIterator[Call]:
-        """Identify the caller, and turn what is raised into a status. A caller's role is CALLER unless said."""
+        """Identify the caller, turn what is raised into a status, and end with the receipt. A caller's role is CALLER
+        unless said."""
+        receipt = CallReceipt(self._receipts)
         try:
             metadata = tuple(context.invocation_metadata() or ())
             caller = self._identities.caller(peer_sans(context.auth_context()), bearer_token(metadata))
@@ -158,11 +165,12 @@ class GuardService(GuardServiceServicer):
             traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
             deadline = deadline if left is None else deadline.sooner(left)
             key = self._identities.sealing_key(caller.tenant)
-            yield Call(caller, policy, deadline, traceparent, key, held.candidate)
+            yield Call(caller, policy, deadline, traceparent, key, held.candidate, receipt)
+            context.set_trailing_metadata(await receipt.of_response())
         except Exception as failure:
             if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
                 _log_defect(failure)
-            await abort(context, failure)
+            await abort(context, failure, await receipt.of_refusal())
 
     async def _analysis(self, call: Call, method: Method, request: pb.AnalyzeImageRequest) -> pb.Analysis:
         made = [event async for event in self._events(call, method, request)]
@@ -218,7 +226,14 @@ class GuardService(GuardServiceServicer):
         digest = self._key.digest(
             Purpose.PAYLOAD, type(request).__name__, *under, request.SerializeToString(deterministic=True)
         )
-        return await self._replays.once(call.caller, name, digest, make)
+        call.receipt.take(request.document.content)
+
+        async def whole() -> Released[Made]:
+            return Released(await make(), call.receipt.closed)
+
+        released = await self._replays.once(call.caller, name, digest, whole)
+        call.receipt.give(released)
+        return released.output
 
 
 def _guard_request(
@@ -237,6 +252,7 @@ def _guard_request(
         sealing_key=call.sealing_key,
         watcher=watcher,
         candidate=call.candidate,
+        closed=call.receipt.note,
     )
 
 
@@ -251,11 +267,6 @@ def _check_size(request: Message) -> None:
     """Raise Overloaded(MESSAGE_TOO_LARGE) for a message that gRPC took and the service does not."""
     if request.ByteSize() > RECEIVE_LIMIT:
         raise Overloaded(Reason.MESSAGE_TOO_LARGE, limit_bytes=RECEIVE_LIMIT)
-
-
-def _size(made: Message | tuple[Message, ...]) -> int:
-    """Bytes of a released output."""
-    return sum(item.ByteSize() for item in made) if isinstance(made, tuple) else made.ByteSize()
 
 
 def _last(events: Sequence[Event]) -> Answer:

@@ -8,10 +8,7 @@ A key's id is the start of its public half's SHA-256, so that no file has to nam
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from guardedvlm.core.private_file import PUBLIC_FILE, create_once, replace
 from guardedvlm.errors import ConfigurationError, Reason
-from guardedvlm.transport.secret_file import read_secret, write_secret
+from guardedvlm.transport.secret_file import read_secret
 
 PRIVATE_KEY, PUBLIC_KEY = "clearance.key", "clearance.pub"
 KEY_ID_HEX = 16
@@ -50,32 +48,16 @@ def load_or_create_signing_key(folder: Path) -> Ed25519PrivateKey:
     path = folder / PRIVATE_KEY
     try:
         if not path.exists():
-            _create_private(path)
+            fresh = Ed25519PrivateKey.generate()
+            create_once(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         private = read_private_key(path)
         public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         beside = folder / PUBLIC_KEY
         if not beside.exists() or beside.read_bytes() != public:
-            fresh = _fresh(beside)
-            fresh.write_bytes(public)
-            fresh.replace(beside)
+            replace(beside, public, PUBLIC_FILE)
     except OSError:
         raise _invalid(path, "cannot be written") from None
     return private
-
-
-def _create_private(path: Path) -> None:
-    """Write a new key whole under another name, then link it: of several that try, the first one's stays."""
-    private, fresh = Ed25519PrivateKey.generate(), _fresh(path)
-    write_secret(fresh, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-    finally:
-        fresh.unlink()
-
-
-def _fresh(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def load_public_keys(paths: Sequence[Path]) -> dict[str, Ed25519PublicKey]:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER, write_secret
+from guardedvlm.core.private_file import PRIVATE_FOLDER
+from guardedvlm.transport.secret_file import write_secret
 
 VALID_DAYS = 7
 """Long enough for a demo that is left running, too short to become production."""

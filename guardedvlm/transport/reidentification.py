@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from guardedvlm.core.private_file import PRIVATE_FOLDER
 from guardedvlm.errors import ConfigurationError, InvalidInput, Reason
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER, read_secret, write_secret
+from guardedvlm.transport.secret_file import read_secret, write_secret
 
 PRIVATE_KEY, PUBLIC_KEY = "reidentify.key", "reidentify.pub"
 SCHEME = "x25519:"

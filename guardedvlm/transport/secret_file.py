@@ -8,10 +8,9 @@ import secrets
 import stat
 from pathlib import Path
 
+from guardedvlm.core.private_file import replace
 from guardedvlm.errors import ConfigurationError, Reason
 
-PRIVATE_FILE = 0o600
-PRIVATE_FOLDER = 0o700
 MAX_BYTES = 64 * 1024
 KEY_BYTES = 32
 """Length of a new HMAC key: the output length of SHA-256 (RFC 2104, section 3)."""
@@ -40,12 +39,7 @@ def read_secret(path: Path) -> bytes:
 
 def write_secret(path: Path, content: bytes) -> None:
     """Write a file that its owner alone may use, replacing what was there. Raises OSError."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # A new file under another name, then renamed: an old file's wider mode or open handle never meets the secret.
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    fresh.replace(path)
+    replace(path, content)
 
 
 def read_key(path: Path) -> bytes:

@@ -93,10 +93,14 @@ def rich_status(error: BaseException) -> grpc.Status:
     return rpc_status.to_status(status_proto(error))
 
 
-async def abort(context: grpc.aio.ServicerContext, error: BaseException) -> NoReturn:  # type: ignore[type-arg]
-    """End the call of a grpc.aio servicer with `error`."""
+async def abort(
+    context: grpc.aio.ServicerContext,  # type: ignore[type-arg]
+    error: BaseException,
+    metadata: tuple[tuple[str, bytes], ...] = (),
+) -> NoReturn:
+    """End the call of a grpc.aio servicer with `error`, and `metadata` after the error's own."""
     status = rich_status(error)
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *metadata))
 
 
 def error_from_rpc(

@@ -31,6 +31,10 @@ class GuardServiceStub:
     Identity comes from the transport alone: a client certificate's SAN or a bearer token ("authorization" metadata).
     No field names a tenant. Every error is a google.rpc.Status with an ErrorInfo (domain "guardedvlm"); no error holds
     anything that the caller sent.
+
+    Every response, and every refusal that is on record, has a signed receipt in its trailing metadata, under the key
+    "guardedvlm-receipt-bin": a DSSE envelope (about 4 KB), payload type "application/vnd.guardedvlm.receipt.v1+json". A
+    response that is given again for its request_id has a receipt of its own.
     """
 
     def __init__(self, channel):
@@ -82,6 +86,10 @@ class GuardServiceServicer:
     Identity comes from the transport alone: a client certificate's SAN or a bearer token ("authorization" metadata).
     No field names a tenant. Every error is a google.rpc.Status with an ErrorInfo (domain "guardedvlm"); no error holds
     anything that the caller sent.
+
+    Every response, and every refusal that is on record, has a signed receipt in its trailing metadata, under the key
+    "guardedvlm-receipt-bin": a DSSE envelope (about 4 KB), payload type "application/vnd.guardedvlm.receipt.v1+json". A
+    response that is given again for its request_id has a receipt of its own.
     """
 
     def AnalyzeImage(self, request, context):
@@ -187,6 +195,10 @@ class GuardService:
     Identity comes from the transport alone: a client certificate's SAN or a bearer token ("authorization" metadata).
     No field names a tenant. Every error is a google.rpc.Status with an ErrorInfo (domain "guardedvlm"); no error holds
     anything that the caller sent.
+
+    Every response, and every refusal that is on record, has a signed receipt in its trailing metadata, under the key
+    "guardedvlm-receipt-bin": a DSSE envelope (about 4 KB), payload type "application/vnd.guardedvlm.receipt.v1+json". A
+    response that is given again for its request_id has a receipt of its own.
     """
 
     @staticmethod

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from guardedvlm.audit.record import _CONTEXT, GENESIS
+from guardedvlm.audit.record import GENESIS, record_hash
 from guardedvlm.audit.segment import segment_path
 
 SEGMENT_BYTES = 16 * 2**20
@@ -56,7 +56,7 @@ def write_ledger(
                     "version": 1,
                 }
                 line = json.dumps(said, separators=(",", ":"), sort_keys=True).encode()
-                previous = hashlib.sha256(_CONTEXT + line).hexdigest()
+                previous = record_hash(line)
                 stream.write(line + b"\n")
                 size += len(line) + 1
                 sequence += 1

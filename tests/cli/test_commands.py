@@ -17,6 +17,7 @@ from guardedvlm.guard.roles import SPECS
 COMMANDS = (
     [],
     ["demo"],
+    ["console"],
     ["init"],
     ["serve"],
     ["serve-inference"],
@@ -26,6 +27,14 @@ COMMANDS = (
     ["reidentify"],
     ["keys"],
     ["keys", "reidentify-init"],
+    ["keys", "init"],
+    ["keys", "rotate"],
+    ["keys", "export-public"],
+    ["keys", "list"],
+    ["keys", "serve"],
+    ["receipt"],
+    ["receipt", "show"],
+    ["receipt", "verify"],
     ["doctor"],
     ["playground"],
     ["model"],
@@ -49,13 +58,18 @@ COMMANDS = (
     ["audit"],
     ["audit", "verify"],
     ["audit", "show"],
+    ["audit", "export"],
+    ["audit", "prove"],
+    ["audit", "verify-proof"],
+    ["audit", "prune"],
     ["eval"],
     ["eval", "text"],
     ["eval", "docs"],
     ["eval", "faces"],
     ["eval", "leak"],
 )
-LEAVES = [command for command in COMMANDS if command not in ([], ["model"], ["policy"], ["audit"], ["keys"], ["eval"])]
+GROUPS = ([], ["model"], ["policy"], ["audit"], ["keys"], ["receipt"], ["eval"])
+LEAVES = [command for command in COMMANDS if command not in GROUPS]
 
 
 def run(*arguments, cwd=None, **environment):

@@ -37,7 +37,7 @@ def test_every_route_is_behind_the_gate(console: tuple[Console, TestClient]) -> 
 
     assert {path for path in paths if not path.startswith(("/login", "/static"))} == {
         *("/", "/requests", "/requests/{request:str}", "/policies", "/policies/diff", "/policies/{digest:str}"),
-        *("/evidence", "/evidence/state", "/evidence/verify", "/logout"),
+        *("/evidence", "/evidence/state", "/evidence/verify", "/logout", "/receipts", "/requests/{request:str}/proof"),
     }
 
 

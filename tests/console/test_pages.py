@@ -177,6 +177,7 @@ def test_evidence_of_a_whole_ledger(ledger: Path, console: tuple[Console, TestCl
     evidence = text_of(console[1].get("/evidence").text)
 
     assert "Every record and every link verified" in evidence
+    assert "completeness unshown" in evidence
     assert request_id(3)[:8] in evidence
     assert "1 policy in force" in evidence
 

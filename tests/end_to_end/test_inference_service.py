@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import free_port, start_service, stop_service
 
 from guardedvlm.audit.facts import Stage
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.backends.remote import RECONNECT_MS, RemoteBackend
 from guardedvlm.cli.init import make_site
 from guardedvlm.cli.pictures import demo_pictures
@@ -137,7 +137,7 @@ def test_the_whole_path_runs_on_cogvlm2(site, cogvlm2, statement, tmp_path):
     finally:
         stop_service(guard)
     assert refused.value.reason is Reason.ANSWER_REFUSED
-    *_, before, last = read_records(site.config.parent / "ledger")
+    *_, before, last = read_ledger(site.config.parent / "ledger")
     assert (before.event, last.event) == (State.GENERATING, State.REFUSED)
     assert last.facts["timings"][Stage.INFER] > 0
     assert last.facts["answer_digest"]

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
 from guardedvlm.app import AUDIT_KEY
 from guardedvlm.audit.digest import Purpose, load_or_create_key
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.client import redacted_document
 from guardedvlm.core.clearance import raster_digest
 from guardedvlm.core.lifecycle import State
@@ -140,7 +140,7 @@ def test_equal_pages_are_redacted_alike(redacted, rasters):
 
 def test_the_ledger_tells_of_all_pages(service, redacted, rasters):
     site = service.site.config.parent
-    records = {record.event: record.facts for record in read_records(site / "ledger", request=redacted.audit_id)}
+    records = {record.event: record.facts for record in read_ledger(site / "ledger", request=redacted.audit_id)}
     pages = redacted.redaction.pages
     facts = records[State.REDACTED]
     assert records[State.DECODED]["pages"] == len(facts["hidden"]) == 3

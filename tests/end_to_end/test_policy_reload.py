@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from running_service import free_port, start_service, stop_service
 from typer.testing import CliRunner
 
+from guardedvlm.audit.completeness import verify_logs
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli import app
 from guardedvlm.cli.init import make_site
 from guardedvlm.rpc.server import POLICIES
@@ -83,7 +84,7 @@ def test_a_signed_site(tmp_path):
     assert "failure" not in shadow["shadow"]
     assert shadow["shadow"]["would_say"]["hidden"]["ORGANIZATION"] == 1
     assert "ORGANIZATION" not in shadow["shadow"]["said"]["hidden"]
-    assert verify_ledger(tmp_path / "site" / "ledger").chain_ok
+    assert verify_logs(tmp_path / "site" / "ledger").is_good
     report = policy("shadow-report", tmp_path / "site" / "ledger")
     assert "ORGANIZATION +1 hidden" in report
     replayed = policy("replay", folder / "finance", "--ledger", tmp_path / "site" / "ledger", "--old", folder)
@@ -91,7 +92,7 @@ def test_a_signed_site(tmp_path):
 
 
 def records(tmp_path, event):
-    return [one.facts for one in read_records(tmp_path / "site" / "ledger") if one.event is event]
+    return [one.facts for one in read_ledger(tmp_path / "site" / "ledger") if one.event is event]
 
 
 def told(tmp_path):

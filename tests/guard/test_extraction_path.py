@@ -13,8 +13,8 @@ from test_pages_path import PNG, POLICY, Scene
 
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method
-from guardedvlm.audit.ledger import Ledger
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.lifecycle import State
@@ -46,7 +46,7 @@ async def extracted(
 ) -> Extraction:
     written = [draft if isinstance(draft, str) else json.dumps(draft) for draft in drafts]
     scene = Scene(texts, drafts=dict(enumerate(written, 100)))
-    ledger = Ledger(folder, "a0" * 16)
+    ledger = Logs(folder, "a0" * 16)
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
     pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), None, {}))  # type: ignore[arg-type]
     request = GuardRequest(
@@ -59,7 +59,7 @@ async def extracted(
 
 
 def states(folder: Path) -> list[object]:
-    return [record.event for record in read_records(folder)]
+    return [record.event for record in read_ledger(folder)]
 
 
 async def test_values_come_with_their_places_and_the_whole_is_valid(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_values_come_with_their_places_and_the_whole_is_valid(tmp_path: Pa
     assert fields["/total"].places
     assert not fields["/goods/1"].places
     assert all(field.confidence is None for field in found.fields)
-    facts = {record.event: record.facts for record in read_records(tmp_path)}
+    facts = {record.event: record.facts for record in read_ledger(tmp_path)}
     assert states(tmp_path)[-3:] == [State.GENERATING, State.RELEASE_OPEN, State.RELEASED]
     assert facts[State.RELEASED]["answer_chars"] == len(found.answer.text)
     assert facts[State.RECEIVED]["method"] is Method.EXTRACT_FIELDS

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method, Stage
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import Record
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import RESERVED_KINDS, Action, Finding, Kind
@@ -160,7 +160,7 @@ class Ran:
 async def run(
     scene: Scene, folder: Path, ran: Ran, *, seconds: float = 30.0, want_image: bool = False, policy: Policy = POLICY
 ) -> None:
-    ledger = Ledger(folder, "a0" * 16)
+    ledger = Logs(folder, "a0" * 16)
     witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
     pipeline = Pipeline(scene, scene, signer, witness)  # type: ignore[arg-type]  # the scene stands in for all roles
@@ -175,7 +175,7 @@ async def run(
             ran.events.append(event)
     finally:
         ledger.close()
-        ran.records += read_records(folder)
+        ran.records += read_ledger(folder)
 
 
 async def test_pages_are_asked_in_order_and_equal_ones_once(tmp_path: Path) -> None:

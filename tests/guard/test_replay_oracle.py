@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method
-from guardedvlm.audit.ledger import Ledger
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli import app
 from guardedvlm.cli.policy.past import past_requests
 from guardedvlm.core.deadline import Deadline
@@ -44,7 +44,7 @@ REQUESTS = [
 
 async def ran(folder, policy, method=Method.ANALYZE_IMAGE, sampling=None):
     """What each request came to under `policy`: its end, and what was hidden."""
-    ledger = Ledger(folder, "a0" * 16)
+    ledger = Logs(folder, "a0" * 16)
     witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
     verdicts = []
     for text, draft, question in REQUESTS:
@@ -93,7 +93,7 @@ NEW = {
 @pytest.mark.parametrize("method", [Method.ANALYZE_IMAGE, Method.REDACT_IMAGE])
 async def test_what_is_decided_is_what_happens(tmp_path, method):
     old = await ran(tmp_path / "old", POLICY, method)
-    past = list(past_requests(read_records(tmp_path / "old"), POLICY.name))
+    past = list(past_requests(read_ledger(tmp_path / "old"), POLICY.name))
     decided = 0
     for name, new in NEW.items():
         now = await ran(tmp_path / name.replace(" ", "-"), new, method)
@@ -136,7 +136,7 @@ async def test_a_document_with_a_refused_kind_is_refused_and_nothing_is_asked(tm
 async def test_a_refused_kind_that_only_the_verifier_sees_refuses_too(tmp_path):
     scene = Page(["Total"], drafts={100: "It is 5."})
     scene.blind_to = 100
-    ledger = Ledger(tmp_path, "a0" * 16)
+    ledger = Logs(tmp_path, "a0" * 16)
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
     pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), None, {}))
     policy = candidate(hide={**POLICY.hide, Kind.FACE: Action.REFUSE})

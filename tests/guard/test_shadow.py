@@ -7,11 +7,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_pages_path import PNG, POLICY, Scene
 
+from guardedvlm.audit.completeness import verify_logs
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method, Verdict
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs, list_logs
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.audit.retention import log_name
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.core.clearance import Turn
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Action, Kind
@@ -51,7 +53,7 @@ class Tried:
         self.outcomes: list[Any] = []
 
     async def run(self):
-        ledger = Ledger(self.folder, "a0" * 16)
+        ledger = Logs(self.folder, "a0" * 16)
         witness = Witness(ledger, AuditKey(b"k" * 32), None, {})
         signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
         pipeline = Pipeline(self.scene, self.scene, signer, witness)
@@ -61,8 +63,8 @@ class Tried:
             await pipeline.close()
         finally:
             ledger.close()
-        self.records = list(read_records(self.folder))
-        assert verify_ledger(self.folder).chain_ok
+        self.records = list(read_ledger(self.folder))
+        assert verify_logs(self.folder).is_good
         return self
 
     async def _one(self, pipeline, question):
@@ -191,11 +193,11 @@ async def test_a_candidate_enables_nothing(tmp_path):
         say=SayRules(reidentify=frozenset({Kind.PERSON}), boxes=True),
     )
     tried = await Tried(tmp_path, scene(), generous).run()
-    assert sorted(path.name.partition(".")[2] for path in tmp_path.iterdir() if path.is_file()).count("jsonl") == 1
+    assert [log.name for log in list_logs(tmp_path)] == ["service", log_name(POLICY.audit.retention_days)]
     answer = tried.outcomes[0][-1]
     assert isinstance(answer, Answer)
     assert answer.redaction.sealed is None
-    assert b"forever" not in b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert b"forever" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize(
@@ -235,7 +237,7 @@ async def test_more_trials_than_the_service_holds_are_given_up_and_said(tmp_path
 
 async def test_no_string_of_a_request_is_in_the_record_of_a_trial(tmp_path):
     tried = await Tried(tmp_path, scene(draft="Ask Jane Roe."), without(Kind.PERSON), ["Where is Jane Roe?"]).run()
-    content = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert tried.shadows
     for word in (b"Jane", b"Roe", b"Where", b"Ask"):
         assert word not in content

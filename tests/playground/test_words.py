@@ -16,6 +16,7 @@ OPERATORS_OWN = {
     *("PROMPT_TOO_LONG", "PIXELS_SIZE", "IMAGE_TOKENS", "POSITIONS_UNKNOWN"),
     # of the command line and its files
     *("LEDGER_BROKEN", "SETTINGS_INVALID", "PORT_TAKEN", "OUTPUT_UNWRITABLE", "INPUT_UNREADABLE", "SEAL_UNOPENED"),
+    *("RECEIPT_MISSING", "RECEIPT_BROKEN"),
     # of calls that the playground does not make
     *("REQUEST_ID_REUSED", "UPLOAD_INCOMPLETE"),
 }

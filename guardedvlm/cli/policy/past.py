@@ -14,7 +14,7 @@ from guardedvlm.app import default_policies
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.record import Record
 from guardedvlm.audit.summary import summarize
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli.local import find_policy
 from guardedvlm.cli.output import out
 from guardedvlm.cli.policy.cases import policy_files
@@ -47,7 +47,7 @@ def replay(
     """
     policy = find_policy(new)
     known = _known(old or [str(default_policies())])
-    replayed = [replay_one(one, known, policy) for one in past_requests(read_records(ledger), policy.name)]
+    replayed = [replay_one(one, known, policy) for one in past_requests(read_ledger(ledger), policy.name)]
     if as_json:
         for one in replayed:
             told = {"request": one.past.request, "verdict": one.verdict.value, "because": one.because}

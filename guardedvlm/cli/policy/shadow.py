@@ -13,7 +13,7 @@ import typer
 
 from guardedvlm.audit.facts import Judged, Shadow, Verdict
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli.output import out
 
 SHOWN = 20
@@ -69,7 +69,7 @@ def shadow_report(
 
         guardedvlm policy shadow-report site/ledger
     """
-    found = compared(one.facts["shadow"] for one in read_records(ledger) if one.event is LedgerEvent.SHADOWED)
+    found = compared(one.facts["shadow"] for one in read_ledger(ledger) if one.event is LedgerEvent.SHADOWED)
     if as_json:
         out.print_json(json.dumps([_facts(one) for one in found]))
         return

@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from guardedvlm.cli.output import EVIDENCE, complain, out
 from guardedvlm.cli.policy.cases import policy_files
+from guardedvlm.core.private_file import PRIVATE_FOLDER
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.policy.load import load_policy
 from guardedvlm.policy.signature import Use, check_signature, key_id, sign, signature_file
 from guardedvlm.policy.store import CANDIDATE_NAME
 from guardedvlm.transport.clearance_key import read_private_key, read_public_key
-from guardedvlm.transport.secret_file import PRIVATE_FOLDER, write_secret
+from guardedvlm.transport.secret_file import write_secret
 
 PRIVATE_KEY, PUBLIC_KEY = "policy.key", "policy.pub"
 

@@ -1,0 +1,155 @@
+"""Removal of records whose time is over: whole segments from the beginning of a log, and never the newest one.
+
+In this order, so that a process that dies leaves nothing that does not verify: the removal is a durable record of the
+log `pruning`; what is left of the segments is a durable file (`audit.remains`); then they are removed. The log itself
+may be written meanwhile; `pruning` has one writer at a time, and so has a removal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from guardedvlm.audit.checkpointer import Checkpointer
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.merkle import CompactRange, leaf_hash
+from guardedvlm.audit.record import LedgerEvent, Record, make_entry
+from guardedvlm.audit.remains import LogFiles, Pruned, PrunedSegment, log_files, write_pruned
+from guardedvlm.audit.retention import PRUNING, days_kept
+from guardedvlm.audit.segment import Segment, list_segments, read_lines
+from guardedvlm.audit.verify import verify_beginning
+from guardedvlm.core.private_file import fsync_folder
+from guardedvlm.errors import ConfigurationError, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Segments of one log whose records' time is over."""
+
+    folder: Path
+    segments: tuple[Segment, ...]
+    records: int
+    until: str
+    """Time of the newest record among them."""
+
+
+def plan_removals(ledger: Path, now: datetime) -> list[Removal]:
+    """What may be removed from a ledger at `now`, by log.
+
+    Raises ConfigurationError(LEDGER_BROKEN) when a line of a segment in question is no record, INPUT_UNREADABLE when
+    one cannot be read.
+    """
+    found = []
+    for folder in list_logs(ledger):
+        days = days_kept(folder.name)
+        if days is not None:
+            removal = _removal(folder, now - timedelta(days=days))
+            found += [removal] if removal is not None else []
+    return found
+
+
+def remove(ledger: Path, now: datetime, origin: str, checkpointer: Checkpointer | None = None) -> list[Removal]:
+    """Remove what `plan_removals` names, and return it. `origin` is who writes the record of it.
+
+    Raises ConfigurationError: LEDGER_BROKEN when a segment does not verify (a broken ledger is evidence and stays),
+    LEDGER_UNWRITABLE when the removal cannot be recorded, or another one is running.
+    """
+    if not plan_removals(ledger, now):
+        return []
+    log = Ledger(ledger / PRUNING, origin)
+    try:
+        if checkpointer is not None:
+            checkpointer.watch(log)
+        done = plan_removals(ledger, now)  # again: nobody else removes now
+        for removal in done:
+            _remove(removal, log)
+        log.drain()
+        return done
+    finally:
+        if checkpointer is not None:
+            checkpointer.close()
+        log.close()
+
+
+def _removal(folder: Path, before: datetime) -> Removal | None:
+    """The segments at the log's beginning with no record from `before` on."""
+    files = log_files(folder)
+    old: list[Segment] = []
+    until = ""
+    for segment in files.segments[:-1]:
+        newest = max(record.time for record in _records(segment))
+        if datetime.fromisoformat(newest) >= before:
+            break
+        old.append(segment)
+        until = max(until, newest)
+    if not old:
+        return None
+    return Removal(folder, tuple(old), files.segments[len(old)].first - old[0].first, until)
+
+
+def _records(segment: Segment) -> list[Record]:
+    try:
+        return [Record.decode(line.content) for line in read_lines(segment)]
+    except ValueError:
+        raise ConfigurationError(
+            Reason.LEDGER_BROKEN, place=segment.path.name, explanation="a line of it is not a record"
+        ) from None
+
+
+def _remove(removal: Removal, log: Ledger) -> None:
+    files = log_files(removal.folder)
+    left = _left(files, removal)
+    told = {
+        "log": removal.folder.name,
+        "origin": left.origin,
+        "records": left.end,
+        "root": left.prefix().root().hex(),
+    }
+    asyncio.run(_record(log, told))
+    try:
+        write_pruned(removal.folder, left)
+        # Also those that an earlier removal left behind when it died.
+        for segment in list_segments(removal.folder):
+            if segment.first < left.end:
+                os.unlink(segment.path)
+        fsync_folder(removal.folder)
+    except OSError:
+        raise ConfigurationError(
+            Reason.LEDGER_UNWRITABLE, place=removal.folder.name, explanation="segments cannot be removed"
+        ) from None
+
+
+async def _record(log: Ledger, told: dict[str, object]) -> None:
+    await log.append(make_entry(LedgerEvent.PRUNED, None, {"pruned": told}))
+
+
+def _left(files: LogFiles, removal: Removal) -> Pruned:
+    """What is left of the log's first records when the segments are gone. Raises ConfigurationError(LEDGER_BROKEN)."""
+    count = len(removal.segments)
+    report, running = verify_beginning(files, count)
+    following = files.segments[count].first
+    if not report.chain_ok or report.records != following:
+        place = f"{removal.folder.name}/{report.place}"
+        raise ConfigurationError(Reason.LEDGER_BROKEN, place=place, explanation="does not verify, and stays as it is")
+    ends = [segment.first for segment in files.segments[1 : count + 1]]
+    gone = [_hashes(segment, end) for segment, end in zip(removal.segments, ends, strict=True)]
+    before: Sequence[PrunedSegment] = files.pruned.segments if files.pruned else ()
+    return Pruned(
+        origin=report.origin,
+        end=report.records,
+        previous=report.head,
+        until=removal.until,
+        segments=(*before, *gone),
+        running=running,
+    )
+
+
+def _hashes(segment: Segment, end: int) -> PrunedSegment:
+    tree = CompactRange(segment.first)
+    tree.append_all([leaf_hash(line.content) for line in read_lines(segment)])
+    return PrunedSegment(first=segment.first, end=end, hashes=tuple(value.hex() for value in tree.hashes))
