@@ -6,9 +6,10 @@ Only `app` and `cli` read settings. Packages below get plain values.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +28,7 @@ ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
 UNIX = "unix:"
 EMBEDDED = "embedded"
 """The engine in a child process of the guard."""
+S = TypeVar("S", "ConsoleSettings", "PlaygroundSettings")
 
 
 class Part(BaseModel):
@@ -249,6 +251,36 @@ class ConsoleSettings(Part):
         return ConsoleSettings.model_validate(_absolute(self.model_dump(), folder))
 
 
+class PlaygroundSettings(Part):
+    """Settings of `guardedvlm playground` beside a service. Relative paths count from the settings file's folder."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")] = "127.0.0.1:8451"
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")] | None = None  # as authors reach it; none: listen
+    tls: Tls | None = None
+    server: Annotated[str, Field(pattern=ADDRESS)] = "localhost:8443"  # GuardService, where it takes bearer tokens
+    certificate_server: Annotated[str, Field(pattern=ADDRESS)] | None = (
+        None  # where it takes certificates; none: server
+    )
+    ca: Path | None = None  # authority of the service's certificate
+
+    @model_validator(mode="after")
+    def _no_pictures_in_clear(self) -> PlaygroundSettings:
+        if not _is_local(self.listen) and self.tls is None:
+            raise ValueError("beyond this machine the playground needs 'tls'")
+        if self.tls is not None and self.tls.client_ca is not None:
+            raise ValueError("the playground knows people by what they log in with, not by 'tls.client_ca'")
+        if self.ca is None and not all(map(_is_local, (self.server, self.certificate_server or self.server))):
+            raise ValueError("a service on another machine needs 'ca'")
+        return self
+
+    def resolved(self, folder: Path) -> PlaygroundSettings:
+        """These settings with every relative path made absolute from `folder`."""
+        values = _absolute(self.model_dump(), folder)
+        for name in ("server", "certificate_server"):
+            values[name] = _resolved_socket(values[name], folder)
+        return PlaygroundSettings.model_validate(values)
+
+
 def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
         return folder / value
@@ -262,9 +294,18 @@ def load_console_settings(path: Path | None, **overrides: Any) -> ConsoleSetting
 
     Raises ConfigurationError(SETTINGS_INVALID) that names the key.
     """
+    return _load(ConsoleSettings, path, overrides)
+
+
+def load_playground_settings(path: Path | None, **overrides: Any) -> PlaygroundSettings:
+    """As `load_console_settings`."""
+    return _load(PlaygroundSettings, path, overrides)
+
+
+def _load(model: type[S], path: Path | None, overrides: Mapping[str, Any]) -> S:
     values = {**_from_file(path), **{name: value for name, value in overrides.items() if value is not None}}
     try:
-        return ConsoleSettings(**values).resolved(path.parent.resolve() if path else Path.cwd())
+        return model(**values).resolved(path.parent.resolve() if path else Path.cwd())
     except ValidationError as error:
         raise _invalid(error) from None
 

@@ -30,6 +30,7 @@ from guardedvlm.cli import (
     init,
     keys,
     model,
+    playground,
     policy,
     receipt,
     redact,
@@ -63,6 +64,7 @@ app.command("redact")(redact.redact)
 app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
 app.command("console")(console.console)
+app.command("playground")(playground.playground)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")

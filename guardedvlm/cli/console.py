@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from guardedvlm.audit.digest import Purpose, load_key
 from guardedvlm.audit.keys import PublicKeys, load_public
 from guardedvlm.cli.output import err, out
+from guardedvlm.cli.web import address_of, host_of, listening, require_packages, web_server
 from guardedvlm.config import ConsoleLogin, ConsoleSettings, load_console_settings
-from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.transport.identity import tenant_names
 from guardedvlm.transport.secret_file import read_secret
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 NEEDED = ("starlette", "uvicorn", "jinja2", "authlib", "httpx", "python_multipart")
 """What the extra `console` brings."""
-DRAIN_SECONDS = 3
-BACKLOG = 64
 
 
 def console(
@@ -67,10 +63,7 @@ def console(
 
         guardedvlm console site/ledger
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        explanation = f"needs {', '.join(missing)}: install guardedvlm[console]"
-        raise ConfigurationError(Reason.SETTINGS_INVALID, place="console", explanation=explanation)
+    require_packages("console", NEEDED)
     settings = load_console_settings(
         config,
         listen=listen,
@@ -81,7 +74,7 @@ def console(
         checkpoints=checkpoints.resolve() if checkpoints else None,
         cache=cache.resolve() if cache else None,
     )
-    with _socket(settings.listen) as listener:
+    with listening(settings.listen) as listener:
         _serve(ledger.resolve(), settings, listener)
 
 
@@ -89,41 +82,16 @@ def _absolute(folders: Sequence[Path] | None) -> tuple[Path, ...] | None:
     return tuple(folder.resolve() for folder in folders) if folders else None
 
 
-def _socket(listen: str) -> socket.socket:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError):
-        raise ConfigurationError(Reason.PORT_TAKEN, place=listen) from None
-
-
 def _serve(ledger: Path, settings: ConsoleSettings, listener: socket.socket) -> None:
-    import uvicorn
-
     from guardedvlm.console.app import build_console
 
     port = listener.getsockname()[1]
-    address = settings.url or f"{'https' if settings.tls else 'http'}://{settings.listen.rpartition(':')[0]}:{port}"
+    address = address_of(settings.url, settings.listen, listener, settings.tls)
     site = _site(ledger, settings, address, port)
     found = build_console(site)
-    tls = settings.tls
-    server = uvicorn.Server(
-        uvicorn.Config(
-            found.application,
-            access_log=False,  # addresses of requests hold audit ids, and once the token
-            log_level="critical",  # below it stand tracebacks
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            ssl_certfile=tls.certificate if tls else None,
-            ssl_keyfile=tls.key if tls else None,
-        )
-    )
     err.print("open in a browser on this machine:" if found.token else "reviewers log in at:")
     out.print(found.token.url(address) if found.token else address)
-    server.run(sockets=[listener])
+    web_server(found.application, settings.tls).run(sockets=[listener])
 
 
 def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> Site:
@@ -135,7 +103,7 @@ def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> S
     return Site(
         ledger=ledger,
         cache=settings.cache or cache_folder(ledger),
-        host=_host(address),
+        host=host_of(address),
         port=port,
         https=address.startswith("https://"),
         policies=settings.policies or ((beside,) if beside.is_dir() else ()),
@@ -145,11 +113,6 @@ def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> S
         ),
         provider=_provider(settings.login, address) if settings.login else None,
     )
-
-
-def _host(address: str) -> str:
-    host = urlsplit(address).hostname or ""
-    return f"[{host}]" if ":" in host else host
 
 
 def _names(settings: ConsoleSettings) -> dict[str, str]:

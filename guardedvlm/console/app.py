@@ -14,21 +14,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
-from guardedvlm.console.access import Cookie, Gate, Sessions, StartToken
 from guardedvlm.console.checks import Checks
-from guardedvlm.console.headers import SecurityHeaders
 from guardedvlm.console.login import Door
 from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
 from guardedvlm.console.rendering import STATIC, Rendering
 from guardedvlm.console.watch import Outside, Watch
+from guardedvlm.web.access import LOCAL_NAMES, Cookie, Gate, Sessions, StartToken
+from guardedvlm.web.assets import assets
+from guardedvlm.web.headers import SecurityHeaders
 
 LOG = logging.getLogger(__name__)
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
-"""Names of this machine: another site's name that leads here (DNS rebinding) is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,12 @@ def build_console(site: Site) -> Console:
         return rendering.response(request, "error.html", status, code=status, watch=watch)
 
     application = Starlette(
-        routes=[*door.routes(), *checks.routes(), *pages.routes(), Mount("/static", StaticFiles(directory=STATIC))],
+        routes=[*door.routes(), *checks.routes(), *pages.routes(), assets(STATIC)],
         middleware=[
             Middleware(SecurityHeaders, https=site.https),
-            Middleware(TrustedHostMiddleware, allowed_hosts=[site.host, *(HOSTS if site.host in HOSTS else ())]),
+            Middleware(
+                TrustedHostMiddleware, allowed_hosts=[site.host, *(LOCAL_NAMES if site.host in LOCAL_NAMES else ())]
+            ),
             Middleware(Gate, sessions=sessions, cookie=cookie),
         ],
         exception_handlers={HTTPException: failed, 500: failed},

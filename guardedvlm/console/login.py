@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from guardedvlm.console.access import Cookie, Sessions, StartToken, safe_next
 from guardedvlm.console.oidc import ATTEMPT_SECONDS, Login
 from guardedvlm.console.rendering import Rendering
 from guardedvlm.errors import GuardedVLMError
+from guardedvlm.web.access import Cookie, Sessions, StartToken, safe_next
 
 OPERATOR = "reviewer"
 """What somebody with the start's token is called."""

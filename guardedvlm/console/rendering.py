@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from guardedvlm import __version__
 from guardedvlm.errors import SENTENCES, Reason
+from guardedvlm.web.assets import asset
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -43,20 +43,13 @@ class Rendering:
             "words": lambda value: str(value).replace("_", " ").lower(),
             "pretty": lambda line: json.dumps(json.loads(line), indent=1, sort_keys=True),
         }
-        self._environment.globals |= {"asset": asset, "product": __version__}
+        self._environment.globals |= {"asset": functools.partial(asset, STATIC), "product": __version__}
 
     def response(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """A page."""
         session = getattr(request.state, "session", None)
         text = self._environment.get_template(template).render(path=request.url.path, session=session, **context)
         return HTMLResponse(text, status, headers={"Vary": "HX-Request"})
-
-
-@functools.cache
-def asset(name: str) -> str:
-    """The address of a file in `static`; it changes with the content."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()
-    return f"/static/{name}?v={digest[:12]}"
 
 
 def when(at: int | datetime | str | None, form: str = "%Y-%m-%d %H:%M:%S") -> Markup | str:

@@ -51,6 +51,23 @@ def channel_credentials(
     return grpc.ssl_channel_credentials(authority, secret, chain)
 
 
+def channel_credentials_in_memory(
+    server_ca: Path, certificate: bytes = b"", key: bytes = b""
+) -> grpc.ChannelCredentials:
+    """`channel_credentials` for a certificate and key (PEM) that a caller brought and that lie on no disk.
+
+    Raises NotIdentified for a pair that cannot be used, ConfigurationError(SETTINGS_INVALID) for the authority.
+    """
+    authority = _authority(server_ca)
+    if not certificate and not key:
+        return grpc.ssl_channel_credentials(authority)
+    try:
+        _check_pair(certificate, key, Path("certificate"), Path("key"))
+    except ConfigurationError:
+        raise NotIdentified(Reason.UNAUTHENTICATED) from None
+    return grpc.ssl_channel_credentials(authority, key, certificate)
+
+
 def peer_sans(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
     """The names in the verified certificate of a peer, from `context.auth_context()`; () without a certificate.
 
@@ -77,6 +94,12 @@ def _texts(values: Iterable[bytes]) -> Iterable[str]:
 def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
     """(key, chain) as PEM, after it was seen that they belong together and are valid now."""
     chain, secret = _read(certificate), read_secret(key)
+    _check_pair(chain, secret, certificate, key)
+    return secret, chain
+
+
+def _check_pair(chain: bytes, secret: bytes, certificate: Path, key: Path) -> None:
+    """Raise ConfigurationError about the file that is at fault."""
     leaf = _certificates(chain, certificate)[0]
     try:
         public = load_pem_private_key(secret, password=None).public_key()
@@ -85,7 +108,6 @@ def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if public.public_bytes(*form) != leaf.public_key().public_bytes(*form):
         raise _invalid(key, f"is not the key of {certificate.name}")
-    return secret, chain
 
 
 def _authority(path: Path) -> bytes:

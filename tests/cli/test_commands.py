@@ -36,6 +36,7 @@ COMMANDS = (
     ["receipt", "show"],
     ["receipt", "verify"],
     ["doctor"],
+    ["playground"],
     ["model"],
     ["model", "check"],
     ["model", "pin"],

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from guardedvlm.console.access import MAX_SESSIONS, Cookie, Sessions, StartToken, safe_next
 from guardedvlm.console.app import Console, Site, build_console
+from guardedvlm.web.access import MAX_SESSIONS, Cookie, Sessions, StartToken, safe_next
 
 Open = Callable[..., tuple[Console, TestClient]]
 PAGES = ("/", "/requests", "/policies", "/evidence", "/evidence/state", "/requests/" + "0" * 32, "/policies/diff")

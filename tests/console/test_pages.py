@@ -11,9 +11,10 @@ from written_ledger import HEALTHCARE, OTHER_TENANT, POLICIES, TENANT, request_i
 
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.console.app import Console, Site, build_console
-from guardedvlm.console.headers import HEADERS
 from guardedvlm.console.rendering import STATIC
 from guardedvlm.console.watch import verify_all
+from guardedvlm.web.assets import SHARED
+from guardedvlm.web.headers import HEADERS
 
 Open = Callable[..., tuple[Console, TestClient]]
 FINANCE_FILE = POLICIES / "finance" / "policy.yaml"
@@ -80,7 +81,7 @@ def test_policy_of_content_allows_nothing_inline_or_foreign() -> None:
 
 
 def test_the_style_sheet_asks_for_nothing() -> None:
-    sheet = (STATIC / "console.css").read_text()
+    sheet = (SHARED / "look.css").read_text()
 
     assert "url(" not in sheet
     assert "@import" not in sheet

@@ -1,7 +1,8 @@
 """Who may look: sessions, the token of a start, and the gate in front of every page.
 
-A session is a random id in a cookie and a name in this process's memory; nothing of it is written down, and a restart
-ends all. Cookies are HttpOnly and SameSite=Strict, and over TLS Secure under a `__Host-` name.
+A session is a random id in a cookie and, in this process's memory, a name and what the application keeps for it;
+nothing of it is written down, and a restart ends all. Cookies are HttpOnly and SameSite=Strict, and over TLS Secure
+under a `__Host-` name.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ IDLE_SECONDS = 30 * 60.0
 """And when nobody has used it for half an hour (NIST SP 800-63B-4, section 2.2.3, for AAL2: at most one hour)."""
 MAX_SESSIONS = 1_000
 TOKEN_BYTES = 32
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""Names of this machine: another site's name that leads here (DNS rebinding) is refused."""
 OPEN = ("/login", "/static/")
 """Paths that need no session."""
 
 
 @dataclass(slots=True)
 class Session:
-    """Somebody who logged in. `name` is shown to themselves only."""
+    """Somebody who logged in. `name` is shown to themselves only; `holds` is the application's, and ends with it."""
 
     name: str
     began: float
     seen: float
+    holds: Any = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -46,13 +50,13 @@ class Sessions:
     clock: Any = time.monotonic
     _open: dict[str, Session] = field(default_factory=dict)
 
-    def begin(self, name: str) -> str:
+    def begin(self, name: str, holds: Any = None) -> str:
         """A new session's id."""
-        self._drop_ended()
+        self.drop_ended()
         while len(self._open) >= MAX_SESSIONS:  # the one that was not used for the longest time
             del self._open[min(self._open, key=lambda key: self._open[key].seen)]
         key, now = secrets.token_urlsafe(TOKEN_BYTES), self.clock()
-        self._open[key] = Session(name, now, now)
+        self._open[key] = Session(name, now, now, holds)
         return key
 
     def find(self, key: str | None) -> Session | None:
@@ -71,7 +75,8 @@ class Sessions:
         now = self.clock()
         return bool(now - session.began > self.life or now - session.seen > self.idle)
 
-    def _drop_ended(self) -> None:
+    def drop_ended(self) -> None:
+        """Forget what has ended."""
         for key in [key for key, session in self._open.items() if self._ended(session)]:
             del self._open[key]
 
@@ -136,7 +141,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        scope["state"]["session"] = session = self._sessions.find(request.cookies.get(self._cookie.name))
+        session = self._sessions.find(request.cookies.get(self._cookie.name))
+        scope.setdefault("state", {})["session"] = session
         refusal = self._refusal(request, session)
         await (refusal or self._app)(scope, receive, send)
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
+OWN_PICTURES = "img-src 'self'"
+PICTURES_IN_THE_BROWSER = "img-src 'self' blob:"
+"""Also those that the page's own script holds."""
+
+
+def content_security_policy(pictures: str) -> str:
+    """What a page may load: what this process serves, and nothing inline. `pictures`: where they may come from."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            pictures,
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
     )
-)
+
+
 HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": content_security_policy(OWN_PICTURES),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -31,11 +40,11 @@ ONE_YEAR = 31_536_000
 
 
 class SecurityHeaders:
-    """Adds them; with `https` also that the browser is to use nothing else."""
+    """Adds them; with `https` also that the browser is to use nothing else. `pictures`: where they may come from."""
 
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool, pictures: str = OWN_PICTURES) -> None:
         self._app = app
-        self._headers = dict(HEADERS)
+        self._headers = {**HEADERS, "Content-Security-Policy": content_security_policy(pictures)}
         if https:
             self._headers["Strict-Transport-Security"] = f"max-age={ONE_YEAR}"
 
