@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -21,23 +20,18 @@ from typing import TypeVar, cast
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from guardedvlm import __version__
-from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
-from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.logs import Logs
-from guardedvlm.audit.otel import Tailing, Telemetry
+from guardedvlm.audit.otel import Telemetry
 from guardedvlm.audit.receipt import Receipts
-from guardedvlm.audit.review.store import SampleStore
-from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
-from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
+from guardedvlm.audit.signer import EvidenceSigner, is_ready
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, UNIX, Attention, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
-from guardedvlm.core.private_file import PRIVATE_FOLDER
-from guardedvlm.errors import ConfigurationError, Reason, Refused
+from guardedvlm.errors import Refused
+from guardedvlm.evidence import AUDIT_KEY, evidence_signer, make_telemetry, open_logs, private_folder, sample_store
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.review import Reviews
 from guardedvlm.guard.roles import Roles
@@ -69,9 +63,7 @@ WATCH_SECONDS = 1.0
 """How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-AUDIT_KEY, TOKENS_KEY, EVIDENCE_KEYS = "audit.key", "tokens.key", "evidence"
-REVIEW_KEYS = "review"
-"""Folder of the samples' keys."""
+TOKENS_KEY = "tokens.key"
 SWEEP_SECONDS = 60.0
 """Between two sweeps of the samples; what has expired is not readable before either."""
 
@@ -79,12 +71,6 @@ SWEEP_SECONDS = 60.0
 def default_policies() -> Path:
     """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
     return Path(__file__).parent / "_policies"
-
-
-def sample_store(settings: Settings) -> SampleStore:
-    """Samples for review, and their keys apart from them. Raises ConfigurationError."""
-    keys = _private(settings.keys) / REVIEW_KEYS
-    return SampleStore(settings.review.folder, keys, max_samples=settings.review.max_samples)
 
 
 class Sweeper:
@@ -121,11 +107,11 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
     GuardedVLMError."""
     harden_process()
     async with AsyncExitStack() as parts:
-        key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
+        key = load_or_create_key(private_folder(settings.keys) / AUDIT_KEY)
         origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
         evidence = evidence_signer(settings, parts)
-        ledger = _logs(settings, origin, evidence, parts)
-        telemetry = _telemetry(settings, origin)
+        ledger = open_logs(settings, origin, evidence, parts)
+        telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
         roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
         calls = Calls(roles.waiting)
@@ -141,61 +127,11 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
 
 
-def make_checkpointer(settings: Settings, signer: EvidenceSigner) -> Checkpointer:
-    """Checkpoints signed by the site's evidence key, as the settings have them. Close it at the end."""
-    how = settings.checkpoints
-    cadence = Cadence(how.every_records, how.every_seconds, how.bound_seconds)
-    return Checkpointer(signer, lambda key: signer.public().find(key), _sink(settings), cadence)
-
-
-def replica(settings: Settings) -> str:
-    """The pseudonym of this machine in the ledger."""
-    key = load_or_create_key(_private(settings.keys) / AUDIT_KEY)
-    return key.pseudonym(Purpose.REPLICA, socket.gethostname())
-
-
-def _logs(settings: Settings, origin: str, signer: EvidenceSigner, parts: AsyncExitStack) -> Logs:
-    checkpointer = make_checkpointer(settings, signer)
-    try:
-        logs = Logs(settings.ledger, origin, checkpointer=checkpointer)
-    except BaseException:
-        checkpointer.close()
-        raise
-    parts.callback(logs.close)
-    return logs
-
-
-def _sink(settings: Settings) -> CheckpointSink | None:
-    match settings.checkpoints.sink:
-        case Sink.FILE:
-            assert settings.checkpoints.file is not None
-            return FileSink(settings.checkpoints.file)
-        case Sink.STDOUT:
-            return LineSink(sys.stdout)
-        case Sink.OTLP:
-            return OtlpSink(settings.otlp_endpoint)
-        case Sink.NONE:
-            return None
-
-
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
     """Open the log of every policy that is in force: one that cannot be written stops the start."""
     for name in policies.names:
         with contextlib.suppress(Refused):  # it has expired, and so have its requests
             logs.prepare(policies.policy_for(name).audit.retention_days)
-
-
-def _telemetry(settings: Settings, origin: str) -> Telemetry:
-    tail = settings.tail
-    return Telemetry(
-        settings.otel,
-        settings.ledger,
-        Tailing(tail.inside, tail.state, tail.most_records, tail.most_seconds),
-        version=__version__,
-        origin=origin,
-        endpoint=settings.otlp_endpoint,
-        ca=settings.otlp_ca,
-    )
 
 
 async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
@@ -236,7 +172,7 @@ def _policies(settings: Settings) -> PolicyStore:
     """The policies; with a key signed ones, and none that is older than one that was in force."""
     if settings.policy_key is None:
         return PolicyStore(settings.policies)
-    issued = Issued(_private(settings.keys) / ISSUED)
+    issued = Issued(private_folder(settings.keys) / ISSUED)
     return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
 
 
@@ -272,7 +208,7 @@ async def _inference(
     """The given engine, or the one that the settings name, and the signer whose clearances it takes."""
     if engine is not None or settings.inference == EMBEDDED:
         return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
-    private = load_or_create_signing_key(_private(settings.keys))
+    private = load_or_create_signing_key(private_folder(settings.keys))
     tls = settings.inference_tls
     backend = RemoteBackend(
         settings.inference, channel_credentials(tls.ca, tls.certificate, tls.key) if tls is not None else None
@@ -320,22 +256,6 @@ def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
     return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
 
 
-def evidence_signer(settings: Settings, parts: ExitStack | AsyncExitStack) -> EvidenceSigner:
-    """Who signs receipts and checkpoints: the process that the settings name, or the keys in their folder, made there
-    where there are none. Raises ConfigurationError(SETTINGS_INVALID)."""
-    if settings.signer is None:
-        folder = _private(settings.keys) / EVIDENCE_KEYS
-        create_keys(folder)
-        return FolderSigner(folder)
-    user = this_user() if settings.signer_user is None else settings.signer_user
-    signer = SocketSigner(Path(settings.signer.removeprefix(UNIX)), user)
-    parts.callback(signer.close)
-    if not is_ready(signer):
-        explanation = "nobody of the expected user signs there; start `guardedvlm keys serve`"
-        raise ConfigurationError(Reason.SETTINGS_INVALID, place="signer", explanation=explanation)
-    return signer
-
-
 def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
     tls = settings.tls
     listeners: dict[str, grpc.ServerCredentials | None] = {}
@@ -343,13 +263,3 @@ def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
         listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key) if tls else None
     listeners[settings.listen] = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
     return listeners
-
-
-def _private(folder: Path) -> Path:
-    """The folder, made for this user alone when it is not there."""
-    try:
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    except OSError:
-        explanation = "the folder for keys cannot be made"
-        raise ConfigurationError(Reason.SETTINGS_INVALID, place="keys", explanation=explanation) from None
-    return folder

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from guardedvlm.app import EVIDENCE_KEYS, evidence_signer
 from guardedvlm.audit.keys import RING
 from guardedvlm.audit.signer import is_ready
 from guardedvlm.config import Settings
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.evidence import EVIDENCE_KEYS, evidence_signer
 
 
 async def test_without_a_signer_the_keys_are_made_in_their_folder(tmp_path):

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from guardedvlm.app import EVIDENCE_KEYS
 from guardedvlm.audit.keys import RING, PublicKeys, create_keys, load_keys, rotate_keys
 from guardedvlm.audit.signer import FolderSigner, this_user
 from guardedvlm.audit.signer_server import SignerServer
 from guardedvlm.cli.local import state_folder
 from guardedvlm.cli.output import err, out
 from guardedvlm.cli.reidentify import reidentify_init
+from guardedvlm.evidence import EVIDENCE_KEYS
 from guardedvlm.worker import harden_process
 
 app = typer.Typer(help="Keys that sign evidence, and keys that undo labels.", no_args_is_help=True)

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from guardedvlm.app import AUDIT_KEY, sample_store
 from guardedvlm.audit.digest import Purpose, load_or_create_key
 from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.review.desk import ReviewDesk
@@ -25,6 +24,7 @@ from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import out
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.evidence import AUDIT_KEY, sample_store
 from guardedvlm.transport.secret_file import write_secret
 
 app = typer.Typer(

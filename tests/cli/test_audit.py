@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from guardedvlm.app import make_checkpointer, replica
 from guardedvlm.audit.export import COLUMNS
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.keys import create_keys
@@ -23,6 +22,7 @@ from guardedvlm.cli import app
 from guardedvlm.config import load_settings
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import Reason
+from guardedvlm.evidence import make_checkpointer, replica
 
 
 class Site:

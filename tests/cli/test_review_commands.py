@@ -7,7 +7,6 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from guardedvlm.app import AUDIT_KEY, sample_store
 from guardedvlm.audit.digest import Purpose, load_or_create_key
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.review.store import About
@@ -20,6 +19,7 @@ from guardedvlm.cli import audit as audit_command
 from guardedvlm.config import load_settings
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason, Refused
+from guardedvlm.evidence import AUDIT_KEY, sample_store
 
 PICTURE = b"\x89PNG picture"
 DAY = time.strftime("%Y-%m-%d", time.gmtime())

@@ -11,13 +11,13 @@ import pypdfium2 as pdfium
 import pytest
 from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
-from guardedvlm.app import AUDIT_KEY
 from guardedvlm.audit.digest import Purpose, load_or_create_key
 from guardedvlm.audit.verify import read_ledger
 from guardedvlm.client import redacted_document
 from guardedvlm.core.clearance import raster_digest
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import InvalidInput, Reason
+from guardedvlm.evidence import AUDIT_KEY
 
 QUESTION = "What is the total?"
 FONT = ImageFont.load_default(32)

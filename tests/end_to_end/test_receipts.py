@@ -12,7 +12,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from running_service import TESTS, free_port, start_service, stop_service
 
-from guardedvlm.app import EVIDENCE_KEYS
 from guardedvlm.audit.keys import create_keys, load_keys, load_public, rotate_keys
 from guardedvlm.audit.receipt import Of, Outcome, Receipt
 from guardedvlm.audit.receipt_proof import Finding, Given, prove
@@ -20,6 +19,7 @@ from guardedvlm.cli.init import make_site
 from guardedvlm.cli.receipt import _pages
 from guardedvlm.client import redacted_document
 from guardedvlm.errors import Conflict, NotIdentified, Overloaded, Reason, Refused, Unavailable
+from guardedvlm.evidence import EVIDENCE_KEYS
 from guardedvlm.transport.listen import RECEIVE_LIMIT
 from guardedvlm.transport.response import RECEIPT_KEY
 from guardedvlm.v1 import guard_pb2 as pb

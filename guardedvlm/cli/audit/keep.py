@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from guardedvlm.app import evidence_signer, make_checkpointer, replica
 from guardedvlm.audit.prune import plan_removals
 from guardedvlm.audit.prune import remove as remove_records
 from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import out
+from guardedvlm.evidence import evidence_signer, make_checkpointer, replica
 
 
 def prune(

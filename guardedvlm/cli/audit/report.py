@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from guardedvlm.app import AUDIT_KEY
 from guardedvlm.audit.digest import Purpose, load_or_create_key
 from guardedvlm.audit.report.collect import collect
 from guardedvlm.audit.report.count import Period
@@ -22,6 +21,7 @@ from guardedvlm.cli.files import write_file
 from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import EVIDENCE, out
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.evidence import AUDIT_KEY
 
 NEEDED = {".html": ("jinja2",), ".pdf": ("reportlab",)}
 """What the extra `report` brings, by the file that it draws."""

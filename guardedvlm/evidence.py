@@ -1,0 +1,111 @@
+"""Evidence as the settings have it: who signs, the ledger's logs with their checkpoints, telemetry, samples for review.
+
+A service, the commands that write into its ledger and those that look at its samples make these parts here.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+from guardedvlm import __version__
+from guardedvlm.audit.checkpointer import Cadence, Checkpointer
+from guardedvlm.audit.digest import Purpose, load_or_create_key
+from guardedvlm.audit.keys import create_keys
+from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.otel import Tailing, Telemetry
+from guardedvlm.audit.review.store import SampleStore
+from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
+from guardedvlm.config import UNIX, Settings
+from guardedvlm.core.private_file import PRIVATE_FOLDER
+from guardedvlm.errors import ConfigurationError, Reason
+
+AUDIT_KEY, EVIDENCE_KEYS, REVIEW_KEYS = "audit.key", "evidence", "review"
+"""In the folder of keys: the key of keyed digests; the folders of the keys that sign, and of the samples' keys."""
+
+
+def sample_store(settings: Settings) -> SampleStore:
+    """Samples for review, and their keys apart from them. Raises ConfigurationError."""
+    keys = private_folder(settings.keys) / REVIEW_KEYS
+    return SampleStore(settings.review.folder, keys, max_samples=settings.review.max_samples)
+
+
+def make_checkpointer(settings: Settings, signer: EvidenceSigner) -> Checkpointer:
+    """Checkpoints signed by the site's evidence key, as the settings have them. Close it at the end."""
+    how = settings.checkpoints
+    cadence = Cadence(how.every_records, how.every_seconds, how.bound_seconds)
+    return Checkpointer(signer, lambda key: signer.public().find(key), _sink(settings), cadence)
+
+
+def replica(settings: Settings) -> str:
+    """The pseudonym of this machine in the ledger."""
+    key = load_or_create_key(private_folder(settings.keys) / AUDIT_KEY)
+    return key.pseudonym(Purpose.REPLICA, socket.gethostname())
+
+
+def open_logs(settings: Settings, origin: str, signer: EvidenceSigner, parts: AsyncExitStack) -> Logs:
+    """The ledger's logs, open to be written until `parts` ends. Raises ConfigurationError(LEDGER_UNWRITABLE)."""
+    checkpointer = make_checkpointer(settings, signer)
+    try:
+        logs = Logs(settings.ledger, origin, checkpointer=checkpointer)
+    except BaseException:
+        checkpointer.close()
+        raise
+    parts.callback(logs.close)
+    return logs
+
+
+def _sink(settings: Settings) -> CheckpointSink | None:
+    match settings.checkpoints.sink:
+        case Sink.FILE:
+            assert settings.checkpoints.file is not None
+            return FileSink(settings.checkpoints.file)
+        case Sink.STDOUT:
+            return LineSink(sys.stdout)
+        case Sink.OTLP:
+            return OtlpSink(settings.otlp_endpoint)
+        case Sink.NONE:
+            return None
+
+
+def make_telemetry(settings: Settings, origin: str) -> Telemetry:
+    """The delivery of the ledger. Raises ConfigurationError(SETTINGS_INVALID)."""
+    tail = settings.tail
+    return Telemetry(
+        settings.otel,
+        settings.ledger,
+        Tailing(tail.inside, tail.state, tail.most_records, tail.most_seconds),
+        version=__version__,
+        origin=origin,
+        endpoint=settings.otlp_endpoint,
+        ca=settings.otlp_ca,
+    )
+
+
+def evidence_signer(settings: Settings, parts: ExitStack | AsyncExitStack) -> EvidenceSigner:
+    """Who signs receipts and checkpoints: the process that the settings name, or the keys in their folder, made there
+    where there are none. Raises ConfigurationError(SETTINGS_INVALID)."""
+    if settings.signer is None:
+        folder = private_folder(settings.keys) / EVIDENCE_KEYS
+        create_keys(folder)
+        return FolderSigner(folder)
+    user = this_user() if settings.signer_user is None else settings.signer_user
+    signer = SocketSigner(Path(settings.signer.removeprefix(UNIX)), user)
+    parts.callback(signer.close)
+    if not is_ready(signer):
+        explanation = "nobody of the expected user signs there; start `guardedvlm keys serve`"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="signer", explanation=explanation)
+    return signer
+
+
+def private_folder(folder: Path) -> Path:
+    """The folder, made for this user alone when it is not there."""
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError:
+        explanation = "the folder for keys cannot be made"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="keys", explanation=explanation) from None
+    return folder
