@@ -149,6 +149,7 @@ def test_search_without_script(browser: Browser, address: str, visit: object) ->
     context.close()
 
 
+@pytest.mark.slow
 def test_a_tampered_ledger_is_shown_as_such(visit: object, site: Path) -> None:
     visitor: Visitor = visit()  # type: ignore[operator]
     wait_for_verification(visitor)

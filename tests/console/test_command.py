@@ -25,6 +25,7 @@ def test_it_prints_an_address_that_opens_it(ledger: Path, tmp_path: Path) -> Non
                 page = client.get(f"{home}/requests")
                 if request_id(1) in page.text:
                     break
+                time.sleep(0.5)  # a worker process starts first
             assert request_id(1) in page.text
         stranger = httpx.get(f"{home}/requests", trust_env=False)
 
