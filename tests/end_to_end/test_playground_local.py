@@ -63,6 +63,7 @@ def test_edit_press_and_see_the_difference(tmp_path):
         number = 1 + finance.read_text().split("mode: lenient")[0].count("\n")
         assert f"finance/policy.yaml:{number}" in fault
         assert "mode: lenient" in page.inner_text("#faults .at >> nth=0")
+        assert page.inner_text("#outcome") == ""
         page.wait_for_selector("#working", state="hidden")
 
         edit(finance, "  mode: lenient", "  mode: balanced")
