@@ -137,6 +137,7 @@ def test_two_identities_are_two_policies_side_by_side(service, playground, tmp_p
         assert context.complaints == []
 
 
+@pytest.mark.slow
 def test_several_pages_can_be_turned(service, playground, tmp_path):
     found = io.BytesIO()
     letter().save(found, "TIFF", save_all=True, append_images=[letter().transpose(Image.Transpose.ROTATE_90)])
