@@ -125,7 +125,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.INFERENCE_UNAVAILABLE: "The picture was cleared, and no model answers. Try again, or without a question.",
     Reason.INFERENCE_FAILED: "The picture was cleared, and the model failed. Try again, or without a question.",
     Reason.LEDGER_UNWRITABLE: "Without a record nothing may leave. The operator must look at the ledger's disk.",
-    Reason.EVIDENCE_UNSIGNED: "Without a signed receipt nothing may leave. The operator must look at the keys.",
+    Reason.EVIDENCE_UNSIGNED: "Without a signed receipt nothing may leave. The operator must look at the signing keys.",
     Reason.SERVICE_UNAVAILABLE: "The guard does not answer. Try again in a moment; else ask the operator.",
     Reason.MESSAGE_TOO_LARGE: "The playground takes files up to 32 MiB. Use guardedvlm ask for larger ones.",
     Reason.QUOTA_EXCEEDED: "Wait until other requests are over.",

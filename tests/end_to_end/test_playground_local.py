@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from playground_browser import open_browser, press, running_playground
 
 from guardedvlm.app import default_policies
+from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.verify import verify_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -63,6 +64,7 @@ def test_edit_press_and_see_the_difference(tmp_path):
         number = 1 + finance.read_text().split("mode: lenient")[0].count("\n")
         assert f"finance/policy.yaml:{number}" in fault
         assert "mode: lenient" in page.inner_text("#faults .at >> nth=0")
+        assert page.inner_text("#outcome") == ""
         page.wait_for_selector("#working", state="hidden")
 
         edit(finance, "  mode: lenient", "  mode: balanced")
@@ -80,9 +82,9 @@ def test_edit_press_and_see_the_difference(tmp_path):
         assert "you stopped it" in page.inner_text(".refusal").lower()
         assert all(url.startswith((playground.base, "blob:", "data:")) for url in context.asked)
         assert context.complaints == []
-    report = verify_ledger(playground.state / "guardedvlm" / "ledger")
-    assert report.chain_ok
-    assert report.records > 0
+    reports = [verify_ledger(log) for log in list_logs(playground.state / "guardedvlm" / "ledger")]
+    assert all(report.chain_ok for report in reports)
+    assert sum(report.records for report in reports) > 0
     for folder in (playground.scratch, playground.state, tmp_path / "profile"):
         for file in folder.rglob("*"):
             if file.is_file() and not file.is_symlink():

@@ -3,12 +3,15 @@
 from contextlib import asynccontextmanager
 
 import grpc.aio
+import httpx
 import pytest
 from playground_service import Recorder, policy_text
 
 from guardedvlm.errors import GuardedVLMError, NotIdentified, Reason
+from guardedvlm.playground.app import Site, build_playground
 from guardedvlm.playground.ports import Asked
 from guardedvlm.playground.remote import MOST_IDENTITIES, Identity, RemoteGuard, Target
+from guardedvlm.rpc.server import OPTIONS
 from guardedvlm.transport.dev_pki import write_dev_pki
 from guardedvlm.transport.tls import server_credentials
 from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
@@ -16,7 +19,7 @@ from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
 
 @asynccontextmanager
 async def running(servicer, pki, *, mutual=False):
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=OPTIONS)
     add_GuardServiceServicer_to_server(servicer, server)
     credentials = server_credentials(pki.server.certificate, pki.server.key, pki.ca if mutual else None)
     port = server.add_secure_port("localhost:0", credentials)
@@ -65,6 +68,26 @@ async def test_a_certificate_is_shown_and_lies_nowhere(pki, tmp_path):
     assert all("clinic" in san for san in servicer.sans)
     assert servicer.questions == ["What is the total?"]
     assert all(identity.key not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+async def test_somebody_logs_in_with_a_certificate(pki):
+    servicer, identity = Recorder(policy_text()), identity_of(pki)
+    # As a browser sends what stands in a field of several lines.
+    form = {name: getattr(identity, name).decode().replace("\n", "\r\n") for name in ("certificate", "key")}
+    async with running(servicer, pki, mutual=True) as address:
+        found = build_playground(Site("127.0.0.1", 8451, target=Target(address, address, pki.ca)))
+        transport = httpx.ASGITransport(found.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8451") as client:
+            headers = {"sec-fetch-site": "same-origin"}
+            wrong = await client.post("/login", data={**form, "key": form["certificate"]}, headers=headers)
+            assert wrong.status_code == 401
+            assert identity.key.decode()[40:80] not in wrong.text
+            assert (await client.post("/login", data=form, headers=headers)).status_code == 303
+            (offer,) = (await client.get("/policies")).json()["policies"]
+            assert offer["name"] == "finance"
+            large = b'{"policy":"0"}\n' + b"x" * (30 * 2**20)
+            assert (await client.post("/try", content=large, headers=headers)).status_code == 200
+    assert [len(content) for content in servicer.contents] == [30 * 2**20]
 
 
 async def test_what_the_service_refuses_is_no_identity(pki):

@@ -17,6 +17,8 @@ OPERATORS_OWN = {
     # of the command line and its files
     *("LEDGER_BROKEN", "SETTINGS_INVALID", "PORT_TAKEN", "OUTPUT_UNWRITABLE", "INPUT_UNREADABLE", "SEAL_UNOPENED"),
     *("RECEIPT_MISSING", "RECEIPT_BROKEN"),
+    # of blind review and of the telemetry exporter
+    *(reason for reason in Reason if reason.startswith(("SAMPLE_", "COLLECTOR_"))),
     # of calls that the playground does not make
     *("REQUEST_ID_REUSED", "UPLOAD_INCOMPLETE"),
 }

@@ -77,7 +77,7 @@ function kindsPart(old, fresh, names) {
 function policyPart(changes) {
   const badge = { weaker: "bad", stronger: "ok", other: "" };
   if (!changes.length) return h("p", { class: "muted" }, "The two policies are the same.");
-  return [h("h3", {}, `Policy: ${counted(changes.length, "value")} differ`),
+  return [h("h3", {}, `Policy: ${counted(changes.length, "value")} changed`),
     h("div", { class: "scroll list-box", tabindex: "0", role: "region", "aria-label": "Values that differ" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Value", "From", "To", "Effect"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, changes.map((change) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, change.path)), h("td", {}, change.old), h("td", {}, change.new),

@@ -100,9 +100,9 @@ export class Outcome {
     if (pages < 2) return null;
     const turn = (by) => () => { this.#turn(this.#page + by); this.#root.querySelector(`[data-turn="${by}"]:enabled, [data-turn]:enabled`)?.focus(); };
     return h("div", { class: "turner" },
-      h("button", { type: "button", class: "quiet", "data-turn": "-1", disabled: this.#page === 0, click: turn(-1) }, "Previous page"),
+      h("button", { type: "button", class: "quiet", "data-turn": "-1", disabled: this.#page === 0, click: turn(-1) }, "Previous", h("span", { class: "hidden" }, " page")),
       h("span", { role: "status" }, `Page ${this.#page + 1} of ${pages}`),
-      h("button", { type: "button", class: "quiet", "data-turn": "1", disabled: this.#page === pages - 1, click: turn(1) }, "Next page"));
+      h("button", { type: "button", class: "quiet", "data-turn": "1", disabled: this.#page === pages - 1, click: turn(1) }, "Next", h("span", { class: "hidden" }, " page")));
   }
 
   #result(run, light) {

@@ -143,7 +143,12 @@ byId("trial").addEventListener("submit", async (event) => {
   try {
     await look();
     const asked = [...new Set([byId("policy").value, byId("other").value].filter(Boolean))].map((id) => policies.find((policy) => policy.id === id));
-    if (!asked.length || asked.some((policy) => !policy || policy.faults.length)) { about(); byId("faults").scrollIntoView({ block: "nearest" }); return; }
+    if (!asked.length || asked.some((policy) => !policy || policy.faults.length)) {
+      about();
+      byId("outcome").replaceChildren(); // what an earlier version gave would pass for this one's
+      byId("faults").scrollIntoView({ block: "nearest" });
+      return;
+    }
     await tryAll(asked, byId("question").value.trim());
   } catch (error) {
     if (error.name !== "AbortError") say("The playground does not answer. Is it still running?", true);
