@@ -18,6 +18,7 @@ import hashlib
 import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
@@ -99,9 +100,8 @@ def read_records(folder: Path, *, start: int = 0, request: str | None = None) ->
 def read_lines_of(folder: Path, *, start: int = 0, request: str | None = None) -> Iterator[tuple[bytes, Record]]:
     """As `read_records`, with the bytes of each record's line."""
     segments = log_files(folder).segments
-    later = [segment.first for segment in segments[1:]]
     sought = request.encode() if request is not None else b""
-    for segment, following in zip(segments, [*later, None], strict=True):
+    for segment, following in zip_longest(segments, [segment.first for segment in segments[1:]]):
         if following is not None and following <= start:
             continue
         for line, record in _records(segment, sought, newest=following is None):

@@ -38,6 +38,33 @@ OF_LEDGER: dict[LedgerEvent, dict[str, Any]] = {
             "milliseconds": 12,
         }
     },
+    LedgerEvent.SAMPLED: {
+        "sampled": {"tenant": "4f" * 16, "basis": "random", "sample": "5a" * 16, "expires": 1_800_000_000}
+    },
+    LedgerEvent.VIEWED: {"viewed": {"sample": "5a" * 16, "reviewer": "6b" * 16}},
+    LedgerEvent.MARKED: {
+        "marked": {
+            "sample": "5a" * 16,
+            "reviewer": "6b" * 16,
+            "verdict": "leaked",
+            "kinds": ("FACE", "PERSON"),
+            "cells": "0f" * 128,
+            "of": "1f" * 16,
+            "tenant": "4f" * 16,
+            "policy": "0a" * 32,
+            "basis": "low_margin",
+        }
+    },
+    LedgerEvent.INCIDENT: {
+        "incident": {
+            "sample": "5a" * 16,
+            "of": "1f" * 16,
+            "tenant": "4f" * 16,
+            "policy": "0a" * 32,
+            "kinds": ("FACE", "PERSON"),
+        }
+    },
+    LedgerEvent.DESTROYED: {"destroyed": {"sample": "5a" * 16, "cause": "leaked"}},
     LedgerEvent.PRUNED: {"pruned": {"log": "years-6", "origin": "2e" * 16, "records": 900, "root": "0c" * 32}},
 }
 

@@ -5,6 +5,7 @@ import csv
 import json
 import re
 import shutil
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from guardedvlm.cli import app
 from guardedvlm.config import load_settings
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import Reason
-from guardedvlm.evidence import make_checkpointer, replica
+from guardedvlm.evidence import evidence_signer, make_checkpointer, replica
 
 
 class Site:
@@ -40,7 +41,9 @@ class Site:
 
     async def _write(self) -> list[str]:
         settings = self.settings
-        logs = Logs(settings.ledger, replica(settings), checkpointer=make_checkpointer(settings), segment_bytes=2_000)
+        with ExitStack() as parts:
+            checkpointer = make_checkpointer(settings, evidence_signer(settings, parts))
+        logs = Logs(settings.ledger, replica(settings), checkpointer=checkpointer, segment_bytes=2_000)
         ledger, done = await logs.log_for(2_192), []
         for _ in range(8):
             log = await RequestLog.begin(ledger, method=Method.REDACT_IMAGE)
@@ -146,7 +149,7 @@ def test_prune_asks_and_leaves_what_verifies(site: Site, monkeypatch: pytest.Mon
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return later
 
-    monkeypatch.setattr("guardedvlm.cli.audit.datetime", Later)
+    monkeypatch.setattr("guardedvlm.cli.audit.keep.datetime", Later)
     before = len(list_segments(site.ledger / "years-6"))
     code, said = site.run("prune", "--config", site.config, "--dry-run")
     assert (code, len(list_segments(site.ledger / "years-6"))) == (0, before)

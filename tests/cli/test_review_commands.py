@@ -15,7 +15,7 @@ from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.verify import read_records
 from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.cli import app
-from guardedvlm.cli import audit as audit_command
+from guardedvlm.cli.audit import report as report_command
 from guardedvlm.config import load_settings
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason, Refused
@@ -138,11 +138,11 @@ def test_the_report_of_a_broken_ledger_is_written_and_exits_with_5(site, tmp_pat
 
 
 def test_a_report_needs_a_name_a_period_and_what_draws_it(site, tmp_path, monkeypatch):
-    ChainWriter(site.folder / "ledger", "a0" * 16).close()
+    ChainWriter(site.folder / "ledger" / "service", "a0" * 16).close()
     assert report(site, tmp_path / "report.docx").exit_code == 2
     backwards = ("audit", "report", "--from", "2026-02-02", "--to", "2026-02-01", "--out", tmp_path / "a.html")
     assert site.run(*backwards).exit_code == 2
-    monkeypatch.setattr(audit_command, "find_spec", lambda _: None)
+    monkeypatch.setattr(report_command, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError) as missing:
         report(site, tmp_path / "report.pdf")
     assert "pip install 'guardedvlm[report]'" in missing.value.for_operator()

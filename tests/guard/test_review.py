@@ -15,10 +15,11 @@ from test_shadow import QUESTION, Page
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.audit.reviewed import Basis
-from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.audit.verify import read_ledger, verify_ledger
 from guardedvlm.core.clearance import raster_digest
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.lifecycle import State
@@ -48,9 +49,9 @@ class Reviewed:
         self.outcomes = []
 
     async def run(self, times=1):
-        ledger = Ledger(self.folder / "ledger", "a0" * 16)
+        ledger = Logs(self.folder / "ledger", "a0" * 16)
         signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
-        pipeline = Pipeline(self.scene, self.scene, signer, Witness(ledger, KEY, None, {}), self.store)
+        pipeline = Pipeline(self.scene, self.scene, signer, Witness(ledger, KEY, {}), self.store)
         try:
             for _ in range(times):
                 self.outcomes.append(await self._one(pipeline))
@@ -58,7 +59,7 @@ class Reviewed:
             await pipeline.reviews.sweep()
         finally:
             ledger.close()
-        self.records = list(read_records(self.folder / "ledger"))
+        self.records = list(read_ledger(self.folder / "ledger"))
         assert verify_ledger(self.folder / "ledger").chain_ok
         return self
 

@@ -119,10 +119,12 @@ def collect(ledger: Path, period: Period, tenant: str = "", measured: tuple[Meas
 
 def _verified(folder: Path, found: LedgerReport) -> Iterator[Record]:
     """Records that verified; what was written since is left for the next report."""
+    if not found.records:
+        return
     for record in read_records(folder):
-        if record.sequence >= found.records:
-            return
         yield record
+        if record.sequence + 1 >= found.records:
+            return  # what comes next may be no record at all
 
 
 class _Changes:

@@ -17,7 +17,7 @@ from test_shadow import QUESTION, Page
 
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
-from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.report.collect import collect
 from guardedvlm.audit.report.count import Outcome, Period
@@ -64,14 +64,14 @@ async def _told(ledger, *policies, why=None):
     entry = make_entry(
         LedgerEvent.POLICIES, None, {"policies": tuple(facts), "policies_kept": (), "policy_problems": 0}
     )
-    await ledger.append(entry)
+    await ledger.service.append(entry)
 
 
 async def _ask(ledger, store, policy, tenant, text, draft, method, *, blind=False):
     scene = Page([text], drafts={100: draft})
     scene.blind_to = 100 if blind else 0
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
-    pipeline = Pipeline(scene, scene, signer, Witness(ledger, KEY, None, DETECTORS), store)
+    pipeline = Pipeline(scene, scene, signer, Witness(ledger, KEY, DETECTORS), store)
     request = GuardRequest(*(Caller(tenant, "gateway", frozenset()), policy, RawImage(PNG), Deadline.after(30)), method)
     try:
         if method is Method.REDACT_IMAGE:
@@ -84,7 +84,7 @@ async def _ask(ledger, store, policy, tenant, text, draft, method, *, blind=Fals
 
 
 async def _work(folder, store):
-    ledger = Ledger(folder / "ledger" / "service", "a0" * 16)
+    ledger = Logs(folder / "ledger", "a0" * 16)
     try:
         await _told(ledger, WATCHED)
         for _ in range(5):
