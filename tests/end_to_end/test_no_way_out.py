@@ -54,7 +54,11 @@ def test_no_canary_in_any_file(service, called):
     files = [path for path in service.log.parent.rglob("*") if path.is_file()]
     assert service.log in files
     for path in files:
-        content = path.read_bytes().lower()
+        try:
+            content = path.read_bytes().lower()
+        except FileNotFoundError:  # the draft of a cursor, renamed meanwhile: its content was read or is read below
+            assert path.suffix == ".new"
+            content = path.with_suffix(".json").read_bytes().lower()
         for canary in CANARIES:
             assert canary.lower().encode() not in content, path.name
 
