@@ -125,6 +125,9 @@ def _record(event: str, facts: str, request: str) -> re.Pattern[bytes]:
 def _object(items: Mapping[str, tuple[str, bool]], told: Collection[str] = ()) -> str:
     """Members in the order of their names, each with a comma behind it unless it is the last one; of those in `told` a
     group of that name says that they are there."""
+    if not told and all(is_required for _, is_required in items.values()):
+        members = (f'"{re.escape(name)}":(?:{value})' for name, (value, _) in sorted(items.items()))
+        return rf"\{{{','.join(members)}\}}"
     parts = [
         rf'(?>"{f"(?P<{name}>)" if name in told else ""}{re.escape(name)}":(?:{value})(?:,(?=")|(?=\}})))'
         + ("" if is_required else "?+")
