@@ -42,9 +42,8 @@ TEMPLATE_WEIGHT, TABLE_WEIGHT, TUNING_WEIGHT = 1.0, 2.0, 3.0
 """What an example counts: those written as sentences count more than those filled in."""
 NOISE, COMMON = 2000, 20_000
 """Texts without meaning, and how many of the most frequent words they take from."""
-NETWORKS, HIDDEN, DROPPED = 6, 64, 0.3
-"""Networks whose scores are averaged, hidden units of each, and the share of them that a training step leaves out. One
-network and the next, from another seed, differ by .02."""
+HIDDEN, DROPPED = 128, 0.3
+"""Hidden units, and the share of them that a step of the training leaves out."""
 EPOCHS, BATCH, RATE, DECAY, GRAM_DECAY = 12, 256, 2e-3, 1e-2, 1e-3
 ROUNDS, PLAIN_DECAY = 80, 1e-5
 FOLDS = 5
@@ -179,7 +178,7 @@ class Data:
 
 
 class Network(torch.nn.Module):
-    """A part of `topic_model.Head` in training."""
+    """`topic_model.Head` in training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,10 +202,10 @@ class Network(torch.nn.Module):
         return scores
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Fields as those of a `Head`, units first."""
+        """Fields of a `Head`."""
         found = {
             "meaning": self.meaning.weight,
-            "spelling": self.spelling.weight.T,
+            "spelling": self.spelling.weight,
             "bias": self.meaning.bias,
             "out": self.out.weight,
         }
@@ -253,24 +252,6 @@ def trained(data: Data, rows: np.ndarray, seed: int = SEED) -> Network:
     return network.eval()
 
 
-def averaged(networks: Sequence[Network]) -> dict[str, np.ndarray]:
-    """Fields of the one `Head` whose scores are the mean of those of `networks`: their hidden units side by side."""
-    found = [network.arrays() for network in networks]
-    out = np.concatenate([one.pop("out") for one in found], axis=1) / len(networks)
-    units = {
-        name: np.concatenate(
-            [*(one[name][:HIDDEN] for one in found), np.mean([one[name][HIDDEN:] for one in found], 0)]
-        )
-        for name in found[0]
-    }
-    return units | {"spelling": units["spelling"].T, "out": out}
-
-
-def trained_all(data: Data, rows: np.ndarray) -> list[Network]:
-    """NETWORKS of them, from a seed each."""
-    return [trained(data, rows, SEED + number) for number in range(NETWORKS)]
-
-
 def loss(network: Network, data: Data, rows: np.ndarray) -> torch.Tensor:
     """Cross entropy, an example's weight each; of what is not labelled nothing."""
     entropy = binary_cross_entropy_with_logits(network(*data.inputs(rows)), data.labels[rows], reduction="none")
@@ -295,12 +276,11 @@ def trained_plain(data: Data, rows: np.ndarray) -> Plain:
     return plain
 
 
-def probabilities(networks: Sequence[Network], plain: Plain, data: Data, rows: np.ndarray) -> np.ndarray:
+def probabilities(network: Network, plain: Plain, data: Data, rows: np.ndarray) -> np.ndarray:
     """Of each topic, and in a last column of being about people at all."""
     inputs = data.inputs(rows)
     with torch.no_grad():
-        scores = torch.stack([network(*inputs) for network in networks]).mean(0)
-        return torch.sigmoid(torch.cat([scores, plain(*inputs[1:])[:, None]], dim=1)).numpy()
+        return torch.sigmoid(torch.cat([network(*inputs), plain(*inputs[1:])[:, None]], dim=1)).numpy()
 
 
 def folded_scores(data: Data, rows: Sequence[Sentence]) -> np.ndarray:
@@ -310,7 +290,7 @@ def folded_scores(data: Data, rows: Sequence[Sentence]) -> np.ndarray:
     found = np.zeros((len(rows), len(TOPICS) + 1))
     for out in range(FOLDS):
         inside = np.concatenate([np.arange(fixed), fixed + np.flatnonzero(fold != out)])
-        heads = trained_all(data, inside), trained_plain(data, inside)
+        heads = trained(data, inside), trained_plain(data, inside)
         found[fold == out] = probabilities(*heads, data, fixed + np.flatnonzero(fold == out))
     return found
 
@@ -346,7 +326,7 @@ def main() -> None:
     data = Data(examples, Sentences())
     if not chosen.dry:
         rows_of_all = np.arange(len(examples))
-        found = averaged(trained_all(data, rows_of_all)) | trained_plain(data, rows_of_all).arrays()
+        found = trained(data, rows_of_all).arrays() | trained_plain(data, rows_of_all).arrays()
         np.savez(WEIGHTS, **{name: value.astype(np.float16) for name, value in found.items()})
         print(len(examples), "examples;", hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(), flush=True)
     if chosen.folds:
