@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from guardedvlm.audit.component import is_component_name
-from guardedvlm.audit.random_id import reads_as_content
+from guardedvlm.audit.random_id import random_digits
 from guardedvlm.audit.reviewed import Destroyed, Incident, Marked, Sampled, Viewed
 from guardedvlm.audit.values import CLOSED as CLOSED  # these four are imported from here, too
 from guardedvlm.audit.values import Digest as Digest
@@ -126,14 +126,8 @@ def _few_digits(name: str) -> str:
     return name
 
 
-def _random(digits: str) -> str:
-    if not digits.strip("0") or reads_as_content(digits):
-        raise ValueError("not a random id")
-    return digits
-
-
-TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), AfterValidator(_random)]
-SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), AfterValidator(_random)]
+TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), AfterValidator(random_digits)]
+SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), AfterValidator(random_digits)]
 """A caller's ids, or keyed digests of them; neither reads as a number or as text (`audit.traceparent`)."""
 ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_component)]
 PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME), AfterValidator(_few_digits)]

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import get_type_hints, is_typeddict
 
 from guardedvlm.audit.facts import Facts
+from guardedvlm.audit.random_id import REFUSED, random_digits
 from guardedvlm.audit.record import MAX_LINE, OF_LEDGER, REQUIRED, LedgerEvent, Record
 from guardedvlm.core.lifecycle import State
 
@@ -124,6 +125,9 @@ def _record(event: str, facts: str, request: str) -> re.Pattern[bytes]:
 def _object(items: Mapping[str, tuple[str, bool]], told: Collection[str] = ()) -> str:
     """Members in the order of their names, each with a comma behind it unless it is the last one; of those in `told` a
     group of that name says that they are there."""
+    if not told and all(is_required for _, is_required in items.values()):
+        members = (f'"{re.escape(name)}":(?:{value})' for name, (value, _) in sorted(items.items()))
+        return rf"\{{{','.join(members)}\}}"
     parts = [
         rf'(?>"{f"(?P<{name}>)" if name in told else ""}{re.escape(name)}":(?:{value})(?:,(?=")|(?=\}})))'
         + ("" if is_required else "?+")
@@ -172,6 +176,8 @@ def _annotated(arguments: tuple[Any, ...], names: tuple[str, ...]) -> str:
     kind, marks = arguments[0], arguments[1:]
     limits = {name: getattr(part, name) for mark in marks for part in _parts(mark) for name in _LIMITS
               if getattr(part, name, None) is not None}  # fmt: skip
+    if AfterValidator(random_digits) in marks:
+        return f'"(?!{REFUSED}){limits["pattern"].removeprefix("^").removesuffix("$")}"'
     if any(isinstance(mark, AfterValidator) for mark in marks):
         taken: TypeAdapter[Any] = TypeAdapter(Annotated[*arguments])  # type: ignore[arg-type]  # made at run time
         return f'"(?:{"|".join(re.escape(name) for name in names if _is_taken(taken, name)) or "(?!)"})"'

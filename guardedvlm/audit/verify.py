@@ -205,6 +205,7 @@ class _Walk:
         """
         match, running, leaves = shapes().match, self.running, self._leaves
         sha256, following = hashlib.sha256, _FOLLOWING
+        begun = sha256(CONTEXT)  # to copy it is cheaper than to join it to every line
         sequence, previous, last = self._chain.sequence, self._chain.previous.encode(), b""
         at = begin
         for at in range(begin, end):
@@ -223,7 +224,9 @@ class _Walk:
                     running.pop(request.decode(), None)
                 else:
                     running[request.decode()] = state
-            previous = sha256(CONTEXT + content).hexdigest().encode()
+            chained = begun.copy()
+            chained.update(content)
+            previous = chained.hexdigest().encode()
             leaves.append(sha256(b"\x00" + content).digest())
             sequence, last = sequence + 1, time
             if not self._first_time:

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -66,6 +66,33 @@ OF_LEDGER: dict[LedgerEvent, dict[str, Any]] = {
     },
     LedgerEvent.DESTROYED: {"destroyed": {"sample": "5a" * 16, "cause": "leaked"}},
     LedgerEvent.PRUNED: {"pruned": {"log": "years-6", "origin": "2e" * 16, "records": 900, "root": "0c" * 32}},
+    LedgerEvent.SAMPLED: {
+        "sampled": {"tenant": "1a" * 16, "basis": "random", "sample": "2b" * 16, "expires": 1_800_000_000}
+    },
+    LedgerEvent.VIEWED: {"viewed": {"sample": "2b" * 16, "reviewer": "3c" * 16}},
+    LedgerEvent.MARKED: {
+        "marked": {
+            "sample": "2b" * 16,
+            "reviewer": "3c" * 16,
+            "verdict": "leaked",
+            "kinds": ("FACE", "PERSON"),
+            "cells": "0f" * 128,
+            "of": "1f" * 16,
+            "tenant": "1a" * 16,
+            "policy": "0a" * 32,
+            "basis": "low_margin",
+        }
+    },
+    LedgerEvent.INCIDENT: {
+        "incident": {
+            "sample": "2b" * 16,
+            "of": "1f" * 16,
+            "tenant": "1a" * 16,
+            "policy": "0a" * 32,
+            "kinds": ("FACE",),
+        }
+    },
+    LedgerEvent.DESTROYED: {"destroyed": {"sample": "2b" * 16, "cause": "leaked"}},
 }
 
 
@@ -197,6 +224,39 @@ def test_no_odd_value_is_taken_that_the_oracle_refuses(lines: list[bytes], shape
     assert taken > 500
 
 
+LETTERS = "".join(f"{value:02x}" for value in b"AZaz09 .,'@-")
+"""Digits of what reads as text at its edges: half a letter further they are none."""
+DIGITS = st.one_of(
+    st.text("0123456789abcdef", min_size=32, max_size=32),
+    st.text("0123456789a", min_size=32, max_size=32),
+    st.lists(st.sampled_from(["0", "00", "9" * 15, "9" * 16, "a", "3f", "5b", LETTERS[:14], LETTERS[10:]]), min_size=8)
+    .map("".join)
+    .filter(lambda digits: len(digits) >= 32)
+    .map(lambda digits: digits[:32]),
+)
+
+
+@given(DIGITS, DIGITS, st.booleans())
+@settings(deadline=None, max_examples=400)
+@example("0" * 32, "1" * 32, False)
+@example("0" * 31 + "a", "0" * 15 + "b", False)
+@example("a" * 16 + "1" * 16, "f" * 16, False)
+@example("a" * 17 + "1" * 15, "f" * 16, False)
+@example("ff" * 9 + "41" * 7, "f" * 16, False)
+@example("f" + "41" * 7 + "f" * 17, "f" * 16, False)
+@example("ff" * 16, "ff" + "4a" * 7, False)
+def test_of_a_callers_trace_it_takes_what_the_oracle_takes(trace: str, span: str, swapped: bool) -> None:
+    line = TRACED.replace(b"a1" * 16, trace.encode()).replace(b"b2" * 8, span[:16].encode())
+    if swapped:
+        line = line.replace(b'"parent"', b'"Parent"')
+    try:
+        Record.decode(line)
+    except ValueError:
+        assert SHAPES.match(line) is None
+    else:
+        assert SHAPES.match(line) is not None  # all of them: none goes the slow way
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_facts_of_one_event_under_another(data: st.DataObject) -> None:
@@ -210,3 +270,4 @@ def test_facts_of_one_event_under_another(data: st.DataObject) -> None:
 
 
 SHAPES = Shapes()
+TRACED = _record(State.RECEIVED, {"method": "RedactImage", "trace": {"id": "a1" * 16, "parent": "b2" * 8}}).encode()

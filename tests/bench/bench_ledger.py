@@ -34,7 +34,9 @@ from guardedvlm.core.lifecycle import State
 ORIGIN = "a0" * 16
 FACTS = Facts(media=MediaFormat.PNG, pages=1, width=1344, height=1344, input_digest="5f" * 32)
 LIFE: dict[State, Facts] = {
-    State.RECEIVED: Facts(method=Method.REDACT_IMAGE),
+    State.RECEIVED: Facts(
+        method=Method.REDACT_IMAGE, trace={"id": "0af7651916cd43dd8448eb211c80319c", "parent": "b7ad6b7169203331"}
+    ),
     State.ADMITTED: Facts(
         tenant="b1" * 16,
         caller="c2" * 16,
