@@ -1,6 +1,7 @@
 """`guardedvlm console` as a process, and what its settings refuse."""
 
 import os
+import time
 from pathlib import Path
 
 import httpx
