@@ -1,7 +1,9 @@
 """The review queue as a reviewer meets it: blind, recorded before shown, and plain about what happened."""
 
 import getpass
+import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,14 @@ from review_office import OTHER_TENANT, TENANT, Office, picture
 from starlette.datastructures import FormData
 from starlette.testclient import TestClient
 
+from guardedvlm.audit.checkpoint import read_checkpoints
+from guardedvlm.audit.completeness import Completeness, verify_logs
+from guardedvlm.audit.keys import create_keys, load_keys
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.review import desk as desk_module
 from guardedvlm.audit.reviewed import Basis, ReviewVerdict
+from guardedvlm.audit.signer import FolderSigner
+from guardedvlm.audit.signer_server import SignerServer
 from guardedvlm.audit.verify import verify_ledger
 from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.console.app import Console
@@ -154,7 +161,7 @@ def test_a_form_that_does_not_fit_is_shown_again(
     assert "CANARY" not in page.text
     assert office.facts(LedgerEvent.MARKED) == []
     assert len(office.facts(LedgerEvent.VIEWED)) == 2  # the picture is sent again
-    assert ("checked" in page.text) == bool(data)
+    assert bool(re.search(r'name="(verdict|kind)"[^>]* checked', page.text)) == bool(data)
 
 
 def test_a_post_of_another_site_marks_nothing(client: TestClient, office: Office) -> None:
@@ -330,3 +337,33 @@ def test_at_one_machine_a_reviewer_is_the_user_of_the_command_line(tmp_path: Pat
     assert site.desk is not None
     assert site.desk.pseudonym("ann") == office.desk.pseudonym("ann")
     assert len(site.desk.queue()) == 1
+
+
+def test_the_console_signs_by_another_process_and_keeps_a_second_place(tmp_path: Path, ledger: Path) -> None:
+    from guardedvlm.cli.console import _desk
+    from guardedvlm.config import load_console_settings
+
+    sample = Office(tmp_path, ledger).sample()
+    (tmp_path / "audit.key").write_text("6b" * 32 + "\n")
+    (tmp_path / "audit.key").chmod(0o600)
+    review = "{folder: pictures, keys: sample-keys, signer: 'unix:sign.sock', checkpoints: elsewhere}"
+    (tmp_path / "console.yaml").write_text(f"audit_key: audit.key\nreview: {review}\n")
+    desk = _desk(ledger, load_console_settings(tmp_path / "console.yaml"))
+    assert desk is not None
+    create_keys(tmp_path / "evidence")
+    server = SignerServer(tmp_path / "sign.sock", FolderSigner(tmp_path / "evidence"), [os.geteuid()])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        desk.view(sample, "ann")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    (found,) = read_checkpoints(tmp_path / "elsewhere").found
+    assert found.checkpoint.origin.endswith("/review")
+    assert found.checkpoint.size == 2
+    verdict = verify_logs(ledger, read_checkpoints(tmp_path / "elsewhere"), load_keys(tmp_path / "evidence").public)
+    (log,) = (log for log in verdict.logs if log.name == "review")
+    assert log.completeness is Completeness.SHOWN
