@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from guardedvlm.audit.checkpoint import read_checkpoints
 from guardedvlm.audit.completeness import Completeness, verify_logs
 from guardedvlm.audit.keys import create_keys, load_keys
-from guardedvlm.audit.record import LedgerEvent
+from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.review import desk as desk_module
 from guardedvlm.audit.reviewed import Basis, ReviewVerdict
 from guardedvlm.audit.signer import FolderSigner
@@ -25,6 +25,7 @@ from guardedvlm.audit.signer_server import SignerServer
 from guardedvlm.audit.verify import verify_ledger
 from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.console.app import Console
+from guardedvlm.console.index import refresh
 from guardedvlm.console.review_form import read_said
 from guardedvlm.console.shown import MOST, SECONDS, Shown
 from guardedvlm.core.finding import Kind
@@ -136,6 +137,23 @@ def test_a_leak_destroys_and_opens_an_incident_and_the_page_says_so(client: Test
     assert len(office.facts(LedgerEvent.INCIDENT)) == 1
     assert client.get(address).status_code == 404  # a copy that was not fetched is gone, too
     assert client.get(f"/review/{office.sample()}/reported").status_code == 404
+
+
+def test_evidence_tells_the_incident_and_unblinds_nobody(
+    client: TestClient, office: Office, ledger: Path, tmp_path: Path
+) -> None:
+    waiting = office.sample(tenant=OTHER_TENANT)
+    about = {"tenant": OTHER_TENANT, "basis": Basis.LOW_MARGIN, "sample": waiting, "expires": 1_900_000_000}
+    with office.desk._writer() as writer:
+        writer.commit([make_entry(LedgerEvent.SAMPLED, None, {"sampled": about})])
+    _marked(office, office.sample(), ReviewVerdict.LEAKED, [Kind.PERSON])
+    refresh(ledger, tmp_path / "cache")
+
+    page = text_of(client.get("/evidence").text)
+
+    assert "a reviewer saw what should have been hidden : person" in page
+    for told in (waiting, waiting[:8], OTHER_TENANT, OTHER_TENANT[:8], "low_margin"):
+        assert told not in page
 
 
 @pytest.mark.parametrize(
