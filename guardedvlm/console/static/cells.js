@@ -70,6 +70,7 @@ frame.addEventListener("keydown", (event) => {
     return;
   }
   event.preventDefault();
+  cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
   say();
 });
 frame.addEventListener("pointerdown", (event) => {
