@@ -220,6 +220,22 @@ class ConsoleLogin(Part):
         return self
 
 
+class ConsoleReview(Part):
+    """The desk of blind review in the console: it shows redacted pictures, and writes the ledger's log `review`."""
+
+    folder: Path  # of the samples: the service's `review.folder`
+    keys: Path  # of the samples' keys: `review` in the service's folder `keys`
+    signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`: checkpoints of the log
+    signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
+    checkpoints: Path | None = None  # a second place for them, on another volume; with signer
+
+    @model_validator(mode="after")
+    def _nothing_unsigned(self) -> ConsoleReview:
+        if self.signer is None and (self.checkpoints is not None or self.signer_user is not None):
+            raise ValueError("'checkpoints' and 'signer_user' need 'signer'")
+        return self
+
+
 class ConsoleSettings(Part):
     """Settings of `guardedvlm console`. Relative paths count from the settings file's folder."""
 
@@ -233,6 +249,7 @@ class ConsoleSettings(Part):
     keys: tuple[Path, ...] = ()  # public keys (keys export-public): signatures of checkpoints and receipts
     checkpoints: Path | None = None  # checkpoints that were kept elsewhere; with keys
     cache: Path | None = None  # folder of the index; none: below the user's cache folder
+    review: ConsoleReview | None = None  # with audit_key; none: no pictures, and nothing of the ledger is written
 
     @model_validator(mode="after")
     def _no_pages_in_clear(self) -> ConsoleSettings:
@@ -242,13 +259,18 @@ class ConsoleSettings(Part):
             raise ValueError("the console knows people by 'login', not by certificates of 'tls.client_ca'")
         if self.checkpoints is not None and not self.keys:
             raise ValueError("'checkpoints' needs 'keys': anybody can write one that nobody signed")
-        if (self.tenants is None) != (self.audit_key is None):
+        if self.review is not None and self.audit_key is None:
+            raise ValueError("'review' needs 'audit_key': the ledger names reviewers by keyed pseudonyms")
+        if (self.tenants is None and self.review is None) != (self.audit_key is None):
             raise ValueError("'tenants' and 'audit_key' belong together: pseudonyms are keyed")
         return self
 
     def resolved(self, folder: Path) -> ConsoleSettings:
         """These settings with every relative path made absolute from `folder`."""
-        return ConsoleSettings.model_validate(_absolute(self.model_dump(), folder))
+        values = _absolute(self.model_dump(), folder)
+        if values["review"] is not None:
+            values["review"]["signer"] = _resolved_socket(values["review"]["signer"], folder)
+        return ConsoleSettings.model_validate(values)
 
 
 class PlaygroundSettings(Part):

@@ -18,6 +18,7 @@ from guardedvlm.audit.checks import Check, Value, each, form, is_component, is_f
 from guardedvlm.audit.component import is_component_name
 from guardedvlm.audit.facts import POLICY_NAME, Facts, MediaFormat, Method, Stage, Verdict, VerifyVerdict
 from guardedvlm.audit.record import LedgerEvent
+from guardedvlm.audit.reviewed import Basis, Destruction, ReviewVerdict
 from guardedvlm.audit.summary import Summary
 from guardedvlm.core.finding import Action, Kind
 from guardedvlm.core.grounding import Ground
@@ -77,6 +78,12 @@ def _finish(facts: Facts) -> Value | None:
     return None if finish is None else (finish.value,)
 
 
+def _cells(facts: Facts) -> Value | None:
+    """How many cells of the grid a reviewer chose; not where."""
+    marked = facts.get("marked")
+    return None if marked is None else int(marked.get("cells", "0"), 16).bit_count()
+
+
 def _asks(facts: Facts) -> bool:
     return "method" in facts and facts["method"] not in WITHOUT_MODEL
 
@@ -88,6 +95,24 @@ def _streams(facts: Facts) -> Value | None:
 def _output(facts: Facts) -> Value | None:
     return None if not _asks(facts) else JSON if facts["method"] is Method.EXTRACT_FIELDS else TEXT
 
+
+_WHOSE = {"tenant": PSEUDONYM, "policy": DIGEST, "kinds": each(one_of(*Kind))}
+_OF_LEDGER: Mapping[str, Mapping[str, Check]] = {
+    # Without the sample's name: whoever has both could look up whose picture it is before it is marked.
+    "sampled": {"tenant": PSEUDONYM, "basis": one_of(*Basis), "failure": REASON},
+    "viewed": {"sample": PSEUDONYM, "reviewer": PSEUDONYM},
+    "marked": {
+        "sample": PSEUDONYM,
+        "reviewer": PSEUDONYM,
+        "verdict": one_of(*ReviewVerdict),
+        "basis": one_of(*Basis),
+        **_WHOSE,
+    },
+    "incident": {"sample": PSEUDONYM, "of": PSEUDONYM, **_WHOSE},
+    "destroyed": {"sample": PSEUDONYM, "cause": one_of(*Destruction)},
+    "pruned": {"log": form("years-[1-9][0-9]{0,2}"), "origin": PSEUDONYM, "records": is_number, "root": DIGEST},
+}
+"""What events of the ledger say of blind review and of records that were removed."""
 
 FACTS: tuple[Attribute, ...] = (
     Attribute("gen_ai.operation.name", one_of(CHAT), "method", lambda facts: CHAT if _asks(facts) else None),
@@ -135,6 +160,12 @@ FACTS: tuple[Attribute, ...] = (
     _row("guardedvlm.shadow.candidate", DIGEST, "shadow", "candidate", "digest"),
     _row("guardedvlm.shadow.said", VERDICTS, "shadow", "said", "verdict"),
     _row("guardedvlm.shadow.would_say", VERDICTS, "shadow", "would_say", "verdict"),
+    *(
+        _row(f"guardedvlm.{fact}.{name}", allows, fact, name)
+        for fact, parts in _OF_LEDGER.items()
+        for name, allows in parts.items()
+    ),
+    Attribute("guardedvlm.marked.cells", is_number, "marked", _cells),
     _row("guardedvlm.torn_bytes", is_number, "torn_bytes"),
 )
 """The root span of a request, which tells all its facts, and the log record of each record, which tells its own."""

@@ -28,7 +28,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from guardedvlm.audit import conventions as names
 from guardedvlm.audit.checks import Value
 from guardedvlm.audit.facts import Facts, Stage
-from guardedvlm.audit.record import Record
+from guardedvlm.audit.record import LedgerEvent, Record
 from guardedvlm.audit.summary import StageTime, Summary
 from guardedvlm.core.lifecycle import State
 
@@ -39,6 +39,10 @@ _NO_SPAN = frozenset({Stage.TOTAL, Stage.LEDGER})
 """The root is the total; the ledger's time is spread over all steps."""
 _SCOPE = InstrumentationScope(name=names.PROVIDER)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SEVERITY = {
+    State.REFUSED: SeverityNumber.SEVERITY_NUMBER_WARN,
+    LedgerEvent.INCIDENT: SeverityNumber.SEVERITY_NUMBER_ERROR,
+}
 _LOG_NAME = re.compile(r"[a-z]{1,16}(-[0-9]{1,5})?\Z")
 
 
@@ -112,7 +116,6 @@ def traces_request(summaries: Iterable[Summary], log: str, version: str) -> Expo
 
 def _log(told: Told, log: str, observed: int) -> LogRecord:
     record = told.record
-    refused = record.event is State.REFUSED
     told_by_all: dict[str, Value] = {
         names.UID: f"{record.origin}/{log}/{record.sequence}",
         names.EVENT: record.event.value,
@@ -124,7 +127,7 @@ def _log(told: Told, log: str, observed: int) -> LogRecord:
     made = LogRecord(
         time_unix_nano=_nanoseconds(record.at),
         observed_time_unix_nano=observed,
-        severity_number=SeverityNumber.SEVERITY_NUMBER_WARN if refused else SeverityNumber.SEVERITY_NUMBER_INFO,
+        severity_number=_SEVERITY.get(record.event, SeverityNumber.SEVERITY_NUMBER_INFO),
         event_name=names.EVENT_NAME,
         attributes=_pairs(told_by_all | names.told(record.facts)),
     )

@@ -64,8 +64,8 @@ def telemetry_table() -> str:
     )
     logs = (
         f"## Log records\n\nOne for each record of the ledger, event name `{names.EVENT_NAME}`, no body, severity INFO "
-        "(REFUSED: WARN), in the trace and span of its request. Besides the facts that the record states:\n\n"
-        + _attributes({"each": names.RECORD})
+        "(REFUSED: WARN, INCIDENT: ERROR), in the trace and span of its request. Besides the facts that the record "
+        "states:\n\n" + _attributes({"each": names.RECORD})
     )
     facts = "## Facts\n\nOf a request's span all that its records state; of a log record what that record states.\n\n"
     facts += "\n".join(f"- {name}" for name in _collected(row.name for row in names.FACTS))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guardedvlm.audit.checkpointer import Checkpointed
 from guardedvlm.audit.digest import Purpose, load_key
 from guardedvlm.audit.keys import PublicKeys, load_public
+from guardedvlm.audit.review.desk import ReviewDesk
+from guardedvlm.audit.review.store import SampleStore
+from guardedvlm.audit.signer import SocketSigner, this_user
+from guardedvlm.audit.sink import FileSink
 from guardedvlm.cli.output import err, out
 from guardedvlm.cli.web import address_of, host_of, listening, require_packages, web_server
-from guardedvlm.config import ConsoleLogin, ConsoleSettings, load_console_settings
+from guardedvlm.config import UNIX, ConsoleLogin, ConsoleReview, ConsoleSettings, load_console_settings
+from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.evidence import checkpoint_log
 from guardedvlm.transport.identity import tenant_names
 from guardedvlm.transport.secret_file import read_secret
 
@@ -43,7 +51,7 @@ def console(
         Path | None, typer.Option(help="Tenants file, to show names instead of pseudonyms.", dir_okay=False)
     ] = None,
     audit_key: Annotated[
-        Path | None, typer.Option(help="Key of the pseudonyms, with --tenants.", dir_okay=False)
+        Path | None, typer.Option(help="Key of the pseudonyms, with --tenants or --review.", dir_okay=False)
     ] = None,
     keys: Annotated[
         list[Path] | None,
@@ -53,8 +61,17 @@ def console(
         Path | None, typer.Option(help="Checkpoints that were kept elsewhere.", exists=True, dir_okay=False)
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the search index.", file_okay=False)] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the samples for blind review, with --review-keys.", exists=True, file_okay=False),
+    ] = None,
+    review_keys: Annotated[
+        Path | None, typer.Option(help="Folder of the samples' keys, with --audit-key.", exists=True, file_okay=False)
+    ] = None,
 ) -> None:
     """Show the ledger to a reviewer: overview, search, single requests, policies, evidence. Nothing in it is changed.
+
+    With --review it also shows redacted pictures to be marked; views and marks go into the ledger's log `review`.
 
     Without settings it listens on this machine alone and prints an address with a token; with `login` in the settings
     people log in at the identity provider, and need its role.
@@ -73,6 +90,7 @@ def console(
         keys=_absolute(keys),
         checkpoints=checkpoints.resolve() if checkpoints else None,
         cache=cache.resolve() if cache else None,
+        review=_folders(review, review_keys),
     )
     with listening(settings.listen) as listener:
         _serve(ledger.resolve(), settings, listener)
@@ -80,6 +98,12 @@ def console(
 
 def _absolute(folders: Sequence[Path] | None) -> tuple[Path, ...] | None:
     return tuple(folder.resolve() for folder in folders) if folders else None
+
+
+def _folders(samples: Path | None, keys: Path | None) -> dict[str, Path] | None:
+    """The two folders of the desk, as settings have them; one without the other is refused there."""
+    given = {"folder": samples, "keys": keys}
+    return {name: folder.resolve() for name, folder in given.items() if folder} or None
 
 
 def _serve(ledger: Path, settings: ConsoleSettings, listener: socket.socket) -> None:
@@ -97,6 +121,7 @@ def _serve(ledger: Path, settings: ConsoleSettings, listener: socket.socket) -> 
 def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> Site:
     from guardedvlm.console.app import Site
     from guardedvlm.console.index import cache_folder
+    from guardedvlm.console.login import OPERATOR
     from guardedvlm.console.watch import Outside
 
     beside = ledger.parent / "policies"
@@ -112,7 +137,38 @@ def _site(ledger: Path, settings: ConsoleSettings, address: str, port: int) -> S
             sum(map(load_public, settings.keys), PublicKeys(())) if settings.keys else None, settings.checkpoints
         ),
         provider=_provider(settings.login, address) if settings.login else None,
+        user=getpass.getuser() if settings.review else OPERATOR,
+        desk=_desk(ledger, settings),
     )
+
+
+def _desk(ledger: Path, settings: ConsoleSettings) -> ReviewDesk | None:
+    """The desk of blind review, None where the settings have none."""
+    review = settings.review
+    if review is None or settings.audit_key is None:
+        return None
+    if ledger in (review.folder, *review.folder.parents):
+        explanation = "samples and the ledger lie apart: a ledger is kept for years, a sample for days"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="review.folder", explanation=explanation)
+    key = load_key(settings.audit_key)
+    origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+    store = SampleStore(review.folder, review.keys)
+    return ReviewDesk(store, ledger, key, origin, _checkpointing(review) if review.signer else None)
+
+
+def _checkpointing(review: ConsoleReview) -> Callable[[Checkpointed], None]:
+    """Checkpoints of the log `review`, signed by the process that the settings name."""
+
+    def write(log: Checkpointed) -> None:
+        assert review.signer is not None
+        user = this_user() if review.signer_user is None else review.signer_user
+        signer = SocketSigner(Path(review.signer.removeprefix(UNIX)), user)
+        try:
+            checkpoint_log(log, signer, FileSink(review.checkpoints) if review.checkpoints else None)
+        finally:
+            signer.close()
+
+    return write
 
 
 def _names(settings: ConsoleSettings) -> dict[str, str]:

@@ -16,11 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.console.checks import Checks
-from guardedvlm.console.login import Door
+from guardedvlm.console.login import OPERATOR, Door
 from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
 from guardedvlm.console.rendering import STATIC, Rendering
+from guardedvlm.console.review import ReviewPages
 from guardedvlm.console.watch import Outside, Watch
 from guardedvlm.web.access import LOCAL_NAMES, Cookie, Gate, Sessions, StartToken
 from guardedvlm.web.assets import assets
@@ -32,7 +34,8 @@ LOG = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Site:
     """What a console shows and how it is reached. `host` is the name in its address, `https` whether
-    that is one of TLS; with `provider` people log in there, else by the token of the start."""
+    that is one of TLS; with `provider` people log in there, else by the token of the start, as `user`. With `desk`
+    redacted pictures wait for them."""
 
     ledger: Path
     cache: Path
@@ -42,6 +45,8 @@ class Site:
     policies: Sequence[Path] = ()
     tenants: Mapping[str, str] = field(default_factory=dict)
     provider: Provider | None = None
+    user: str = OPERATOR
+    desk: ReviewDesk | None = None
     outside: Outside = field(default_factory=Outside)
 
 
@@ -57,12 +62,17 @@ class Console:
 
 def build_console(site: Site) -> Console:
     """The console of a site; it begins to index and to verify when the server starts it."""
-    watch, rendering, sessions = Watch(site.ledger, site.cache, site.outside), Rendering(), Sessions()
+    watch, rendering, sessions = (
+        Watch(site.ledger, site.cache, site.outside),
+        Rendering(review=site.desk is not None),
+        Sessions(),
+    )
     cookie = Cookie(site.https, site.port)
     token = None if site.provider else StartToken()
-    door = Door(rendering, sessions, cookie, token, Login(site.provider) if site.provider else None)
+    door = Door(rendering, sessions, cookie, token, Login(site.provider) if site.provider else None, site.user)
     pages = Pages(watch, rendering, site.policies, site.tenants)
     checks = Checks(watch, rendering, site.outside.keys)
+    review = ReviewPages(site.desk, watch, rendering, site.tenants).routes() if site.desk else []
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -76,7 +86,14 @@ def build_console(site: Site) -> Console:
         return rendering.response(request, "error.html", status, code=status, watch=watch)
 
     application = Starlette(
-        routes=[Route("/login/ready", _ready), *door.routes(), *checks.routes(), *pages.routes(), assets(STATIC)],
+        routes=[
+            Route("/login/ready", _ready),
+            *door.routes(),
+            *checks.routes(),
+            *review,
+            *pages.routes(),
+            assets(STATIC),
+        ],
         middleware=[
             Middleware(SecurityHeaders, https=site.https),
             Middleware(

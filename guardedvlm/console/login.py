@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from guardedvlm.console.oidc import ATTEMPT_SECONDS, Login
+from guardedvlm.console.oidc import ATTEMPT_SECONDS, Login, Person
 from guardedvlm.console.rendering import Rendering
 from guardedvlm.errors import GuardedVLMError
 from guardedvlm.web.access import Cookie, Sessions, StartToken, safe_next
@@ -21,13 +21,15 @@ _STATUS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "UNAVAILABLE": 503}
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Routes of login and logout. Exactly one of `token` and `provider` is there."""
+    """Routes of login and logout. Exactly one of `token` and `provider` is there; with the token everybody is
+    `user`. A session holds the identity of whose it is."""
 
     rendering: Rendering
     sessions: Sessions
     cookie: Cookie
     token: StartToken | None
     provider: Login | None
+    user: str = OPERATOR
 
     def routes(self) -> list[Route]:
         """Paths and what answers them."""
@@ -74,10 +76,10 @@ class Door:
         """The same answer from our own page, with the cookie of the attempt."""
         assert self.provider is not None
         try:
-            name = await self.provider.finish(request, request.cookies.get(self.cookie.attempt.name))
+            person = await self.provider.finish(request, request.cookies.get(self.cookie.attempt.name))
         except GuardedVLMError as error:
             return self._refused(request, error)
-        response = self._enter(name, "/")
+        response = self._enter(person, "/")
         self.cookie.attempt.take(response)
         return response
 
@@ -91,11 +93,11 @@ class Door:
     def _try(self, request: Request, token: str, onward: str) -> Response:
         if self.token is None or not self.token.fits(token):
             return self._login(request, 401, "This is not the token of this start.")
-        return self._enter(OPERATOR, onward)
+        return self._enter(Person(OPERATOR, self.user), onward)
 
-    def _enter(self, name: str, onward: str) -> Response:
+    def _enter(self, person: Person, onward: str) -> Response:
         response = RedirectResponse(safe_next(onward), 303)
-        self.cookie.put(response, self.sessions.begin(name))
+        self.cookie.put(response, self.sessions.begin(person.name, person.identity))
         return response
 
     def _refused(self, request: Request, error: GuardedVLMError) -> Response:

@@ -43,6 +43,14 @@ class Provider:
     ca: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who logged in: the name that they see, and what tells them from everybody else (issuer and subject)."""
+
+    name: str
+    identity: str = field(repr=False)
+
+
 class Login:
     """Attempts to log in, each bound to the browser that began it by `attempt`, a cookie's value."""
 
@@ -76,8 +84,8 @@ class Login:
         response: Response = await self._client.authorize_redirect(request, self._provider.redirect_uri)
         return attempt, response
 
-    async def finish(self, request: Request, attempt: str | None) -> str:
-        """The name of the reviewer whom the provider vouches for.
+    async def finish(self, request: Request, attempt: str | None) -> Person:
+        """The reviewer whom the provider vouches for.
 
         Raises NotIdentified for an answer that does not belong to the attempt or does not verify, NotPermitted for
         somebody without the role, Unavailable when the provider does not answer.
@@ -94,13 +102,12 @@ class Login:
         except Exception as failure:
             raise _unanswered(failure) from None
         claims = token.get("userinfo")
-        if not isinstance(claims, Mapping):  # no ID token
+        if not isinstance(claims, Mapping) or not claims.get("sub"):  # no ID token
             raise NotIdentified(Reason.UNAUTHENTICATED)
         if not has_role(claims, self._provider.claim, self._provider.role):
             raise NotPermitted(Reason.ROLE_MISSING)
-        return next(
-            (str(claims[name]) for name in ("preferred_username", "name", "sub") if claims.get(name)), "reviewer"
-        )
+        name = next(str(claims[name]) for name in ("preferred_username", "name", "sub") if claims.get(name))
+        return Person(name, f"{self._provider.issuer} {claims['sub']}")  # a name can be given to somebody else later
 
     async def _check_provider(self) -> None:
         """The metadata must be of the issuer that the settings name, and no weak signature is taken."""

@@ -24,9 +24,9 @@ SHORT = 8
 
 
 class Rendering:
-    """Renders the templates of this package. Everything is escaped."""
+    """Renders the templates of this package. Everything is escaped. `review` tells whether there is a queue."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, review: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
@@ -43,7 +43,11 @@ class Rendering:
             "words": lambda value: str(value).replace("_", " ").lower(),
             "pretty": lambda line: json.dumps(json.loads(line), indent=1, sort_keys=True),
         }
-        self._environment.globals |= {"asset": functools.partial(asset, STATIC), "product": __version__}
+        self._environment.globals |= {
+            "asset": functools.partial(asset, STATIC),
+            "product": __version__,
+            "review": review,
+        }
 
     def response(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """A page."""

@@ -17,25 +17,29 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 from opentelemetry.trace import get_tracer_provider
 from otlp_collector import Collector, collecting, values, wait_until
 
 from guardedvlm.audit import conventions as names
 from guardedvlm.audit import otel, otlp
 from guardedvlm.audit.facts import Facts, Method, Stage, Verification, VerifyVerdict
+from guardedvlm.audit.grid import hidden_grid
 from guardedvlm.audit.lag import LagWatch
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.measures import DURATION_BOUNDS
 from guardedvlm.audit.metric_table import METRICS
 from guardedvlm.audit.otel import Otel, Tailing, TailProcess, Telemetry
-from guardedvlm.audit.record import record_hash
+from guardedvlm.audit.record import LedgerEvent, make_entry, record_hash
 from guardedvlm.audit.request import RequestLog
+from guardedvlm.audit.reviewed import Basis, Destruction, ReviewVerdict
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.tail import BATCH_RECORDS
 from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.audit.verify import read_records
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
+from guardedvlm.core.region import Box, Size
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 from guardedvlm.rpc.calls import Calls
 from guardedvlm.transport.dev_pki import write_dev_pki
@@ -130,6 +134,37 @@ async def test_each_record_becomes_a_log_record(
     for request in collector.received("logs"):
         for one in request.resource_logs:
             assert values(one.resource)["service.instance.id"] == ORIGIN
+
+
+async def test_an_incident_is_an_error_that_names_kinds(folder: Path, collector: Collector, ledger: Ledger) -> None:
+    """What a SIEM alerts on; the name of a sample that nobody has marked does not leave."""
+    of = {"tenant": TENANT, "policy": "aa" * 32}
+    kinds = (Kind.PERSON, Kind.DATE)
+    marked = {"sample": "5a" * 16, "reviewer": "c3" * 16, "verdict": ReviewVerdict.LEAKED, "kinds": kinds}
+    cells = {"cells": hidden_grid([Box(0, 0, 2, 2)], Size(32, 32)), "of": "d4" * 16, "basis": Basis.RANDOM}
+    sampled = {"tenant": TENANT, "basis": Basis.RANDOM, "sample": "5b" * 16, "expires": 1_800_000_000}
+    pruned = {"log": "years-6", "origin": ORIGIN, "records": 7, "root": "bb" * 32}
+    for event, fact, told in (
+        (LedgerEvent.SAMPLED, "sampled", sampled),
+        (LedgerEvent.MARKED, "marked", marked | cells | of),
+        (LedgerEvent.INCIDENT, "incident", {"sample": "5a" * 16, "of": "d4" * 16, "kinds": kinds} | of),
+        (LedgerEvent.DESTROYED, "destroyed", {"sample": "5a" * 16, "cause": Destruction.LEAKED}),
+        (LedgerEvent.PRUNED, "pruned", pruned),
+    ):
+        await ledger.append(make_entry(event, None, {fact: told}))
+    delivered(folder, collector)
+    by_event = {values(one)[names.EVENT]: one for one in collector.log_records()}
+    incident = values(by_event["INCIDENT"])
+    assert by_event["INCIDENT"].severity_number == SeverityNumber.SEVERITY_NUMBER_ERROR
+    assert by_event["MARKED"].severity_number == SeverityNumber.SEVERITY_NUMBER_INFO
+    assert incident["guardedvlm.incident.kinds"] == ["PERSON", "DATE"]
+    assert incident["guardedvlm.incident.tenant"] == TENANT
+    said = values(by_event["MARKED"])
+    assert (said["guardedvlm.marked.verdict"], said["guardedvlm.marked.cells"]) == ("leaked", 4)
+    assert values(by_event["DESTROYED"])["guardedvlm.destroyed.cause"] == "leaked"
+    assert values(by_event["PRUNED"])["guardedvlm.pruned.records"] == 7
+    assert values(by_event["SAMPLED"])["guardedvlm.sampled.basis"] == "random"
+    assert "5b" * 16 not in values(by_event["SAMPLED"]).values()
 
 
 async def test_a_residual_is_refused_with_a_reason_and_no_description(

@@ -7,7 +7,10 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from guardedvlm.audit.checkpoint import CHECKPOINTS, read_checkpoints
+from guardedvlm.audit.completeness import Completeness, verify_logs
 from guardedvlm.audit.digest import Purpose, load_or_create_key
+from guardedvlm.audit.keys import load_keys
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.review.store import About
 from guardedvlm.audit.reviewed import Basis
@@ -19,7 +22,7 @@ from guardedvlm.cli.audit import report as report_command
 from guardedvlm.config import load_settings
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason, Refused
-from guardedvlm.evidence import AUDIT_KEY, sample_store
+from guardedvlm.evidence import AUDIT_KEY, EVIDENCE_KEYS, sample_store
 
 PICTURE = b"\x89PNG picture"
 DAY = time.strftime("%Y-%m-%d", time.gmtime())
@@ -76,6 +79,28 @@ def test_a_review_from_the_list_to_the_risk(site, tmp_path):
     ]
     assert "1 / 6" in site.run("review", "risk").stdout
     assert [event for event in site.events() if event is LedgerEvent.INCIDENT] == [LedgerEvent.INCIDENT]
+
+
+def test_the_log_of_reviews_has_signed_checkpoints_in_both_places(site, tmp_path):
+    elsewhere = tmp_path / "elsewhere.checkpoints"
+    site.config.write_text(site.config.read_text() + f"checkpoints: {{sink: file, file: {elsewhere}}}\n")
+    site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+    site.run("review", "mark", sample, "clean")
+    keys = load_keys(site.folder / "keys" / EVIDENCE_KEYS).public
+    verdict = verify_logs(site.folder / "ledger", read_checkpoints(elsewhere), keys)
+    (log,) = verdict.logs
+    assert (log.name, log.completeness) == ("review", Completeness.SHOWN)
+    assert log.covered == log.report.records == 4  # opened twice, viewed, marked
+    path = list_segments(site.folder / "ledger" / "review")[0].path
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert not verify_logs(site.folder / "ledger", read_checkpoints(elsewhere), keys).complete
+
+
+def test_a_signer_that_is_away_stops_no_review(site, tmp_path):
+    site.config.write_text(site.config.read_text() + "signer: unix:nobody.sock\n")
+    site.run("review", "show", site.sample(), "--out", tmp_path / "a.png")
+    assert LedgerEvent.VIEWED in site.events()
+    assert not (site.folder / "ledger" / "review" / CHECKPOINTS).exists()
 
 
 def test_a_small_cell_is_not_printed(site, tmp_path):

@@ -14,9 +14,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pypdfium2 import PdfDocument
+from review_office import Office
 from running import CHROMIUM, console_process, free_port, provider_process
 from written_ledger import HEALTHCARE, POLICIES, request_id
 
+from guardedvlm.audit.record import LedgerEvent
+from guardedvlm.audit.review.desk import grid_of
 from guardedvlm.audit.segment import list_segments
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (make browser)")
@@ -234,3 +237,54 @@ def test_login_at_the_provider_with_strict_cookies(browser: Browser, site: Path,
             assert ours
             assert all(cookie["sameSite"] == "Strict" and cookie["httpOnly"] for cookie in ours)
             context.close()
+
+
+@pytest.mark.slow
+def test_review_by_keyboard_and_by_mouse(browser: Browser, ledger: Path, tmp_path: Path) -> None:
+    """Cells are chosen with arrow keys and with the mouse, a leak is gone, and nothing of it is inline or foreign."""
+    office = Office(tmp_path, ledger)
+    first, second = (office.sample() for _ in range(2))
+    (tmp_path / "audit.key").write_text("6b" * 32 + "\n")
+    (tmp_path / "audit.key").chmod(0o600)
+    config = tmp_path / "console.yaml"
+    config.write_text("audit_key: audit.key\nreview: {folder: pictures, keys: sample-keys}\n")
+    arguments = ("--config", str(config), "--listen", "127.0.0.1:0", "--cache", str(tmp_path / "cache"))
+    with console_process(str(ledger), *arguments) as address:
+        context = browser.new_context(viewport=PHONE)
+        visitor = Visitor(context, address.split("/login")[0])
+        page = visitor.page
+        page.goto(address)
+        visitor.complaints.clear()  # the index may still be on its way
+        for path in ("/review", f"/review/{first}", "/review/risk"):
+            visitor.go(path)
+            assert Axe().run(page, options=RULES).response["violations"] == [], path
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        visitor.go(f"/review/{first}")
+        assert page.locator("#frame img").evaluate("image => image.naturalWidth") == 620
+        page.locator("#lines").focus()
+        page.keyboard.press("Tab")
+        for key in ("ArrowDown", "ArrowRight", "Space", "Shift+ArrowRight", "ArrowUp"):
+            page.keyboard.press(key)
+        expect(page.locator("#cells")).to_have_value("1,1 1,2")
+        expect(page.locator("#spoken")).to_have_text("Row 0, column 2; 2 chosen")
+        frame = page.locator("#frame").bounding_box()
+        assert frame is not None
+        page.locator("#frame").click(position={"x": frame["width"] * 10.5 / 32, "y": frame["height"] * 20.5 / 32})
+        expect(page.locator("#cells")).to_have_value("1,1 1,2 20,10")
+        page.get_by_role("radio", name="Leaked").check()
+        page.get_by_role("checkbox", name="person", exact=True).check()
+        page.get_by_role("button", name="Record and go on").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(
+            "The picture was destroyed and an incident was opened"
+        )
+        page.get_by_role("link", name="Next picture").click()
+        page.wait_for_url(re.compile(f"/review/{second}$"))
+        page.get_by_role("radio", name="Clean").check()
+        page.get_by_role("button", name="Record and go on").click()
+        expect(page.locator("#h-queue")).to_have_text("0 pictures wait")
+        context.close()
+    assert visitor.complaints == []
+    marks = office.facts(LedgerEvent.MARKED)
+    assert [mark["verdict"].value for mark in marks] == ["leaked", "clean"]
+    assert marks[0]["cells"] == grid_of([(1, 1), (1, 2), (20, 10)])
+    assert office.desk.queue() == ()

@@ -45,6 +45,10 @@ def test_it_prints_an_address_that_opens_it(ledger: Path, tmp_path: Path) -> Non
         ("login: {issuer: 'http://idp.example', client_id: console}\n", "must be https"),
         ("tenants: tenants.yaml\n", "belong together"),
         ("checkpoints: elsewhere\n", "needs 'keys'"),
+        ("audit_key: audit.key\n", "belong together"),
+        ("review: {folder: pictures, keys: keys}\n", "needs 'audit_key'"),
+        ("audit_key: audit.key\nreview: {folder: pictures}\n", "Field required"),
+        ("audit_key: a\nreview: {folder: b, keys: c, checkpoints: d}\n", "need 'signer'"),
         ("token: abc\n", "Extra inputs"),
         ("listen: unix:/run/a.sock\n", "pattern"),
         ("url: https://console.example/path\n", "pattern"),
@@ -59,6 +63,17 @@ def test_settings_that_are_refused(tmp_path: Path, text: str, words: str) -> Non
 
     assert caught.value.reason is Reason.SETTINGS_INVALID
     assert words in caught.value.explanation
+
+
+def test_the_desk_of_review_has_paths_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "console.yaml"
+    path.write_text("audit_key: a.key\nreview: {folder: pictures, keys: keys/review, signer: 'unix:sign.sock'}\n")
+
+    review = load_console_settings(path).review
+
+    assert review is not None
+    assert (review.folder, review.keys) == (tmp_path / "pictures", tmp_path / "keys" / "review")
+    assert review.signer == f"unix:{tmp_path}/sign.sock"
 
 
 def test_paths_count_from_the_settings_file(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from authlib.integrations.starlette_client import StarletteOAuth2App
+from review_office import Office
 from running import provider_process
 from starlette.testclient import TestClient
 
+from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.console.app import Site, build_console
 from guardedvlm.console.index import refresh
 from guardedvlm.console.oidc import Provider, has_role
@@ -76,6 +78,21 @@ def test_a_reviewer_gets_in(open_login: Any) -> None:
     assert asked["code_challenge_method"] == ["S256"]
     assert asked["nonce"]
     assert asked["state"]
+
+
+def test_a_reviewer_is_issuer_and_subject(open_login: Any, issuer: str, tmp_path: Path, ledger: Path) -> None:
+    """A name can be given to somebody else; who viewed and marked must stay the same person."""
+    office = Office(tmp_path, ledger)
+    client = open_login()
+    finish(client, consent(client, "ann")[0])
+    with_desk = Site(ledger, tmp_path / "cache", "127.0.0.1", 8450, provider=provider(issuer), desk=office.desk)
+    reviewer = TestClient(build_console(with_desk).application, base_url=BASE, follow_redirects=False)
+    finish(reviewer, consent(reviewer, "ann")[0])
+
+    assert reviewer.get(f"/review/{office.sample()}").status_code == 200
+    assert client.get("/review").status_code == 404
+    (viewed,) = office.facts(LedgerEvent.VIEWED)
+    assert viewed["reviewer"] == office.desk.pseudonym(f"{issuer} ann")
 
 
 def test_cookies_of_the_attempt_are_strict(open_login: Any) -> None:
