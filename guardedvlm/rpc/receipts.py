@@ -59,6 +59,10 @@ class CallReceipt:
         """Learn what the ledger says."""
         self._closed = closed
 
+    def open(self, redaction: pb.Redaction) -> None:
+        """Learn what a stream sends before its end: should it be refused now, its file has left all the same."""
+        self._redacted = redacted_document(redaction).content
+
     def give(self, released: Released[Made]) -> None:
         """Learn what goes out, now or again."""
         self._closed = released.closed

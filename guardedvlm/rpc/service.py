@@ -24,7 +24,7 @@ from guardedvlm.core.ports import Sampling
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import GuardedVLMError, Internal, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
-from guardedvlm.guard.outcome import Answer, Progress, Watcher
+from guardedvlm.guard.outcome import Progress, Redaction, Watcher
 from guardedvlm.guard.pipeline import Event, Pipeline
 from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.model import Policy
@@ -105,7 +105,10 @@ class GuardService(GuardServiceServicer):
 
                 watcher = tell if request.include_progress else None
                 async for event in self._events(call, Method.STREAM_ANALYZE_IMAGE, request, watcher):
-                    outbox.release(translate.event(event, call.policy))
+                    message = translate.event(event, call.policy)
+                    if isinstance(event, Redaction):
+                        call.receipt.open(message.redaction)
+                    outbox.release(message)
 
             async for message in self._stream(call, request, make):
                 yield message

@@ -57,7 +57,7 @@ async def _closed(folder, until):
                 break
         if not log.closed:
             await log.advance(State.REFUSED, reason=Reason.KIND_REFUSED)
-        return Closed.of(log.records, log.log, ["ab" * 32] if until is State.RELEASED else [])
+        return Closed.of(log.records, log.log, ["ab" * 32] if until in (State.RELEASE_OPEN, State.RELEASED) else [])
     finally:
         ledger.close()
 
@@ -112,6 +112,17 @@ async def test_a_refusal_is_signed_and_a_response_that_failed_later_is_not(recei
     assert Receipt.decode(value).statement.outcome is Outcome.REFUSED
     receipt.note(released)
     assert await receipt.of_refusal() == ()
+
+
+async def test_a_refusal_commits_to_the_file_that_had_left(receipts, tmp_path):
+    receipt = CallReceipt(receipts)
+    receipt.take(DOCUMENT)
+    receipt.open(FILE)
+    receipt.note(await _closed(tmp_path, State.RELEASE_OPEN))
+    ((_, value),) = await receipt.of_refusal()
+    statement = Receipt.decode(value).statement
+    assert (statement.outcome, statement.redacted.bytes) == (Outcome.REFUSED, len(b"redacted"))
+    assert statement.redacted.commitment == statement.commitment(Of.REDACTED, [b"redacted"])
 
 
 async def test_without_a_signer_nothing_leaves_and_a_refusal_stays_one(refused, released):
