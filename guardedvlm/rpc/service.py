@@ -24,7 +24,7 @@ from guardedvlm.core.ports import Sampling
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import GuardedVLMError, Internal, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
-from guardedvlm.guard.outcome import Progress, Redaction, Watcher
+from guardedvlm.guard.outcome import Answer, Progress, Redaction, Watcher
 from guardedvlm.guard.pipeline import Event, Pipeline
 from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.model import Policy
