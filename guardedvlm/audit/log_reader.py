@@ -22,8 +22,8 @@ READ_BYTES = 2**20
 
 
 class LogReader:
-    """Lines of the log in `folder` from record `sequence` on; None begins with the oldest that is there. `known`: records
-    before that number are durable, whatever the writer says.
+    """Lines of the log in `folder` from record `sequence` on; None begins with the oldest that is there. Records
+    before `known` are durable, whatever the writer says.
 
     Raises ConfigurationError(LEDGER_BROKEN) where lines that should follow are not there: pruned before they were read,
     or cut off after they were; ConfigurationError(INPUT_UNREADABLE) when a file cannot be read.

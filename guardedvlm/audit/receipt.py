@@ -247,8 +247,8 @@ class Receipts:
         self._signer = signer
 
     def issue(self, closed: Closed, document: bytes, redacted: bytes) -> Receipt:
-        """The receipt of a request for `document`, with the file that went out (b"" = none), under a fresh nonce. A stream
-        may have given its file before it was refused.
+        """The receipt of a request for `document`, with the file that went out (b"" = none), under a fresh nonce. A
+        stream may have given its file before it was refused.
 
         It reads both files and may wait for another process. Raises Unavailable(EVIDENCE_UNSIGNED).
         """

@@ -133,7 +133,7 @@ class AnswerRelease:
         )
 
     def _facts(self) -> dict[str, object]:
-        """What has left so far, of the text and of the redaction, as lengths and keyed digests, and what the screen did."""
+        """What has left so far, of text and redaction, as lengths and keyed digests, and what the screen did."""
         text = "".join(self._released)
         return {
             "answer_screen": screening(self._screen.report),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ RedactRequest: TypeAlias = pb.RedactImageRequest | pb.StreamRedactImageRequest
 Identified: TypeAlias = AnalyzeRequest | RedactRequest | pb.ExtractFieldsRequest
 Sent = TypeVar("Sent", bound=Message)
 
+SIGNING_THREADS = 4
+"""Their own: a signer that does not answer holds these, and not the threads that decode and redact."""
 LOG = logging.getLogger("guardedvlm")
 
 
@@ -82,6 +85,7 @@ class GuardService(GuardServiceServicer):
         self._identities = identities
         self._key = key
         self._receipts = receipts
+        self._signing = ThreadPoolExecutor(SIGNING_THREADS, "receipts")
         self._replays = Replays(lambda released: released.size)
         self._calls = calls or Calls()
 
@@ -159,11 +163,15 @@ class GuardService(GuardServiceServicer):
                 name=policy.name, version=policy.version, digest=policy.digest(), policy_json=policy.canonical()
             )
 
+    def call_receipt(self) -> CallReceipt:
+        """The receipt of a call that begins."""
+        return CallReceipt(self._receipts, self._signing)
+
     @asynccontextmanager
     async def _call(self, context: Context, *roles: Role) -> AsyncIterator[Call]:
         """Identify the caller, turn what is raised into a status, and end with the receipt. A caller's role is CALLER
         unless said."""
-        receipt = CallReceipt(self._receipts)
+        receipt = self.call_receipt()
         try:
             with self._calls.counted():
                 metadata = tuple(context.invocation_metadata() or ())
