@@ -147,15 +147,19 @@ def last_checkpoint(path: Path) -> Checkpoint | None:
 
     Raises ConfigurationError(INPUT_UNREADABLE).
     """
+    return max((signed.checkpoint for signed in newest_checkpoints(path)), key=lambda one: one.size, default=None)
+
+
+def newest_checkpoints(path: Path) -> tuple[SignedCheckpoint, ...]:
+    """The checkpoints at the end of a file, none where there is none. Raises ConfigurationError(INPUT_UNREADABLE)."""
     try:
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            found = parse_checkpoints(stream.read()).found
+            return parse_checkpoints(stream.read()).found
     except FileNotFoundError:
-        return None
+        return ()
     except OSError:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
-    return max((signed.checkpoint for signed in found), key=lambda one: one.size, default=None)
 
 
 def parse_checkpoints(content: bytes) -> CheckpointFile:
