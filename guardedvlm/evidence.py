@@ -70,7 +70,7 @@ def _sink(settings: Settings) -> CheckpointSink | None:
         case Sink.STDOUT:
             return LineSink(sys.stdout)
         case Sink.OTLP:
-            return OtlpSink(settings.otlp_endpoint)
+            return OtlpSink(settings.otlp_endpoint, settings.otlp_ca)
         case Sink.NONE:
             return None
 

@@ -30,8 +30,8 @@ TICK_SECONDS = 0.25
 """How late a checkpoint may be that is due by records."""
 RETRY_SECONDS = 5.0
 """Between two tries of a sink that fails."""
-CLOSE_SECONDS = 10.0
-"""How long each thread's end may take: twice what a collector has for one delivery."""
+CLOSE_SECONDS = 15.0
+"""How long each thread's end may take: more than a collector has for one delivery."""
 
 
 class Checkpointed(Protocol):

@@ -6,23 +6,22 @@ One seam, one method: `deliver` returns when the checkpoint is there and raises 
 from __future__ import annotations
 
 import os
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExportResult
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from guardedvlm.audit.checkpoint import SignedCheckpoint, encode_entry, encode_line
+from guardedvlm.audit.allowlist import SCOPE, Boundary
+from guardedvlm.audit.checkpoint import EVENT_NAME, SignedCheckpoint, encode_entry, encode_line
+from guardedvlm.audit.conventions import PROVIDER
+from guardedvlm.audit.otlp import Collector, NotDelivered
+from guardedvlm.audit.telemetry_counts import Counts
 from guardedvlm.core.private_file import fsync_folder
-
-DELIVERY_SECONDS = 5.0
-"""Limit of one delivery to a collector, its retries included."""
-EVENT_NAME = "guardedvlm.checkpoint"
 
 
 class Sink(StrEnum):
@@ -106,31 +105,38 @@ class LineSink:
 
 
 class OtlpSink:
-    """An OpenTelemetry collector: each checkpoint is a log record whose body is the note, over gRPC.
+    """An OpenTelemetry collector: each checkpoint is a log record whose body is the note, through the allow-list of all
+    telemetry.
 
-    `endpoint` is "http://host:port" (plain text, for a collector on this machine) or "https://...".
+    `endpoint` and `ca` are as of `audit.otlp.Collector`, which raises ConfigurationError(SETTINGS_INVALID).
     """
 
-    def __init__(self, endpoint: str) -> None:
-        self._exporter = OTLPLogExporter(
-            endpoint=endpoint, insecure=not endpoint.startswith("https://"), timeout=DELIVERY_SECONDS
-        )
-        # `Resource.create` would add what OTEL_RESOURCE_ATTRIBUTES and the process say.
-        self._resource = Resource({"service.name": "guardedvlm"})
+    def __init__(self, endpoint: str, ca: Path | None = None) -> None:
+        self._collector = Collector(endpoint, ca)
 
     def deliver(self, signed: SignedCheckpoint) -> None:
-        """Export and wait for the collector's word."""
-        record = LogRecord(
-            severity_number=SeverityNumber.INFO, body=signed.note.encode().decode(), event_name=EVENT_NAME
-        )
-        readable = ReadableLogRecord(record, self._resource, InstrumentationScope("guardedvlm"))
+        """Export and wait for the collector's word; what it does not keep has not arrived."""
+        counts = Counts()
+        allowed = Boundary(counts).allowed(_request(signed))
         try:
-            result = self._exporter.export([readable])
-        except Exception:  # whatever an exporter does, the checkpoint is not known to be there
+            is_kept = not counts.dropped and self._collector.send(allowed) == 0
+        except NotDelivered:
             raise SinkFailed from None
-        if result is not LogRecordExportResult.SUCCESS:
+        if not is_kept:
             raise SinkFailed
 
     def close(self) -> None:
         """Close the channel."""
-        self._exporter.shutdown()
+        self._collector.close()
+
+
+def _request(signed: SignedCheckpoint) -> ExportLogsServiceRequest:
+    record = LogRecord(
+        time_unix_nano=time.time_ns(),
+        severity_number=SeverityNumber.SEVERITY_NUMBER_INFO,
+        event_name=EVENT_NAME,
+        body=AnyValue(string_value=signed.note.encode().decode()),
+    )
+    resource = Resource(attributes=[KeyValue(key="service.name", value=AnyValue(string_value=PROVIDER))])
+    scoped = ScopeLogs(scope=SCOPE, log_records=[record])
+    return ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=resource, scope_logs=[scoped])])

@@ -22,7 +22,7 @@ from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import make_entry
 from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, SinkFailed
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import Reason, Unavailable
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
 ORIGIN = "a0" * 16
 OFTEN = Cadence(records=10, seconds=0.05, bound=0.3)
@@ -203,6 +203,27 @@ async def test_a_collector_gets_each_as_a_log_record(make: Make, tmp_path: Path)
     with pytest.raises(SinkFailed):
         gone.deliver(SignedCheckpoint.decode(bodies[0].encode()))
     gone.close()
+    with pytest.raises(ConfigurationError):
+        OtlpSink("collector:4317")
+
+
+async def test_what_a_collector_does_not_keep_has_not_arrived(make: Make, folder: Path) -> None:
+    class Rejecting(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request: object, context: object) -> object:
+            partial = logs_service_pb2.ExportLogsPartialSuccess(rejected_log_records=1)
+            return logs_service_pb2.ExportLogsServiceResponse(partial_success=partial)
+
+    make().close()
+    (signed, *_) = read_checkpoints(folder / "service" / CHECKPOINTS).found
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Rejecting(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sink = OtlpSink(f"http://127.0.0.1:{port}")
+    with pytest.raises(SinkFailed):
+        sink.deliver(signed)
+    sink.close()
+    server.stop(None).wait()
 
 
 class Hangs(Fails):
