@@ -20,9 +20,10 @@ from guardedvlm.audit.keys import RING, PublicKeys, create_keys
 from guardedvlm.audit.logs import Logs, list_logs
 from guardedvlm.audit.note import BadNote
 from guardedvlm.audit.otel import Tailing, Telemetry
+from guardedvlm.audit.otlp_sink import OtlpSink
 from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
-from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, Sink
 from guardedvlm.config import UNIX, Settings
 from guardedvlm.core.private_file import PRIVATE_FOLDER
 from guardedvlm.errors import ConfigurationError, Reason

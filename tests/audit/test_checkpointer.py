@@ -19,8 +19,9 @@ from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.keys import KeyRing, Signature, UnknownKey, create_keys
 from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.otlp_sink import OtlpSink
 from guardedvlm.audit.record import make_entry
-from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, SinkFailed
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, SinkFailed
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
