@@ -109,7 +109,7 @@ class Settings(Part):
     otlp_endpoint: str = "http://127.0.0.1:4317"
     otlp_ca: Path | None = None  # authority of an https collector's certificate; without it those of the system
     tail: Tail = Tail()
-    traces: Traces = Traces.JOIN  # what becomes of callers' trace ids
+    traces: Traces = Traces.DERIVE  # what becomes of callers' trace ids
     reflection: bool = False
     signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
     signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one

@@ -5,21 +5,26 @@ A service, the commands that write into its ledger and those that look at its sa
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from guardedvlm import __version__
+from guardedvlm.audit.checkpoint import CHECKPOINTS, SignedCheckpoint, newest_checkpoints
 from guardedvlm.audit.checkpointer import Cadence, Checkpointed, Checkpointer, write_checkpoint
 from guardedvlm.audit.digest import Purpose, load_or_create_key
-from guardedvlm.audit.keys import create_keys
-from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.keys import RING, PublicKeys, create_keys
+from guardedvlm.audit.logs import Logs, list_logs
+from guardedvlm.audit.note import BadNote
 from guardedvlm.audit.otel import Tailing, Telemetry
+from guardedvlm.audit.otlp_sink import OtlpSink
 from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
-from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, Sink
 from guardedvlm.config import UNIX, Settings
 from guardedvlm.core.private_file import PRIVATE_FOLDER
 from guardedvlm.errors import ConfigurationError, Reason
@@ -92,7 +97,7 @@ def _sink(settings: Settings) -> CheckpointSink | None:
         case Sink.STDOUT:
             return LineSink(sys.stdout)
         case Sink.OTLP:
-            return OtlpSink(settings.otlp_endpoint)
+            return OtlpSink(settings.otlp_endpoint, settings.otlp_ca)
         case Sink.NONE:
             return None
 
@@ -113,11 +118,23 @@ def make_telemetry(settings: Settings, origin: str) -> Telemetry:
 
 def evidence_signer(settings: Settings, parts: ExitStack | AsyncExitStack) -> EvidenceSigner:
     """Who signs receipts and checkpoints: the process that the settings name, or the keys in their folder, made there
-    where there are none. Raises ConfigurationError(SETTINGS_INVALID)."""
-    if settings.signer is None:
-        folder = private_folder(settings.keys) / EVIDENCE_KEYS
+    where there are none and the ledger was begun with none. Raises ConfigurationError(SETTINGS_INVALID)."""
+    begun = _newest_checkpoints(settings.ledger)  # first: who wrote one had a ring before
+    signer = _folder_signer(settings, begun) if settings.signer is None else _socket_signer(settings, parts)
+    _check_ring(begun, signer.public())
+    return signer
+
+
+def _folder_signer(settings: Settings, begun: Sequence[SignedCheckpoint]) -> EvidenceSigner:
+    folder = private_folder(settings.keys) / EVIDENCE_KEYS
+    if not (folder / RING).exists():
+        _check_ring(begun, PublicKeys(()))
         create_keys(folder)
-        return FolderSigner(folder)
+    return FolderSigner(folder)
+
+
+def _socket_signer(settings: Settings, parts: ExitStack | AsyncExitStack) -> EvidenceSigner:
+    assert settings.signer is not None
     user = this_user() if settings.signer_user is None else settings.signer_user
     signer = SocketSigner(Path(settings.signer.removeprefix(UNIX)), user)
     parts.callback(signer.close)
@@ -125,6 +142,24 @@ def evidence_signer(settings: Settings, parts: ExitStack | AsyncExitStack) -> Ev
         explanation = "nobody of the expected user signs there; start `guardedvlm keys serve`"
         raise ConfigurationError(Reason.SETTINGS_INVALID, place="signer", explanation=explanation)
     return signer
+
+
+def _newest_checkpoints(ledger: Path) -> list[SignedCheckpoint]:
+    """The logs' own newest checkpoints. Raises ConfigurationError(INPUT_UNREADABLE)."""
+    logs = list_logs(ledger) if ledger.is_dir() else []
+    return [signed for log in logs for signed in newest_checkpoints(log / CHECKPOINTS)]
+
+
+def _check_ring(begun: Sequence[SignedCheckpoint], known: PublicKeys) -> None:
+    """A ledger is not gone on with under a ring that signed nothing of it: the right one lies on a volume that is not
+    mounted, or is lost, and what it signed could not be verified with the keys of this one."""
+    for signed in begun:
+        with contextlib.suppress(BadNote):
+            signed.verify(known.keys)
+            return
+    if begun:
+        explanation = "the ledger's checkpoints are by other evidence keys: is the folder of the keys mounted?"
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place="keys", explanation=explanation)
 
 
 def private_folder(folder: Path) -> Path:

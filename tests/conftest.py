@@ -38,10 +38,11 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    """One service with two tenants and a collector, for all tests that only call it."""
+    """One service with two tenants and a collector, for all tests that only call it. It takes callers' trace ids: what
+    must not leave has one way out more."""
     with collecting(tmp_path_factory.mktemp("collector")) as collector:
         otlp = ["--otel", "otlp", "--otlp-endpoint", collector.endpoint]
-        service = start_service(tmp_path_factory.mktemp("service"), otlp)
+        service = start_service(tmp_path_factory.mktemp("service"), otlp, GUARDEDVLM_TRACES="join")
         service.collector = collector
         yield service
         stop_service(service)

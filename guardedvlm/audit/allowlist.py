@@ -3,6 +3,7 @@
 It stands on the OTLP messages themselves, behind every library, so that it also stops what a library, the environment
 or a later change puts there: unknown names and unknown values of known names, bodies, events, links, status
 descriptions, trace state, resource attributes, exemplars, scopes, schema addresses. What it keeps back it counts.
+The one body that leaves is a signed checkpoint.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, 
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from guardedvlm.audit.checkpoint import EVENT_NAME as CHECKPOINT_EVENT
+from guardedvlm.audit.checkpoint import is_checkpoint
 from guardedvlm.audit.checks import Check, Value
 from guardedvlm.audit.conventions import (
     EVENT_NAME,
@@ -114,6 +117,8 @@ class Boundary:
         )
 
     def _log(self, record: LogRecord) -> LogRecord | None:
+        if record.event_name == CHECKPOINT_EVENT:
+            return self._checkpoint(record)
         if record.event_name != EVENT_NAME:
             return None
         self._counts.drop(int(record.HasField("body")) + bool(record.severity_text))
@@ -126,6 +131,19 @@ class Boundary:
             flags=record.flags,
             trace_id=record.trace_id if len(record.trace_id) == TRACE_BYTES else b"",
             span_id=record.span_id if len(record.span_id) == SPAN_BYTES else b"",
+        )
+
+    def _checkpoint(self, record: LogRecord) -> LogRecord | None:
+        """The one body that leaves: a signed checkpoint in its one form."""
+        note = record.body.string_value
+        if not is_checkpoint(note):
+            return None
+        self._counts.drop(len(record.attributes) + bool(record.severity_text))
+        return LogRecord(
+            time_unix_nano=record.time_unix_nano,
+            severity_number=record.severity_number,
+            event_name=CHECKPOINT_EVENT,
+            body=AnyValue(string_value=note),
         )
 
     def _metric(self, metric: Metric) -> Metric | None:

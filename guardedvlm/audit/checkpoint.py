@@ -30,6 +30,8 @@ MAX_SIZE = 2**53
 ED25519_BYTES = 64
 TAIL_BYTES = 64 * 2**10
 """Of a file in which the last checkpoint is looked for; one has some 300 bytes."""
+EVENT_NAME = "guardedvlm.checkpoint"
+"""Of the log record that a collector gets."""
 LINE_KEY = "guardedvlm_checkpoint"
 """A sink that is a stream of lines has a checkpoint as JSON: one key, whose value is the note."""
 _ORIGIN = re.compile(r"guardedvlm/([0-9a-f]{32})/([a-z][a-z0-9-]{0,63})\Z")
@@ -147,15 +149,30 @@ def last_checkpoint(path: Path) -> Checkpoint | None:
 
     Raises ConfigurationError(INPUT_UNREADABLE).
     """
+    return max((signed.checkpoint for signed in newest_checkpoints(path)), key=lambda one: one.size, default=None)
+
+
+def newest_checkpoints(path: Path) -> tuple[SignedCheckpoint, ...]:
+    """The checkpoints at the end of a file, none where there is none. Raises ConfigurationError(INPUT_UNREADABLE)."""
     try:
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            found = parse_checkpoints(stream.read()).found
+            return parse_checkpoints(stream.read()).found
     except FileNotFoundError:
-        return None
+        return ()
     except OSError:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
-    return max((signed.checkpoint for signed in found), key=lambda one: one.size, default=None)
+
+
+def is_checkpoint(note: str) -> bool:
+    """Whether a text is a checkpoint of ours with a signature, and nothing else: pseudonym, log, size, root."""
+    try:
+        found = SignedCheckpoint.decode(note.encode())
+    except (BadNote, UnicodeError):
+        return False
+    checkpoint, signed = found.checkpoint, [(one.name, len(one.signature)) for one in found.note.signatures]
+    is_ours = _ORIGIN.match(checkpoint.origin) is not None and not checkpoint.extensions
+    return is_ours and signed == [(checkpoint.origin, ED25519_BYTES)]
 
 
 def parse_checkpoints(content: bytes) -> CheckpointFile:

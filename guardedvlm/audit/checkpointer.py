@@ -1,9 +1,10 @@
 """Writes the checkpoints of a replica's logs: every N records or T seconds, and at the close.
 
-One thread for all logs, beside the writers: neither a slow signer nor a sink that hangs holds up a request. A
-checkpoint goes to the log's own file first and then to the sink. While the sink fails, the newest one of each log waits
-(its root covers those before it) and is tried again; after a bound the replica is no longer ready, because from then on
-a cut ledger would go unnoticed for too long.
+Two threads for all logs, beside the writers: neither a slow signer nor a sink that hangs holds up a request. One signs
+and writes each checkpoint to the log's own file; the other one delivers it to the sink, so that a sink which hangs does
+not hold up the logs' own checkpoints either. While the sink fails, the newest one of each log waits (its root covers
+those before it) and is tried again. Where a turn of either thread, with its failures, takes longer than a bound, the
+replica is no longer ready, because from then on a cut ledger would go unnoticed for too long.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ TICK_SECONDS = 0.25
 """How late a checkpoint may be that is due by records."""
 RETRY_SECONDS = 5.0
 """Between two tries of a sink that fails."""
+CLOSE_SECONDS = 15.0
+"""How long each thread's end may take: more than a collector has for one delivery."""
 
 
 class Checkpointed(Protocol):
@@ -74,12 +77,38 @@ class _Watched:
         self.size = 0
         self.signed_at = 0.0  # the first one is due at once
         self.waiting: SignedCheckpoint | None = None
+        self.waits_since: float | None = None
 
     def is_due(self, cadence: Cadence, *, last: bool) -> bool:
         """Whether a checkpoint is due now; at the close it is where anything is new."""
         new = self.log.head.size - self.size
         is_late = time.monotonic() - self.signed_at >= cadence.seconds
         return new >= cadence.records or (new > 0 and (last or is_late or not self.size))
+
+
+class _Turns:
+    """The turns of one thread: when the first of those began that have not succeeded yet, and when the next may."""
+
+    def __init__(self, work: Callable[[bool], None], pause: float) -> None:
+        self._work = work
+        self._pause = pause
+        self._retry_at = 0.0
+        self.since: float | None = None
+        self.failures = 0
+
+    def take(self, *, last: bool = False) -> None:
+        """Work, unless what failed is to be left alone for now; the last turn is taken at once. Raises nothing."""
+        if time.monotonic() < self._retry_at and not last:
+            return
+        if self.since is None:
+            self.since = time.monotonic()
+        try:
+            self._work(last)
+        except Exception:  # whatever it was, it is counted and tried again, and the thread must live
+            self.failures += 1
+            self._retry_at = time.monotonic() + self._pause
+        else:
+            self.since = None
 
 
 class Checkpointer:
@@ -97,20 +126,31 @@ class Checkpointer:
         self._sink = sink
         self._cadence = cadence or Cadence()
         self._watched: list[_Watched] = []
-        self._gate = threading.Lock()
+        self._gate = threading.Lock()  # of what is watched, and of what waits
         self._end = threading.Event()
-        self._failing_since: float | None = None
-        self._retry_at = 0.0
+        self._signed = threading.Event()
+        pause = min(RETRY_SECONDS, self._cadence.seconds)
+        self._signing, self._delivering = _Turns(self._sign_all, pause), _Turns(self._deliver_all, pause)
         self.made = 0
-        self.failures = 0
-        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=run, name=name, daemon=True)
+            for name, run in (("checkpoints", self._run), ("checkpoint-sink", self._run_sink))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def failures(self) -> int:
+        """Turns that failed."""
+        return self._signing.failures + self._delivering.failures
 
     @property
     def healthy(self) -> bool:
-        """False while something has failed for longer than the bound."""
-        since = self._failing_since
-        return since is None or time.monotonic() - since < self._cadence.bound
+        """False while a turn has lasted or failed, or a checkpoint has waited, for longer than the bound."""
+        with self._gate:
+            begun = [self._signing.since, self._delivering.since, *(one.waits_since for one in self._watched)]
+        now = time.monotonic()
+        return all(since is None or now - since < self._cadence.bound for since in begun)
 
     def watch(self, log: Checkpointed) -> None:
         """Write checkpoints of `log` from now on."""
@@ -118,49 +158,60 @@ class Checkpointer:
             self._watched.append(_Watched(log))
 
     def close(self) -> None:
-        """Write the last checkpoint of every log, try the sink once more, and stop. The logs must take no more."""
+        """Write the last checkpoint of every log, try the sink once more, and stop; what hangs is given up after
+        CLOSE_SECONDS. The logs must take no more."""
         self._end.set()
-        self._thread.join()
-        self._retry_at = 0.0
-        self._turn(last=True)
-        if self._sink is not None:
-            self._sink.close()
+        signing, delivering = self._threads
+        signing.join(CLOSE_SECONDS)
+        if not signing.is_alive():
+            self._signing.take(last=True)
+        self._signed.set()
+        delivering.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._end.wait(min(TICK_SECONDS, self._cadence.seconds)):
-            self._turn(last=False)
+            self._signing.take()
 
-    def _turn(self, *, last: bool) -> None:
+    def _run_sink(self) -> None:
+        while not self._end.wait(min(TICK_SECONDS, self._cadence.seconds)):
+            self._delivering.take()
+        self._signed.wait()
+        self._delivering.take(last=True)
+        if self._sink is not None:
+            self._sink.close()
+
+    def _all(self) -> list[_Watched]:
         with self._gate:
-            watched = list(self._watched)
-        if time.monotonic() < self._retry_at:
-            return
-        try:
-            for one in watched:
-                self._checkpoint(one, last=last)
-            for one in watched:
-                self._deliver(one)
-        except Exception:  # whatever it was, it is counted and tried again, and the thread must live
-            self._fail()
-        else:
-            self._failing_since = None
+            return list(self._watched)
+
+    def _sign_all(self, last: bool) -> None:
+        for one in self._all():
+            self._checkpoint(one, last=last)
+
+    def _deliver_all(self, _: bool) -> None:
+        for one in self._all():
+            self._deliver(one)
 
     def _checkpoint(self, one: _Watched, *, last: bool) -> None:
         """Sign the log's head when it is due. Raises SinkFailed when the log's own file cannot take it."""
         if not one.is_due(self._cadence, last=last):
             return
         signed = write_checkpoint(one.log, self._signer, self._key_of)
-        one.size, one.signed_at, one.waiting = signed.checkpoint.size, time.monotonic(), signed
+        one.size, one.signed_at = signed.checkpoint.size, time.monotonic()
         self.made += 1
+        if self._sink is None:
+            return
+        with self._gate:
+            one.waiting = signed
+            one.waits_since = one.waits_since or one.signed_at
 
     def _deliver(self, one: _Watched) -> None:
-        if one.waiting is not None and self._sink is not None:
-            self._sink.deliver(one.waiting)
-        one.waiting = None
-
-    def _fail(self) -> None:
-        now = time.monotonic()
-        self.failures += 1
-        self._retry_at = now + min(RETRY_SECONDS, self._cadence.seconds)
-        if self._failing_since is None:
-            self._failing_since = now
+        """Deliver what waits; a newer one that came meanwhile waits from now on."""
+        waiting = one.waiting
+        if waiting is None or self._sink is None:
+            return
+        self._sink.deliver(waiting)
+        with self._gate:
+            is_newest = one.waiting is waiting
+            one.waiting = None if is_newest else one.waiting
+            one.waits_since = None if is_newest else one.signed_at

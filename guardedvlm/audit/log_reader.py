@@ -1,7 +1,8 @@
 """Reads one log while it is written: complete lines in order, across segments, each once it is durable.
 
-What a writer has put into a file and not synced yet it may still cut off (`audit.writer`). So the reader syncs the file
-itself before it hands a line out.
+What a writer has put into a file and not synced yet it may still cut off (`audit.writer`). So the reader goes as far as
+the writer says (`audit.durable`). Of a log of an earlier version nobody says it, and the reader syncs the file itself
+before it hands a line out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from guardedvlm.audit.durable import durable_sequence
 from guardedvlm.audit.record import MAX_LINE
 from guardedvlm.audit.segment import Segment, list_segments
 from guardedvlm.errors import ConfigurationError, Reason
@@ -20,14 +22,16 @@ READ_BYTES = 2**20
 
 
 class LogReader:
-    """Lines of the log in `folder` from record `sequence` on; None begins with the oldest that is there.
+    """Lines of the log in `folder` from record `sequence` on; None begins with the oldest that is there. Records
+    before `known` are durable, whatever the writer says.
 
     Raises ConfigurationError(LEDGER_BROKEN) where lines that should follow are not there: pruned before they were read,
     or cut off after they were; ConfigurationError(INPUT_UNREADABLE) when a file cannot be read.
     """
 
-    def __init__(self, folder: Path, sequence: int | None) -> None:
+    def __init__(self, folder: Path, sequence: int | None, known: int = 0) -> None:
         self._folder = folder
+        self._known = known
         self._segment: Segment | None = None
         self._offset = 0
         segments = list_segments(folder)
@@ -37,6 +41,11 @@ class LogReader:
         """The next lines, at most `most`; none when all that is durable has been read."""
         segments = list_segments(self._folder)  # before the lines: of all but the last nothing more is written now
         if self._segment is None and not self._find(segments):
+            return []
+        durable = durable_sequence(self._folder)
+        if durable is not None:
+            most = min(most, max(durable, self._known) - self.sequence)
+        if most <= 0:
             return []
         lines = self._lines(most)
         while not lines and self._go_on(segments):
@@ -51,7 +60,8 @@ class LogReader:
         return lines[0] if lines else None
 
     def skip_to(self, sequence: int) -> None:
-        """Go on to record `sequence`, or to the end when it is not there yet."""
+        """Go on to record `sequence`, before which all is durable, or to the end when it is not there yet."""
+        self._known = max(self._known, sequence)
         while self.sequence < sequence and self.read(sequence - self.sequence):
             continue
 

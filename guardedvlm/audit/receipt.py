@@ -169,8 +169,8 @@ class Statement(Recorded):
     def _commits(self) -> Self:
         if self.outcome is Outcome.RELEASED and self.cleared is None:
             raise ValueError("what was released was cleared")
-        if self.outcome is Outcome.REFUSED and self.redacted is not None:
-            raise ValueError("a refused request gives no file")
+        if self.redacted is not None and self.cleared is None:
+            raise ValueError("no file goes out that was not cleared")
         return self
 
     def encode(self) -> bytes:
@@ -247,7 +247,8 @@ class Receipts:
         self._signer = signer
 
     def issue(self, closed: Closed, document: bytes, redacted: bytes) -> Receipt:
-        """The receipt of a request for `document`, with the file that went out (b"" = none), under a fresh nonce.
+        """The receipt of a request for `document`, with the file that went out (b"" = none), under a fresh nonce. A
+        stream may have given its file before it was refused.
 
         It reads both files and may wait for another process. Raises Unavailable(EVIDENCE_UNSIGNED).
         """

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,9 @@ REFUSED = b"\x01"
 KEY_ID_BYTES, SIGNATURE_BYTES = KEY_ID_HEX // 2, 64
 SECONDS = 5.0
 """How long an answer may take; signing takes less than a thousandth of it."""
+PAUSE_SECONDS = 5.0
+"""How long a signer that did not answer is not asked again: who waits for a signature is then refused at once, instead
+of one after the other after SECONDS each."""
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of SO_PEERCRED: pid, uid, gid
 
 
@@ -86,7 +90,8 @@ class FolderSigner:
 class SocketSigner:
     """Signs in the process that listens at a socket; one connection, kept open, for all threads.
 
-    `user` is the number of the user that the other process must run as.
+    `user` is the number of the user that the other process must run as. One that takes a question and does not answer
+    is left alone for PAUSE_SECONDS: until then nothing is signed.
     """
 
     def __init__(self, path: Path, user: int) -> None:
@@ -94,6 +99,7 @@ class SocketSigner:
         self._user = user
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
+        self._silent_until = 0.0
 
     def sign(self, message: bytes) -> Signature:
         """Sign there. Raises Unavailable(EVIDENCE_UNSIGNED) where nobody answers, somebody else does, or the signer
@@ -118,10 +124,11 @@ class SocketSigner:
     def _answer(self, message: bytes) -> bytes:
         """The signer's answer, on a fresh connection where the old one was gone: signing twice does no harm."""
         with self._lock:
-            if self._connection is not None and (answer := self._asked(message)) is not None:
-                return answer
-            if self._connection is None and (answer := self._asked(message)) is not None:
-                return answer
+            for is_kept in (True, False):
+                if time.monotonic() < self._silent_until:
+                    break
+                if (self._connection is not None) is is_kept and (answer := self._asked(message)) is not None:
+                    return answer
         raise Unavailable(Reason.EVIDENCE_UNSIGNED)
 
     def _asked(self, message: bytes) -> bytes | None:
@@ -129,14 +136,17 @@ class SocketSigner:
         try:
             if self._connection is None:
                 self._connection = self._connected()
+            receive = _within(self._connection, SECONDS)
             self._connection.sendall(LENGTH.pack(len(message)) + message)
-            status = received(self._connection.recv, 1)
-            (length,) = LENGTH.unpack(received(self._connection.recv, LENGTH.size))
+            status = received(receive, 1)
+            (length,) = LENGTH.unpack(received(receive, LENGTH.size))
             if length > MAX_BYTES:
                 raise EOFError
-            answer = received(self._connection.recv, length)
-        except (OSError, EOFError):
+            answer = received(receive, length)
+        except (OSError, EOFError) as failure:
             self._drop()
+            if isinstance(failure, TimeoutError):
+                self._silent_until = time.monotonic() + PAUSE_SECONDS
             return None
         return answer if status == SIGNED else None
 
@@ -156,6 +166,20 @@ class SocketSigner:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _within(connection: socket.socket, seconds: float) -> Callable[[int], bytes]:
+    """Receives until `seconds` from now, however small the pieces. It raises TimeoutError then, and OSError."""
+    end = time.monotonic() + seconds
+    connection.settimeout(seconds)
+
+    def receive(most: int) -> bytes:
+        if (left := end - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        return connection.recv(most)
+
+    return receive
 
 
 def received(receive: Callable[[int], bytes], length: int) -> bytes:

@@ -10,19 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExportResult
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
 from guardedvlm.audit.checkpoint import SignedCheckpoint, encode_entry, encode_line
 from guardedvlm.core.private_file import fsync_folder
-
-DELIVERY_SECONDS = 5.0
-"""Limit of one delivery to a collector, its retries included."""
-EVENT_NAME = "guardedvlm.checkpoint"
 
 
 class Sink(StrEnum):
@@ -103,34 +92,3 @@ class LineSink:
 
     def close(self) -> None:
         """The stream is the caller's."""
-
-
-class OtlpSink:
-    """An OpenTelemetry collector: each checkpoint is a log record whose body is the note, over gRPC.
-
-    `endpoint` is "http://host:port" (plain text, for a collector on this machine) or "https://...".
-    """
-
-    def __init__(self, endpoint: str) -> None:
-        self._exporter = OTLPLogExporter(
-            endpoint=endpoint, insecure=not endpoint.startswith("https://"), timeout=DELIVERY_SECONDS
-        )
-        # `Resource.create` would add what OTEL_RESOURCE_ATTRIBUTES and the process say.
-        self._resource = Resource({"service.name": "guardedvlm"})
-
-    def deliver(self, signed: SignedCheckpoint) -> None:
-        """Export and wait for the collector's word."""
-        record = LogRecord(
-            severity_number=SeverityNumber.INFO, body=signed.note.encode().decode(), event_name=EVENT_NAME
-        )
-        readable = ReadableLogRecord(record, self._resource, InstrumentationScope("guardedvlm"))
-        try:
-            result = self._exporter.export([readable])
-        except Exception:  # whatever an exporter does, the checkpoint is not known to be there
-            raise SinkFailed from None
-        if result is not LogRecordExportResult.SUCCESS:
-            raise SinkFailed
-
-    def close(self) -> None:
-        """Close the channel."""
-        self._exporter.shutdown()

@@ -122,7 +122,7 @@ class LogTail:
         """At the cursor, with the requests that were not over there."""
         reader = LogReader(self._log, cursor.sequence)
         with contextlib.suppress(ConfigurationError):  # pruned: such a request is told in part, or not at all
-            earlier = LogReader(self._log, cursor.open_from)
+            earlier = LogReader(self._log, cursor.open_from, known=cursor.sequence)
             while left := cursor.sequence - earlier.sequence:
                 lines = earlier.read(min(BATCH_RECORDS, left))
                 if not lines:  # cut off: reading on at the cursor tells

@@ -32,10 +32,12 @@ the service (`otel: otlp`), or `guardedvlm audit tail` beside it (`tail: {{insid
 - **Lag.** Beyond `tail.most_records` records or `tail.most_seconds` seconds (100,000 and 900) the service is not
   ready, and goes on serving who calls it all the same; so it is when a log does not go on from what was delivered
   of it.
-- **The caller's trace.** A `traceparent` of the W3C form makes the request's span a child of the caller's, and
-  stands in the RECEIVED record; `tracestate` and baggage are not read. Ids that read as text or as a number of 16
-  digits are replaced by keyed digests (some 0.5 % of random ids, too); with `traces: derive` all are, for callers
-  that are not trusted with 24 bytes of their own choice. Without a `traceparent` the trace id is the audit id.
+- **The caller's trace.** Of a `traceparent` of the W3C form keyed digests of both ids are told and stand in the
+  RECEIVED record: calls of one trace stay together, and their spans do not join the caller's own. With `traces: join`
+  they do: the ids are then taken as they are, and **what a caller hides in these 24 bytes reaches ledger and
+  collector**. Ids that read as text or as a number of 13 digits are replaced all the same (some 2 % of random ids,
+  too); an SSN, a name in pieces and what is enciphered are not known from chance. `tracestate` and baggage are never
+  read. Without a `traceparent` the trace id is the audit id.
 - **Verdict and action** of a guardrail are apart: `{names.VERDICT}` is what it said, `{names.ACTION}` what was
   done."""
 

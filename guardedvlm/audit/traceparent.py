@@ -4,11 +4,11 @@
 stand in the ledger, since telemetry is made from it alone, and so the decision is:
 
   - Only what passes the standard's grammar is an id; version and flags are dropped.
-  - Ids are random (W3C Trace Context, 3.2.2.3). One that reads as text or as a number of a card's length is not, and
-    somebody may have put an identifier there; the record's type refuses it. Trace and span are then replaced by keyed
-    digests of themselves. The calls of one trace stay together, and nobody without the key learns what was written.
-  - `Traces.DERIVE` replaces them always, for a site whose callers are not trusted with 24 bytes of their own: what is
-    enciphered, or shorter than what `audit.random_id` looks for, still passes as random under `Traces.JOIN`.
+  - Trace and span are replaced by keyed digests of themselves (`Traces.DERIVE`). The calls of one trace stay together,
+    and nobody without the key learns what was written.
+  - A site that trusts its callers with 24 bytes may have them taken as they are (`Traces.JOIN`), so that the spans join
+    the caller's trace. Ids are random (W3C Trace Context, 3.2.2.3): one that reads as text or as a number of a card's
+    length is not, and is replaced even then. What is shorter (an SSN), broken up or enciphered passes as random.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Facts
-from guardedvlm.audit.random_id import reads_as_content
+from guardedvlm.audit.random_id import may_hold_content
 
 # Version 00 only (https://www.w3.org/TR/trace-context/): a later version may mean something else by the same fields.
 _FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
@@ -31,7 +31,8 @@ class Traces(StrEnum):
     """What becomes of a caller's trace and span ids."""
 
     JOIN = "join"
-    """Random ones are taken as they are, so that the spans join the caller's trace."""
+    """Those that do not read as content are taken as they are, so that the spans join the caller's trace: what a caller
+    hides in them reaches ledger and collector."""
     DERIVE = "derive"
     """All are replaced by keyed digests."""
 
@@ -58,7 +59,7 @@ def trace_fact(parent: TraceParent | None, key: AuditKey, traces: Traces) -> Fac
     if parent is None:
         return Facts()
     trace, span = f"{parent.trace_id:0{TRACE_DIGITS}x}", f"{parent.span_id:0{SPAN_DIGITS}x}"
-    if traces is Traces.DERIVE or reads_as_content(trace) or reads_as_content(span):
+    if traces is Traces.DERIVE or may_hold_content(trace) or may_hold_content(span):
         trace, span = _derived(key, TRACE_DIGITS, trace), _derived(key, SPAN_DIGITS, trace, span)
     return Facts(trace={"id": trace, "parent": span})  # type: ignore[typeddict-item]  # pydantic's hook is no key
 
@@ -66,4 +67,4 @@ def trace_fact(parent: TraceParent | None, key: AuditKey, traces: Traces) -> Fac
 def _derived(key: AuditKey, digits: int, *ids: str) -> str:
     """The first keyed digest that does not read as content by chance: the record would refuse it."""
     found = (key.digest(Purpose.TRACE, *ids, str(attempt))[:digits] for attempt in itertools.count())
-    return next(one for one in found if one.strip("0") and not reads_as_content(one))
+    return next(one for one in found if one.strip("0") and not may_hold_content(one))

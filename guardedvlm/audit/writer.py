@@ -22,6 +22,7 @@ from pathlib import Path
 
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
 from guardedvlm.audit.checkpoint import CHECKPOINTS, Checkpoint, last_checkpoint
+from guardedvlm.audit.durable import DurableMark
 from guardedvlm.audit.merkle import CompactRange, fold, leaf_hash
 from guardedvlm.audit.record import VERSION, Entry, LedgerEvent, Record, make_entry, now, record_hash
 from guardedvlm.audit.remains import LogFiles, extend_tree, log_files, read_frontier, write_frontier
@@ -65,8 +66,10 @@ class ChainWriter:
         self._tree = CompactRange()
         self.head = Head(origin, 0, ())
         self._lock = lock_folder(folder)
+        self._mark: DurableMark | None = None
         self.healthy = True
         try:
+            self._mark = _mark(folder)
             torn_bytes = self._recover()
             self.commit([make_entry(LedgerEvent.OPENED, None, {"torn_bytes": torn_bytes})])
         except Unavailable:
@@ -107,6 +110,9 @@ class ChainWriter:
             if descriptor >= 0:
                 os.close(descriptor)
         self._descriptor = self._lock = -1
+        if self._mark is not None:
+            self._mark.close()
+        self._mark = None
 
     def _commit(self, entries: Sequence[Entry]) -> list[Record]:
         records, lines, previous = self._seal(entries)
@@ -127,6 +133,8 @@ class ChainWriter:
 
     def _show(self) -> None:
         self.head = Head(self.head.origin, self._tree.end, self._tree.hashes)
+        if self._mark is not None:
+            self._mark.publish(self._chain.sequence)
 
     def _seal(self, entries: Sequence[Entry]) -> tuple[list[Record], list[bytes], str]:
         """Records of `entries`, their lines, and the hash of the last one."""
@@ -197,6 +205,13 @@ class ChainWriter:
         except OSError:
             raise Unavailable(Reason.LEDGER_UNWRITABLE) from None
         self._durable = size
+
+
+def _mark(folder: Path) -> DurableMark:
+    try:
+        return DurableMark(folder)
+    except OSError:
+        raise Unavailable(Reason.LEDGER_UNWRITABLE) from None
 
 
 def _write_all(descriptor: int, block: bytes) -> None:

@@ -52,6 +52,7 @@ class AnswerRelease:
         self._capacity = capacity
         self._released: list[str] = []
         self._open = False
+        self._left: dict[str, object] = {}  # facts of the redaction, once it may have left
 
     async def events(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Event]:
         """Screen `pieces` and yield what may leave. Raises Refused(ANSWER_REFUSED) and what the engine raises."""
@@ -98,6 +99,8 @@ class AnswerRelease:
         if not self._open and (text or end):
             await self._run.advance(State.RELEASE_OPEN)
             self._open = True
+            self._left = self._run.left(self._redaction)
+            self._run.refusal = self._facts()
             yield self._redaction
         if text:
             self._released.append(text)
@@ -110,7 +113,6 @@ class AnswerRelease:
         await self._run.advance(
             State.RELEASED,
             **self._facts(),
-            **self._run.left(self._redaction),
             input_tokens=last.input_tokens,
             output_tokens=last.output_tokens,
             finish=last.finish,
@@ -131,13 +133,14 @@ class AnswerRelease:
         )
 
     def _facts(self) -> dict[str, object]:
-        """What has left so far, as length and keyed digest, and what the screen did."""
+        """What has left so far, of text and redaction, as lengths and keyed digests, and what the screen did."""
         text = "".join(self._released)
         return {
             "answer_screen": screening(self._screen.report),
             "grounding": dict(self._screen.report.grounds),
             "answer_digest": self._run.digest(Purpose.ANSWER, text),
             "answer_chars": len(text),
+            **self._left,
         }
 
 

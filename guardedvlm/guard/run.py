@@ -74,13 +74,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What a run needs to leave evidence: the ledger's logs, its key, the detectors' digests, and whether a caller's
-    trace ids are taken as they are."""
+    """What a run needs to leave evidence: the ledger's logs, its key, the detectors' digests, and what becomes of
+    a caller's trace ids."""
 
     ledger: Logs
     key: AuditKey
     detectors: Mapping[str, str]
-    traces: Traces = Traces.JOIN
+    traces: Traces = Traces.DERIVE
 
 
 class Run:

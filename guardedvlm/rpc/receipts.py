@@ -8,6 +8,7 @@ record, and so no receipt; nor has one that waited for another call with its id,
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -38,10 +39,12 @@ class Released(Generic[Made]):
 
 
 class CallReceipt:
-    """What the receipt of one call is made of, gathered while it runs."""
+    """What the receipt of one call is made of, gathered while it runs. It is signed in a thread of `pool` (None: the
+    loop's own): who waits for a signer must not hold up other work."""
 
-    def __init__(self, receipts: Receipts) -> None:
+    def __init__(self, receipts: Receipts, pool: Executor | None = None) -> None:
         self._receipts = receipts
+        self._pool = pool
         self._document = b""
         self._redacted = b""
         self._closed: Closed | None = None
@@ -58,6 +61,10 @@ class CallReceipt:
     def note(self, closed: Closed) -> None:
         """Learn what the ledger says."""
         self._closed = closed
+
+    def open(self, redaction: pb.Redaction) -> None:
+        """Learn what a stream sends before its end: should it be refused now, its file has left all the same."""
+        self._redacted = redacted_document(redaction).content
 
     def give(self, released: Released[Made]) -> None:
         """Learn what goes out, now or again."""
@@ -77,7 +84,8 @@ class CallReceipt:
 
     async def _signed(self) -> Metadata:
         assert self._closed is not None
-        receipt = await asyncio.to_thread(self._receipts.issue, self._closed, self._document, self._redacted)
+        given = self._closed, self._document, self._redacted
+        receipt = await asyncio.get_running_loop().run_in_executor(self._pool, self._receipts.issue, *given)
         return ((RECEIPT_KEY, receipt.encode()),)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from guardedvlm.core.ports import Sampling
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import GuardedVLMError, Internal, NotPermitted, Overloaded, Reason
 from guardedvlm.guard.image import RawImage
-from guardedvlm.guard.outcome import Answer, Progress, Watcher
+from guardedvlm.guard.outcome import Answer, Progress, Redaction, Watcher
 from guardedvlm.guard.pipeline import Event, Pipeline
 from guardedvlm.guard.run import GuardRequest
 from guardedvlm.policy.model import Policy
@@ -49,6 +50,8 @@ RedactRequest: TypeAlias = pb.RedactImageRequest | pb.StreamRedactImageRequest
 Identified: TypeAlias = AnalyzeRequest | RedactRequest | pb.ExtractFieldsRequest
 Sent = TypeVar("Sent", bound=Message)
 
+SIGNING_THREADS = 4
+"""Their own: a signer that does not answer holds these, and not the threads that decode and redact."""
 LOG = logging.getLogger("guardedvlm")
 
 
@@ -82,6 +85,7 @@ class GuardService(GuardServiceServicer):
         self._identities = identities
         self._key = key
         self._receipts = receipts
+        self._signing = ThreadPoolExecutor(SIGNING_THREADS, "receipts")
         self._replays = Replays(lambda released: released.size)
         self._calls = calls or Calls()
 
@@ -105,7 +109,10 @@ class GuardService(GuardServiceServicer):
 
                 watcher = tell if request.include_progress else None
                 async for event in self._events(call, Method.STREAM_ANALYZE_IMAGE, request, watcher):
-                    outbox.release(translate.event(event, call.policy))
+                    message = translate.event(event, call.policy)
+                    if isinstance(event, Redaction):
+                        call.receipt.open(message.redaction)
+                    outbox.release(message)
 
             async for message in self._stream(call, request, make):
                 yield message
@@ -156,11 +163,15 @@ class GuardService(GuardServiceServicer):
                 name=policy.name, version=policy.version, digest=policy.digest(), policy_json=policy.canonical()
             )
 
+    def call_receipt(self) -> CallReceipt:
+        """The receipt of a call that begins."""
+        return CallReceipt(self._receipts, self._signing)
+
     @asynccontextmanager
     async def _call(self, context: Context, *roles: Role) -> AsyncIterator[Call]:
         """Identify the caller, turn what is raised into a status, and end with the receipt. A caller's role is CALLER
         unless said."""
-        receipt = CallReceipt(self._receipts)
+        receipt = self.call_receipt()
         try:
             with self._calls.counted():
                 metadata = tuple(context.invocation_metadata() or ())

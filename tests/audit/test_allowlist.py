@@ -26,7 +26,9 @@ from otlp_collector import values
 
 from guardedvlm.audit import conventions as names
 from guardedvlm.audit.allowlist import Boundary
+from guardedvlm.audit.checkpoint import Checkpoint
 from guardedvlm.audit.metric_table import METRICS
+from guardedvlm.audit.note import Note, NoteSignature
 from guardedvlm.audit.telemetry_counts import Counts
 
 CANARY = "Canary Q. Person 123-45-6789"
@@ -176,3 +178,52 @@ def test_no_label_of_a_metric_is_a_callers() -> None:
         for name, allows in metric.labels.items():
             assert not allows(CANARY), (metric.name, name)
             assert not allows("quillfeather@canary.example"), (metric.name, name)
+
+
+ORIGIN = f"guardedvlm/{'a0' * 16}/years-6"
+SIGNED = NoteSignature(ORIGIN, b"hash", b"s" * 64)
+
+
+def checkpoint(*signatures: NoteSignature, origin: str = ORIGIN, extensions: tuple[str, ...] = ()) -> str:
+    text = Checkpoint(origin, 57, b"r" * 32, extensions).text
+    return Note(text, signatures or (SIGNED,)).encode().decode()
+
+
+def checkpoints(body: str) -> ExportLogsServiceRequest:
+    record = LogRecord(
+        event_name="guardedvlm.checkpoint",
+        body=AnyValue(string_value=body),
+        severity_text=CANARY,
+        attributes=[pair("canary"), pair("guardedvlm.log")],
+        trace_id=TRACE,
+    )
+    return ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=RESOURCE, scope_logs=[ScopeLogs(scope=SCOPE, log_records=[record])])]
+    )
+
+
+def test_a_checkpoint_is_the_one_body_that_leaves() -> None:
+    allowed, _ = through(checkpoints(checkpoint()))
+    (record,) = allowed.resource_logs[0].scope_logs[0].log_records
+    assert record.body.string_value == checkpoint()
+    assert not record.attributes
+    assert not record.trace_id
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        CANARY,
+        checkpoint() + CANARY,
+        checkpoint(origin=f"guardedvlm/{CANARY}"),
+        checkpoint(extensions=(CANARY,)),
+        checkpoint(SIGNED, NoteSignature("Canary", b"hash", b"s" * 64)),
+        checkpoint(SIGNED, NoteSignature(ORIGIN, b"hash", CANARY.encode())),
+        checkpoint(NoteSignature("Canary", b"hash", b"s" * 64)),
+    ],
+)
+def test_a_body_that_is_no_checkpoint_of_ours_does_not_leave(body: str) -> None:
+    allowed, counts = through(checkpoints(body))
+    assert not allowed.resource_logs[0].scope_logs[0].log_records
+    assert counts.dropped > 0

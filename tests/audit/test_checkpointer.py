@@ -13,15 +13,17 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 
+from guardedvlm.audit import checkpointer
 from guardedvlm.audit.checkpoint import CHECKPOINTS, SignedCheckpoint, last_checkpoint, read_checkpoints
 from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.keys import KeyRing, Signature, UnknownKey, create_keys
 from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.otlp_sink import OtlpSink
 from guardedvlm.audit.record import make_entry
-from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, SinkFailed
+from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, SinkFailed
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import Reason, Unavailable
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
 ORIGIN = "a0" * 16
 OFTEN = Cadence(records=10, seconds=0.05, bound=0.3)
@@ -55,8 +57,8 @@ def make(folder: Path, ring: KeyRing) -> Iterator[Make]:
     made: list[Logs] = []
 
     def make_logs(sink: CheckpointSink | None = None, cadence: Cadence = OFTEN, signer: object = None) -> Logs:
-        checkpointer = Checkpointer(signer or ring, ring.public.find, sink, cadence)  # type: ignore[arg-type]
-        made.append(Logs(folder, ORIGIN, checkpointer=checkpointer))
+        writes = Checkpointer(signer or ring, ring.public.find, sink, cadence)  # type: ignore[arg-type]
+        made.append(Logs(folder, ORIGIN, checkpointer=writes))
         return made[-1]
 
     yield make_logs
@@ -202,18 +204,102 @@ async def test_a_collector_gets_each_as_a_log_record(make: Make, tmp_path: Path)
     with pytest.raises(SinkFailed):
         gone.deliver(SignedCheckpoint.decode(bodies[0].encode()))
     gone.close()
+    with pytest.raises(ConfigurationError):
+        OtlpSink("collector:4317")
 
 
-async def test_a_sink_that_hangs_holds_up_no_append(make: Make) -> None:
-    entered, gate = threading.Event(), threading.Event()
+async def test_what_a_collector_does_not_keep_has_not_arrived(make: Make, folder: Path) -> None:
+    class Rejecting(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request: object, context: object) -> object:
+            partial = logs_service_pb2.ExportLogsPartialSuccess(rejected_log_records=1)
+            return logs_service_pb2.ExportLogsServiceResponse(partial_success=partial)
 
-    class Hangs(Fails):
-        def deliver(self, signed: SignedCheckpoint) -> None:
-            entered.set()
-            gate.wait()
+    make().close()
+    (signed, *_) = read_checkpoints(folder / "service" / CHECKPOINTS).found
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Rejecting(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sink = OtlpSink(f"http://127.0.0.1:{port}")
+    with pytest.raises(SinkFailed):
+        sink.deliver(signed)
+    sink.close()
+    server.stop(None).wait()
 
-    logs = make(Hangs())
-    _wait(entered.is_set)
+
+class Hangs(Fails):
+    """A sink that does not come back from a delivery until `gate` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.gate = threading.Event(), threading.Event()
+        self.closed = False
+
+    def deliver(self, signed: SignedCheckpoint) -> None:
+        self.entered.set()
+        self.gate.wait()
+        self.got.append(signed)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_sink_that_hangs_holds_up_neither_appends_nor_the_logs_own_checkpoints(
+    make: Make, folder: Path
+) -> None:
+    logs = make(sink := Hangs())
+    _wait(sink.entered.is_set)
     await _append(logs, 20)
     assert logs.service.head.size == 21
+    _wait(lambda: _sizes(folder / "service" / CHECKPOINTS)[-1] == 21)
+    sink.gate.set()
+    logs.close()
+    assert sink.closed
+    assert sink.got[-1].checkpoint.size == 21
+
+
+async def test_a_sink_that_hangs_ends_readiness_after_the_bound_and_comes_back(make: Make) -> None:
+    logs = make(sink := Hangs())
+    _wait(sink.entered.is_set)
+    assert logs.healthy
+    _wait(lambda: not logs.healthy)
+    sink.gate.set()
+    _wait(lambda: logs.healthy)
+    assert sink.got
+
+
+async def test_a_signer_that_hangs_ends_readiness_too(make: Make, ring: KeyRing) -> None:
+    gate = threading.Event()
+
+    class Stopped:
+        def sign(self, message: bytes) -> Signature:
+            gate.wait()
+            return ring.sign(message)
+
+    logs = make(signer=Stopped())
+    _wait(lambda: not logs.healthy)
     gate.set()
+    _wait(lambda: logs.healthy)
+
+
+async def test_a_checkpoint_that_waits_too_long_ends_readiness_though_every_turn_is_short(make: Make) -> None:
+    logs = make(Fails(), SELDOM)
+    assert logs.checkpointer is not None
+    (watched,) = logs.checkpointer._watched
+    assert logs.healthy
+    watched.waits_since = time.monotonic() - 2 * SELDOM.bound
+    assert not logs.healthy
+
+
+async def test_the_end_does_not_wait_for_what_hangs(make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpointer, "CLOSE_SECONDS", 0.2)
+    logs = make(sink := Hangs())
+    _wait(sink.entered.is_set)
+    await _append(logs, 2)
+    began = time.monotonic()
+    await asyncio.to_thread(logs.close)
+    assert time.monotonic() - began < 5
+    assert _sizes(folder / "service" / CHECKPOINTS)[-1] == 3  # the log's own last one is there
+    assert not sink.closed
+    sink.gate.set()
+    _wait(lambda: sink.closed)

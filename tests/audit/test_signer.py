@@ -1,5 +1,6 @@
 """Who signs: the folder's newest key, or a process of its own that signs evidence and nothing else."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from evidence_case import DOCUMENT, closed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guardedvlm.audit import dsse
+from guardedvlm.audit import dsse, signer
 from guardedvlm.audit.keys import RING, create_keys, load_keys, rotate_keys
 from guardedvlm.audit.receipt import TYPE, Receipts
 from guardedvlm.audit.signer import LENGTH, MAX_MESSAGE, REFUSED, FolderSigner, SocketSigner, is_ready
@@ -273,6 +274,71 @@ def test_an_answer_that_is_none_is_a_refusal(path, answer):
     assert refused(SocketSigner(path, os.geteuid()), CHECKPOINT)
     thread.join()
     listener.close()
+
+
+@pytest.fixture
+def listener(path):
+    """A signer that takes questions and does not answer, as one that was stopped."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen(50)
+        yield listener
+
+
+def test_a_signer_that_does_not_answer_is_waited_for_once(listener, path, monkeypatch):
+    monkeypatch.setattr(signer, "SECONDS", 0.5)
+    client = SocketSigner(path, os.geteuid())
+    took = []
+
+    def sign():
+        began = time.monotonic()
+        assert refused(client, CHECKPOINT)
+        took.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=sign) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(took) == 12
+    assert max(took) < 2.5  # and not 12 times half a second
+    began = time.monotonic()
+    assert not signer.is_ready(client)
+    assert time.monotonic() - began < 0.3
+
+
+def test_it_is_asked_again_after_a_pause(listener, serve, path, keys, monkeypatch):
+    monkeypatch.setattr(signer, "SECONDS", 0.2)
+    monkeypatch.setattr(signer, "PAUSE_SECONDS", 0.3)
+    client = SocketSigner(path, os.geteuid())
+    assert refused(client, CHECKPOINT)
+    listener.close()
+    serve()
+    assert refused(client, CHECKPOINT)
+    time.sleep(0.35)
+    monkeypatch.setattr(signer, "SECONDS", 5.0)
+    assert load_keys(keys).public.verify(CHECKPOINT, client.sign(CHECKPOINT))
+    client.close()
+
+
+def test_an_answer_in_drops_takes_no_longer(listener, path, monkeypatch):
+    monkeypatch.setattr(signer, "SECONDS", 0.5)
+    stop = threading.Event()
+
+    def drip():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"\x00" + LENGTH.pack(72))
+            while not stop.wait(0.1):
+                connection.sendall(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    began = time.monotonic()
+    assert refused(SocketSigner(path, os.geteuid()), CHECKPOINT)
+    assert time.monotonic() - began < 3
+    stop.set()
+    thread.join()
 
 
 @pytest.mark.parametrize("length", [0, 71, 73])

@@ -1,6 +1,7 @@
 """The tailer, with a sink in this process: what is delivered, in which order, and where it goes on."""
 
 import asyncio
+import errno
 import itertools
 import json
 import os
@@ -17,7 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otlp_collector import values, wait_until
 
 from guardedvlm.audit import conventions as names
-from guardedvlm.audit import log_reader, open_requests, tail
+from guardedvlm.audit import durable, log_reader, open_requests, tail
+from guardedvlm.audit import writer as audit_writer
 from guardedvlm.audit.cursor import CursorFile
 from guardedvlm.audit.facts import Facts, Method, Verdict
 from guardedvlm.audit.lag import Lagging, LagWatch
@@ -34,7 +36,7 @@ from guardedvlm.audit.telemetry_counts import Counts
 from guardedvlm.audit.verify import read_records
 from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
 ORIGIN = "a0" * 16
 GRPC_BYTES = 4 * 2**20
@@ -180,6 +182,7 @@ def test_nothing_is_delivered_that_is_not_durable(
     following: Following, writer: ChainWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer may still cut off what it could not sync."""
+    (following.ledger / durable.NAME).unlink()  # of an earlier version
 
     def fail(_: int) -> None:
         raise OSError
@@ -191,6 +194,91 @@ def test_nothing_is_delivered_that_is_not_durable(
     assert caught.value.reason is Reason.INPUT_UNREADABLE
     assert not following.sink.requests
     assert following.tailer.drain() == 1
+
+
+class Disk:
+    """A disk that is full after the first record of a batch, or takes it and cannot sync."""
+
+    def __init__(self, following: Following, patched: pytest.MonkeyPatch) -> None:
+        self._following = following
+        self._patched = patched
+        self.looked = 0
+
+    def fill(self) -> None:
+        def some(descriptor: int, block: bytes) -> None:
+            os.write(descriptor, bytes(block[: block.index(b"\n") + 1]))
+            self._fail(descriptor)
+
+        self._patched.setattr(audit_writer, "_write_all", some)
+
+    def break_sync(self) -> None:
+        self._patched.setattr(audit_writer.os, "fdatasync", self._fail)
+
+    def _fail(self, _: int) -> None:
+        self._patched.undo()
+        self._following.tailer.deliver()  # looks in just now
+        self.looked += 1
+        raise OSError(errno.ENOSPC, "full")
+
+
+@pytest.mark.parametrize("how", [Disk.fill, Disk.break_sync])
+@pytest.mark.parametrize("segment_bytes", [2_000, 1])
+def test_nothing_is_delivered_that_the_writer_takes_back(
+    folder: Path, following: Following, how: Callable[[Disk], None], segment_bytes: int
+) -> None:
+    writer = ChainWriter(folder, ORIGIN, segment_bytes=segment_bytes)
+    following.tailer.drain()
+    with pytest.MonkeyPatch.context() as patched:
+        how(disk := Disk(following, patched))
+        with pytest.raises(Unavailable):
+            writer.commit([received(1), received(2)])
+    assert disk.looked == 1
+    assert writer.mend()
+    writer.commit([received(3)])
+    following.tailer.drain()
+    writer.close()
+    assert following.sink.sequences() == [record.sequence for record in read_records(folder)] == [0, 1, 2]
+
+
+def test_what_a_cursor_says_was_durable_whatever_the_mark_says(
+    folder: Path, following: Following, writer: ChainWriter
+) -> None:
+    """After a loss of power the mark is an old one, or torn."""
+    mark = folder / durable.NAME
+    old = mark.read_bytes()
+    for number in range(30):
+        writer.commit([received(number)])
+    assert following.tailer.drain() == 31
+    for content in (old, b"", mark.read_bytes()[:-1] + b"?"):
+        mark.write_bytes(content)
+        following.crash()
+        assert following.tailer.drain() == 0
+        assert LagWatch(folder, folder / "tail").lags()["ledger"].records == 0
+    writer.commit([refused(number) for number in range(30)])
+    assert following.tailer.drain() == 30
+    assert len(following.finished) == 30
+    assert following.counts.untold == 0
+
+
+def test_a_log_of_an_earlier_version_says_nothing_and_is_read(folder: Path, following: Following) -> None:
+    ChainWriter(folder, ORIGIN).close()
+    (folder / durable.NAME).unlink()
+    assert following.tailer.drain() == 1
+
+
+def test_a_mark_that_is_read_while_it_is_written_is_right_or_says_nothing(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    mark = durable.DurableMark(folder)
+    for one, other in itertools.pairwise((0, 255, 256, 65_535, 65_536, 2**40)):
+        mark.publish(one)
+        before = (folder / durable.NAME).read_bytes()
+        mark.publish(other)
+        after = (folder / durable.NAME).read_bytes()
+        assert durable.durable_sequence(folder) == other
+        for cut in range(1, len(after)):
+            (folder / durable.NAME).write_bytes(after[:cut] + before[cut:])
+            assert durable.durable_sequence(folder) in {0, one, other}
+    mark.close()
 
 
 def test_logs_that_appear_are_followed_each_by_itself(tmp_path: Path) -> None:

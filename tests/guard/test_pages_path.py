@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from guardedvlm.audit.digest import AuditKey
+from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method, Stage
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import Record
@@ -158,7 +159,14 @@ class Ran:
 
 
 async def run(
-    scene: Scene, folder: Path, ran: Ran, *, seconds: float = 30.0, want_image: bool = False, policy: Policy = POLICY
+    scene: Scene,
+    folder: Path,
+    ran: Ran,
+    *,
+    seconds: float = 30.0,
+    want_image: bool = False,
+    policy: Policy = POLICY,
+    most_events: int = 9_999,
 ) -> None:
     ledger = Logs(folder, "a0" * 16)
     witness = Witness(ledger, AuditKey(b"k" * 32), {})
@@ -171,8 +179,11 @@ async def run(
         watcher=ran.told.append,
     )
     try:
-        async for event in pipeline.analyze(request, Question("What is the total?")):
-            ran.events.append(event)
+        async with aclosing(pipeline.analyze(request, Question("What is the total?"))) as events:
+            async for event in events:
+                ran.events.append(event)
+                if len(ran.events) >= most_events:
+                    break  # the caller is gone
     finally:
         ledger.close()
         ran.records += read_ledger(folder)
@@ -234,6 +245,35 @@ async def test_a_hidden_number_is_not_spelled_over_the_pages(tmp_path: Path) -> 
     assert refusal.value.reason is Reason.ANSWER_REFUSED
     assert "52" not in ran.text
     assert ran.states[-2:] == [State.RELEASE_OPEN, State.REFUSED]
+
+
+async def test_a_refusal_says_what_file_had_left_before_it(tmp_path: Path) -> None:
+    texts = ["7730419952", "Total", "Total", "Total", "Total", "Total"]
+    parts = ("It has 77.", "Then 30.", "Then 41.", "Then 99.", "Then 52.", "Done.")
+    scene = Scene(texts, drafts=dict(zip(range(100, 106), parts, strict=True)))
+    with pytest.raises(Refused):
+        await run(scene, tmp_path, ran := Ran(), want_image=True)
+    assert ran.redaction.file is not None
+    content, closing = ran.redaction.file.content, ran.records[-1]
+    assert closing.event is State.REFUSED
+    assert closing.facts["file_bytes"] == len(content)
+    assert closing.facts["file_digest"] == AuditKey(b"k" * 32).digest(Purpose.FILE, content)
+
+
+async def test_a_caller_that_goes_with_the_file_leaves_it_on_record(tmp_path: Path) -> None:
+    await run(Scene(["Total"], drafts={100: "Done."}), tmp_path, ran := Ran(), want_image=True, most_events=1)
+    assert isinstance(ran.events[-1], Redaction)
+    assert ran.events[-1].file is not None
+    assert (ran.states[-1], ran.records[-1].facts["reason"]) == (State.REFUSED, Reason.CANCELLED)
+    assert ran.records[-1].facts["file_bytes"] == len(ran.events[-1].file.content)
+    assert ran.records[-1].facts["answer_chars"] == 0
+
+
+async def test_a_file_that_did_not_leave_is_on_no_record(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):  # the engine fails before its first word
+        await run(Scene(["Total"]), tmp_path, ran := Ran(), want_image=True)
+    assert (ran.events, ran.states[-1]) == ([], State.REFUSED)
+    assert "file_bytes" not in ran.records[-1].facts
 
 
 async def test_one_page_is_answered_as_ever(tmp_path: Path) -> None:

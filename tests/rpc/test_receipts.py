@@ -1,5 +1,9 @@
 """The receipt of one call: of what it is made, and when there is none."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from evidence_case import DOCUMENT
 
@@ -12,6 +16,7 @@ from guardedvlm.client import _receipt, _tell, _tell_refusal
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import Reason, Unavailable
 from guardedvlm.rpc.receipts import CallReceipt, Released
+from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.response import RECEIPT_KEY
 from guardedvlm.v1 import guard_pb2 as pb
 
@@ -57,7 +62,7 @@ async def _closed(folder, until):
                 break
         if not log.closed:
             await log.advance(State.REFUSED, reason=Reason.KIND_REFUSED)
-        return Closed.of(log.records, log.log, ["ab" * 32] if until is State.RELEASED else [])
+        return Closed.of(log.records, log.log, ["ab" * 32] if until in (State.RELEASE_OPEN, State.RELEASED) else [])
     finally:
         ledger.close()
 
@@ -114,6 +119,17 @@ async def test_a_refusal_is_signed_and_a_response_that_failed_later_is_not(recei
     assert await receipt.of_refusal() == ()
 
 
+async def test_a_refusal_commits_to_the_file_that_had_left(receipts, tmp_path):
+    receipt = CallReceipt(receipts)
+    receipt.take(DOCUMENT)
+    receipt.open(FILE)
+    receipt.note(await _closed(tmp_path, State.RELEASE_OPEN))
+    ((_, value),) = await receipt.of_refusal()
+    statement = Receipt.decode(value).statement
+    assert (statement.outcome, statement.redacted.bytes) == (Outcome.REFUSED, len(b"redacted"))
+    assert statement.redacted.commitment == statement.commitment(Of.REDACTED, [b"redacted"])
+
+
 async def test_without_a_signer_nothing_leaves_and_a_refusal_stays_one(refused, released):
     receipt = CallReceipt(Receipts(Gone()))
     receipt.give(Released(pb.Analysis(), released))
@@ -121,6 +137,31 @@ async def test_without_a_signer_nothing_leaves_and_a_refusal_stays_one(refused, 
         await receipt.of_response()
     receipt.note(refused)
     assert await receipt.of_refusal() == ()
+
+
+async def test_a_signer_that_does_not_answer_holds_up_no_other_work(released):
+    gate, entered = threading.Event(), threading.Event()
+
+    class Stopped:
+        def sign(self, message):
+            entered.set()
+            gate.wait(20)
+            raise Unavailable(Reason.EVIDENCE_UNSIGNED)
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    service = GuardService(None, None, None, None, Receipts(Stopped()))
+    receipt = service.call_receipt()
+    receipt.give(Released(pb.Analysis(), released))
+    waiting = asyncio.ensure_future(receipt.of_response())
+    try:
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(entered.wait, 5)
+            assert await asyncio.to_thread(lambda: not gate.is_set())
+        assert not waiting.done()
+    finally:
+        gate.set()
+    with pytest.raises(Unavailable):
+        await waiting
 
 
 async def test_a_call_without_a_record_has_no_receipt(receipts):
