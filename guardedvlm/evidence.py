@@ -11,11 +11,12 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from guardedvlm import __version__
-from guardedvlm.audit.checkpointer import Cadence, Checkpointer
+from guardedvlm.audit.checkpointer import Cadence, Checkpointed, Checkpointer, write_checkpoint
 from guardedvlm.audit.digest import Purpose, load_or_create_key
 from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Tailing, Telemetry
+from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.audit.review.store import SampleStore
 from guardedvlm.audit.signer import EvidenceSigner, FolderSigner, SocketSigner, is_ready, this_user
 from guardedvlm.audit.sink import CheckpointSink, FileSink, LineSink, OtlpSink, Sink
@@ -31,6 +32,31 @@ def sample_store(settings: Settings) -> SampleStore:
     """Samples for review, and their keys apart from them. Raises ConfigurationError."""
     keys = private_folder(settings.keys) / REVIEW_KEYS
     return SampleStore(settings.review.folder, keys, max_samples=settings.review.max_samples)
+
+
+def review_desk(settings: Settings) -> ReviewDesk:
+    """The reviewer's desk, whose log has checkpoints as the settings have them. Raises ConfigurationError."""
+    store = sample_store(settings)
+    key = load_or_create_key(settings.keys / AUDIT_KEY)
+
+    def checkpoint(log: Checkpointed) -> None:
+        with ExitStack() as parts:
+            signer, sink = evidence_signer(settings, parts), _sink(settings)
+            checkpoint_log(log, signer, sink)
+
+    origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+    return ReviewDesk(store, settings.ledger, key, origin, checkpoint)
+
+
+def checkpoint_log(log: Checkpointed, signer: EvidenceSigner, sink: CheckpointSink | None) -> None:
+    """Write one checkpoint of a log that this process holds, to its own file and to `sink`. Raises SinkFailed."""
+    try:
+        signed = write_checkpoint(log, signer, lambda key: signer.public().find(key))
+        if sink is not None:
+            sink.deliver(signed)
+    finally:
+        if sink is not None:
+            sink.close()
 
 
 def make_checkpointer(settings: Settings, signer: EvidenceSigner) -> Checkpointer:

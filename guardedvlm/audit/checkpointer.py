@@ -34,7 +34,10 @@ RETRY_SECONDS = 5.0
 class Checkpointed(Protocol):
     """A log: its name is that of its folder."""
 
-    folder: Path
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        ...
 
     @property
     def head(self) -> Head:
@@ -51,12 +54,23 @@ class Cadence:
     bound: float = BOUND_SECONDS
 
 
+def write_checkpoint(log: Checkpointed, signer: Signer, key_of: Callable[[str], PublicKey]) -> SignedCheckpoint:
+    """Sign the head of `log` into its own file. Raises SinkFailed when nobody signs, or the file cannot take it."""
+    head = log.head
+    try:
+        told = Checkpoint(origin_line(head.origin, log.folder.name), head.size, head.root())
+        signed = sign_checkpoint(told, signer, key_of)
+    except (Unavailable, UnknownKey):
+        raise SinkFailed from None
+    FileSink(log.folder / CHECKPOINTS).deliver(signed)
+    return signed
+
+
 class _Watched:
     """One log: what was signed last and when, and the checkpoint that has not arrived yet."""
 
     def __init__(self, log: Checkpointed) -> None:
         self.log = log
-        self.own = FileSink(log.folder / CHECKPOINTS)
         self.size = 0
         self.signed_at = 0.0  # the first one is due at once
         self.waiting: SignedCheckpoint | None = None
@@ -135,14 +149,8 @@ class Checkpointer:
         """Sign the log's head when it is due. Raises SinkFailed when the log's own file cannot take it."""
         if not one.is_due(self._cadence, last=last):
             return
-        head = one.log.head
-        try:
-            told = Checkpoint(origin_line(head.origin, one.log.folder.name), head.size, head.root())
-            signed = sign_checkpoint(told, self._signer, self._key_of)
-        except (Unavailable, UnknownKey):
-            raise SinkFailed from None
-        one.own.deliver(signed)
-        one.size, one.signed_at, one.waiting = head.size, time.monotonic(), signed
+        signed = write_checkpoint(one.log, self._signer, self._key_of)
+        one.size, one.signed_at, one.waiting = signed.checkpoint.size, time.monotonic(), signed
         self.made += 1
 
     def _deliver(self, one: _Watched) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import re
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from guardedvlm.audit.digest import Purpose, load_or_create_key
 from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.audit.review.risk import LEAST, Row, marks_of, residual_risk, reviewed_samples
@@ -24,7 +22,7 @@ from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import out
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason
-from guardedvlm.evidence import AUDIT_KEY, sample_store
+from guardedvlm.evidence import review_desk
 from guardedvlm.transport.secret_file import write_secret
 
 app = typer.Typer(
@@ -149,10 +147,7 @@ def sweep(config: options.Config = None, ledger: options.LedgerFolder = None) ->
 
 
 def _desk(config: Path | None, ledger: Path | None) -> ReviewDesk:
-    settings = local_settings(config, ledger)
-    store = sample_store(settings)
-    key = load_or_create_key(settings.keys / AUDIT_KEY)
-    return ReviewDesk(store, settings.ledger, key, key.pseudonym(Purpose.REPLICA, socket.gethostname()))
+    return review_desk(local_settings(config, ledger))
 
 
 def _cell(text: str) -> tuple[int, int]:

@@ -13,19 +13,22 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from guardedvlm.audit.checkpointer import Checkpointed
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.grid import CELLS
 from guardedvlm.audit.record import Entry, LedgerEvent, Record, make_entry
 from guardedvlm.audit.review.store import Kept, Opened, SampleStore
 from guardedvlm.audit.reviewed import Basis, Destruction, ReviewVerdict
 from guardedvlm.audit.segment import list_segments
+from guardedvlm.audit.sink import SinkFailed
 from guardedvlm.audit.verify import read_records
-from guardedvlm.audit.writer import ChainWriter
+from guardedvlm.audit.writer import ChainWriter, Head
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, InvalidInput, Reason, Refused
@@ -37,16 +40,33 @@ WAIT_SECONDS = 5.0
 _PENDING = ".pending"
 
 
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    """The log as it is told in a checkpoint."""
+
+    folder: Path
+    head: Head
+
+
 class ReviewDesk:
     """The desk over `store`, with the log in `ledger`. Safe to use from several threads and processes."""
 
-    def __init__(self, store: SampleStore, ledger: Path, key: AuditKey, origin: str) -> None:
-        """`origin` is the pseudonym of the machine (`AuditKey.pseudonym(Purpose.REPLICA, ...)`)."""
+    def __init__(
+        self,
+        store: SampleStore,
+        ledger: Path,
+        key: AuditKey,
+        origin: str,
+        checkpoint: Callable[[Checkpointed], None] | None = None,
+    ) -> None:
+        """`origin` is the pseudonym of the machine (`AuditKey.pseudonym(Purpose.REPLICA, ...)`). `checkpoint` writes
+        one of the log after each batch; where it fails, the next one covers what this one would have."""
         self._store = store
         self._pending = store.folder  # marks that are not recorded yet
         self._log = ledger / LOG
         self._key = key
         self._origin = origin
+        self._checkpoint = checkpoint
         self._gate = threading.Lock()
 
     def pseudonym(self, reviewer: str) -> str:
@@ -143,9 +163,15 @@ class ReviewDesk:
             marks = [entry for some in waiting.values() for entry in some]
             if marks or entries:
                 writer.commit([*marks, *entries])
+                self._tell(writer)
             for path, some in waiting.items():
                 if some:  # what holds no mark stays for somebody to look at
                     path.unlink(missing_ok=True)
+
+    def _tell(self, writer: ChainWriter) -> None:
+        if self._checkpoint is not None:
+            with suppress(GuardedVLMError, SinkFailed):  # the records are durable all the same
+                self._checkpoint(_Durable(self._log, writer.head))
 
     @contextmanager
     def _writer(self) -> Iterator[ChainWriter]:
