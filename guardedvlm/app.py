@@ -161,7 +161,8 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
                 is_written = guard.ledger.healthy or await guard.ledger.probe()
                 is_signed = await asyncio.to_thread(is_ready, guard.signer)
                 is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
-                await server.health.set_ready(SERVICE, is_written and is_signed and is_told)
+                is_swept = guard.pipeline.reviews.healthy
+                await server.health.set_ready(SERVICE, is_written and is_signed and is_told and is_swept)
                 await watch.look()
                 await sweeper.look()
         finally:

@@ -8,6 +8,7 @@ request is over: whatever goes wrong is a fact of the record SAMPLED and never o
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,8 +18,8 @@ from typing import Any
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.record import LedgerEvent, make_entry
-from guardedvlm.audit.review.desk import destroyed_entries
-from guardedvlm.audit.review.store import About, SampleStore
+from guardedvlm.audit.review.pending import destroyed_entries
+from guardedvlm.audit.review.store import About, Kept, SampleStore
 from guardedvlm.audit.reviewed import Basis
 from guardedvlm.core.clearance import ClearedImage
 from guardedvlm.core.lifecycle import State
@@ -35,6 +36,10 @@ SECONDS = 10.0
 MOST_WAITING = 4
 """Samples in work at the same time, each with a picture in memory; more are given up."""
 DAY_SECONDS = 24 * 3600
+
+PATIENCE = 3
+"""Sweeps in a row that may fail before somebody is told."""
+LOG = logging.getLogger("guardedvlm")
 
 _DICE = secrets.SystemRandom()
 
@@ -67,6 +72,13 @@ class Reviews:
         self._key = key
         self._running: set[asyncio.Task[None]] = set()
         self._one_by_one = asyncio.Lock()
+        self._unrecorded: list[str] = []  # destroyed, and not in the ledger yet
+        self._failed_sweeps = 0
+
+    @property
+    def healthy(self) -> bool:
+        """False while sweeps leave something that should be gone, or cannot be recorded, again and again."""
+        return self._failed_sweeps < PATIENCE
 
     @contextmanager
     def after(self) -> Iterator[Candidate]:
@@ -76,20 +88,35 @@ class Reviews:
             yield candidate
         finally:
             run, cleared = candidate.run, candidate.cleared
-            is_released = run is not None and run.log.state is State.RELEASED
-            if self._store is not None and is_released and run is not None and cleared is not None:
+            if self._store is not None and run is not None and cleared is not None and _is_released(run):
                 choice = chosen(run.policy, candidate.found, cleared)
                 if choice is not None:
                     self._begin(self._store, run, choice)
 
     async def sweep(self) -> None:
         """Destroy what has expired and record it. Raises nothing: what could not be destroyed now is not readable
-        either, and the next sweep tries again."""
+        either, and the next sweep tries that and what is not recorded yet again."""
         if self._store is None:
             return
-        with suppress(GuardedVLMError):
-            for entry in destroyed_entries(await asyncio.to_thread(self._store.sweep)):
+        reason = await self._sweep(self._store)
+        self._failed_sweeps = self._failed_sweeps + 1 if reason else 0
+        if reason and self._failed_sweeps == PATIENCE:
+            LOG.error("%s: samples for review that have expired cannot be destroyed or recorded", reason)
+
+    async def _sweep(self, store: SampleStore) -> Reason | None:
+        """Why something is left, None when nothing is."""
+        try:
+            swept = await asyncio.to_thread(store.sweep)
+            self._unrecorded += swept.destroyed
+            while self._unrecorded:
+                (entry,) = destroyed_entries(self._unrecorded[:1])
                 await self._ledger.service.append(entry)
+                del self._unrecorded[0]
+        except GuardedVLMError as error:
+            return error.reason
+        except Exception:
+            return Reason.INTERNAL
+        return Reason.OUTPUT_UNWRITABLE if swept.failed else None
 
     async def close(self) -> None:
         """Wait for the samples that are in work."""
@@ -113,33 +140,47 @@ class Reviews:
             task.add_done_callback(self._running.discard)
 
     async def _keep(self, store: SampleStore, image: ClearedImage | None, about: About, policy: Policy) -> None:
-        """Keep one picture and record it; a sample that no record names is not kept."""
+        """Keep one picture and record it: nobody is shown one that no record names, whenever this process dies."""
         told: dict[str, Any] = {"tenant": about.tenant, "basis": about.basis}
-        sample, seconds = "", policy.review.days * DAY_SECONDS
-        try:
-            if image is None:
-                raise GuardedVLMError(Reason.QUOTA_EXCEEDED)
-            async with asyncio.timeout(SECONDS):
-                await self._one_by_one.acquire()
-            try:
-                kept = await asyncio.to_thread(lambda: store.put(redacted_png(image.raster), about, seconds))
-            finally:
-                self._one_by_one.release()
-            sample = kept.sample
-            told |= {"sample": sample, "expires": kept.expires}
-        except TimeoutError:
-            told["failure"] = Reason.STAGE_TIMEOUT
-        except GuardedVLMError as error:
-            told["failure"] = error.reason
-        except Exception:
-            told["failure"] = Reason.INTERNAL
+        kept, failure = await self._prepared(store, image, about, policy.review.days * DAY_SECONDS)
+        told |= {"sample": kept.sample, "expires": kept.expires} if kept else {"failure": failure}
         try:
             log = await self._ledger.log_for(policy.audit.retention_days)
             await log.append(make_entry(LedgerEvent.SAMPLED, None, {"sampled": told}))
         except GuardedVLMError:
-            if sample:
+            if kept:
                 with suppress(GuardedVLMError):
-                    await asyncio.to_thread(store.destroy, sample)
+                    await asyncio.to_thread(store.destroy, kept.sample)
+            return
+        if kept:
+            with suppress(GuardedVLMError):  # then it is gone; its record stays without a view
+                await asyncio.to_thread(store.admit, kept.sample)
+
+    async def _prepared(
+        self, store: SampleStore, image: ClearedImage | None, about: About, seconds: int
+    ) -> tuple[Kept | None, Reason]:
+        """The sample, or why there is none."""
+        if image is None:
+            return None, Reason.QUOTA_EXCEEDED
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._one_by_one.acquire()
+            try:
+                kept = await asyncio.to_thread(lambda: store.prepare(redacted_png(image.raster), about, seconds))
+                return kept, Reason.INTERNAL
+            finally:
+                self._one_by_one.release()
+        except TimeoutError:
+            return None, Reason.STAGE_TIMEOUT
+        except GuardedVLMError as error:
+            return None, error.reason
+        except Exception:
+            return None, Reason.INTERNAL
+
+
+def _is_released(run: Run) -> bool:
+    """Whether the record that releases is on disk; that it was asked for says nothing."""
+    return any(record.event is State.RELEASED for record in run.log.records)
 
 
 def chosen(policy: Policy, found: Found | None, cleared: ClearedDocument) -> Choice | None:

@@ -7,13 +7,13 @@ purpose, the older policy is signed again. Without the file the first policy tha
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter, ValidationError
 
+from guardedvlm.core.private_file import replace
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.policy.signature import Use
 
@@ -51,13 +51,8 @@ class Issued:
         if key in self._newest and issued <= self._newest[key]:
             return
         newest = {**self._newest, key: issued}
-        draft = self._path.with_name(f".{self._path.name}.draft")
         try:
-            with draft.open("wb") as file:
-                file.write(_NEWEST.dump_json(newest, indent=1) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
+            replace(self._path, _NEWEST.dump_json(newest, indent=1) + b"\n")
         except OSError:
             raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place=self._path.name) from None
         self._newest = newest

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from guardedvlm.audit.checkpoint import CHECKPOINTS, read_checkpoints
 from guardedvlm.audit.completeness import Completeness, verify_logs
 from guardedvlm.audit.digest import Purpose, load_or_create_key
-from guardedvlm.audit.keys import load_keys
+from guardedvlm.audit.keys import create_keys, load_keys
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.audit.review.store import About
 from guardedvlm.audit.reviewed import Basis
@@ -134,6 +134,44 @@ def test_the_sweep_says_how_many(site):
     site.sample()
     assert site.run("review", "sweep").stdout.strip() == "1 destroyed"
     assert site.run("review", "sweep").stdout.strip() == "0 destroyed"
+
+
+@pytest.fixture
+def told_elsewhere(tmp_path):
+    """A site whose checkpoints go to a second place, and how its ledger verifies against them."""
+    site = Site(tmp_path)
+    with site.config.open("a") as config:
+        config.write("checkpoints: {sink: file, file: elsewhere}\n")
+    site.settings = load_settings(site.config)
+    public = tmp_path / "public.json"
+    create_keys(tmp_path / "keys" / EVIDENCE_KEYS).public.write(public)
+
+    def verified():
+        arguments = ["--checkpoints", tmp_path / "elsewhere", "--keys", public]
+        return CliRunner().invoke(app, ["audit", "verify", str(tmp_path / "ledger"), *map(str, arguments)]).exit_code
+
+    return site, verified
+
+
+def test_what_reviewers_do_is_told_elsewhere_and_cannot_be_taken_back(told_elsewhere, tmp_path):
+    site, verified = told_elsewhere
+    site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+    assert verified() == 0
+    site.run("review", "mark", sample, "leaked", "-k", "PERSON")
+    assert verified() == 0
+    ChainWriter(tmp_path / "ledger" / "service", "a0" * 16).close()
+    (tmp_path / "ledger" / "review").rename(tmp_path / "gone")
+    assert verified() == 5
+
+
+def test_the_incident_cannot_be_cut_off(told_elsewhere, tmp_path):
+    site, verified = told_elsewhere
+    site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+    (segment,) = list_segments(tmp_path / "ledger" / "review")
+    before = segment.path.read_bytes()
+    site.run("review", "mark", sample, "leaked", "-k", "PERSON")
+    segment.path.write_bytes(before)
+    assert verified() == 5
 
 
 def report(site, output, *more):

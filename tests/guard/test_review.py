@@ -15,19 +15,20 @@ from test_shadow import QUESTION, Page
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.ledger import Ledger
-from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.logs import Logs, list_logs
 from guardedvlm.audit.record import LedgerEvent
-from guardedvlm.audit.review.store import SampleStore
+from guardedvlm.audit.review.store import About, SampleStore
 from guardedvlm.audit.reviewed import Basis
-from guardedvlm.audit.verify import read_ledger, verify_ledger
+from guardedvlm.audit.verify import read_ledger, read_records, verify_ledger
 from guardedvlm.core.clearance import raster_digest
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.tenant import Caller
-from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
+from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason, Unavailable
 from guardedvlm.guard import review as review_module
 from guardedvlm.guard.image import RawImage
 from guardedvlm.guard.pipeline import Pipeline, Question
+from guardedvlm.guard.review import Reviews
 from guardedvlm.guard.run import GuardRequest, Witness
 from guardedvlm.guard.verify import ClearanceSigner
 from guardedvlm.policy.model import ReviewRules, SayRules, TextRules, Topic
@@ -60,7 +61,7 @@ class Reviewed:
         finally:
             ledger.close()
         self.records = list(read_ledger(self.folder / "ledger"))
-        assert verify_ledger(self.folder / "ledger").chain_ok
+        assert all(verify_ledger(log).chain_ok for log in list_logs(self.folder / "ledger"))
         return self
 
     async def _one(self, pipeline):
@@ -165,7 +166,7 @@ async def test_a_sample_that_fails_is_a_fact_and_no_error(tmp_path, monkeypatch,
     def broken(*_):
         raise breaks
 
-    monkeypatch.setattr(SampleStore, "put", broken)
+    monkeypatch.setattr(SampleStore, "prepare", broken)
     found = await Reviewed(tmp_path, reviewed(random=1)).run()
     assert "".join(event for event in found.outcomes[0] if isinstance(event, str)) == "It is 5."
     (told,) = found.sampled
@@ -196,6 +197,93 @@ async def test_a_sample_that_no_record_names_is_not_kept(tmp_path, monkeypatch):
     found = await Reviewed(tmp_path, reviewed(random=1)).run()
     assert found.store.list_kept() == ()
     assert list((tmp_path / "keys").iterdir()) == []
+
+
+async def test_nobody_is_shown_a_sample_before_its_record_is_there(tmp_path, monkeypatch):
+    real, shown = Ledger.append, []
+    found = Reviewed(tmp_path, reviewed(random=1))
+
+    async def looks(self, entry):
+        if entry.event is LedgerEvent.SAMPLED:
+            shown.append(found.store.list_kept())
+        return await real(self, entry)
+
+    monkeypatch.setattr(Ledger, "append", looks)
+    await found.run()
+    assert shown == [()]
+    assert [kept.sample for kept in found.store.list_kept()] == [told["sample"] for told in found.sampled]
+
+
+async def test_a_release_that_is_not_on_record_leaves_no_picture(tmp_path, monkeypatch):
+    real = Ledger.append
+
+    async def fails(self, entry):
+        if entry.event is State.RELEASED:
+            raise Unavailable(Reason.LEDGER_UNWRITABLE)
+        return await real(self, entry)
+
+    monkeypatch.setattr(Ledger, "append", fails)
+    found = await Reviewed(tmp_path, reviewed(random=1)).run()
+    assert found.sampled == []
+    assert not (tmp_path / "keys").exists()
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """A service's reviews, their store with three samples, and its clock."""
+    clock = [1_800_000_000.0]
+    store = SampleStore(tmp_path / "review", tmp_path / "keys", clock=lambda: clock[0])
+    about = About("11" * 16, "22" * 16, "33" * 32, Basis.RANDOM, 0, "44" * 32)
+    samples = sorted(store.put(b"PNG", about, 60).sample for _ in range(3))
+    logs = Logs(tmp_path / "ledger", "a0" * 16)
+    clock[0] += 60
+    yield Reviews(store, logs, KEY), samples
+    logs.close()
+
+
+def destroyed(folder):
+    told = read_records(folder / "ledger" / "service")
+    return [one.facts["destroyed"]["sample"] for one in told if one.event is LedgerEvent.DESTROYED]
+
+
+async def test_what_the_ledger_did_not_take_is_recorded_by_the_next_sweep(tmp_path, swept, monkeypatch):
+    reviews, samples = swept
+    real, taken = Ledger.append, []
+
+    async def fails(self, entry):
+        if taken:
+            raise Unavailable(Reason.LEDGER_UNWRITABLE)
+        taken.append(entry)
+        return await real(self, entry)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "append", fails)
+        await reviews.sweep()
+    assert destroyed(tmp_path) == samples[:1]
+    assert list((tmp_path / "keys").iterdir()) == []
+    await reviews.sweep()
+    assert destroyed(tmp_path) == samples
+
+
+async def test_a_key_that_stays_is_told_after_a_while_and_ends_readiness(tmp_path, swept, caplog):
+    reviews, samples = swept
+    key = tmp_path / "keys" / f"{samples[0]}.key"
+    content = key.read_bytes()
+    key.unlink()
+    key.symlink_to("nothing")
+    for _ in range(review_module.PATIENCE):
+        assert reviews.healthy
+        await reviews.sweep()
+    assert destroyed(tmp_path) == samples[1:]
+    assert not reviews.healthy
+    (told,) = caplog.messages
+    assert told.startswith("OUTPUT_UNWRITABLE: ")
+    assert not any(sample in told for sample in samples)
+    key.unlink()
+    key.write_bytes(content)
+    await reviews.sweep()
+    assert reviews.healthy
+    assert sorted(destroyed(tmp_path)) == samples
 
 
 async def test_the_service_sweeps_and_records(tmp_path):

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardedvlm.core import private_file
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.load import load_policy
@@ -139,3 +140,21 @@ def test_what_is_taken_never_grows_older(tmp_path_factory: pytest.TempPathFactor
         issued.take("finance", Use.POLICY, moment)
         taken.append(moment)
     assert taken == sorted(taken)
+
+
+def test_a_link_at_a_drafts_place_is_not_followed(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "issued.json", tmp_path / "elsewhere"
+    elsewhere.write_text("another's")
+    (tmp_path / ".issued.json.draft").symlink_to(elsewhere)
+    Issued(state).take("finance", Use.POLICY, MONDAY)
+    assert elsewhere.read_text() == "another's"
+    assert not state.is_symlink()
+    assert not [path for path in tmp_path.iterdir() if path.name not in (state.name, "elsewhere", ".issued.json.draft")]
+
+
+def test_what_was_taken_is_durable_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[Path, bool]] = []
+    state = tmp_path / "issued.json"
+    monkeypatch.setattr(private_file, "fsync_folder", lambda folder: synced.append((folder, state.exists())))
+    Issued(state).take("finance", Use.POLICY, MONDAY)
+    assert synced == [(tmp_path, True)]

@@ -99,18 +99,27 @@ def review(evidence: Evidence) -> Section:
 def _sampling(evidence: Evidence) -> Table:
     found = evidence.review
     marks = [(one["verdict"], one["sample"]) for one in found.marks]
+    is_shown = all(row.share is not None for row in found.rows if not row.tenant)  # else the total would tell a row
     rows: list[tuple[Cell, ...]] = [
-        *((f"kept: {basis.value}", f"{found.kept[basis]:,}") for basis in Basis),
-        *((f"could not be kept: {reason.value}", f"{count:,}") for reason, count in sorted(found.failures.items())),
-        ("views", f"{found.views:,}"),
+        *((f"kept: {basis.value}", _count(found.kept[basis])) for basis in Basis),
+        *((f"could not be kept: {reason.value}", _count(count)) for reason, count in sorted(found.failures.items())),
+        ("views", _count(found.views)),
         ("reviewers (pseudonyms)", f"{len(found.reviewers):,}"),
         *(
-            (f"samples marked {verdict.value}", f"{len({s for v, s in marks if v is verdict}):,}")
+            (
+                f"samples marked {verdict.value}",
+                _count(len({s for v, s in marks if v is verdict})) if is_shown else "suppressed",
+            )
             for verdict in ReviewVerdict
         ),
-        *((f"destroyed: {cause.value}", f"{count:,}") for cause, count in sorted(found.destroyed.items())),
+        *((f"destroyed: {cause.value}", _count(count)) for cause, count in sorted(found.destroyed.items())),
     ]
     return Table(("", "count"), tuple(rows), (0.7, 0.3), frozenset({1}), "Samples")
+
+
+def _count(pictures: int) -> str:
+    """Suppressed like a row of the residual risk: none of few says as much as one of few."""
+    return f"{pictures:,}" if pictures >= LEAST else f"fewer than {LEAST}"
 
 
 def _risk(row: Row) -> tuple[Cell, ...]:

@@ -3,14 +3,12 @@
 The reviewer is blind: before the mark the desk gives the picture and its expiry, and neither tenant, caller, policy,
 reason for the sample nor what the machine said. A view is durable before the picture is shown. A mark is written down
 beside the samples before anything is done about it, so that a leak is neither forgotten nor kept when the process dies
-in between: `leaked` destroys key and picture, then records mark and incident.
+in between: `leaked` destroys key and picture, then records mark and incident; no record tells of a destruction that was
+not. Each batch has a checkpoint where somebody signs: a log without its end, or no log, then shows.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -23,21 +21,22 @@ from guardedvlm.audit.checkpointer import Checkpointed
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.grid import CELLS
 from guardedvlm.audit.record import Entry, LedgerEvent, Record, make_entry
+from guardedvlm.audit.review.pending import PendingMarks, Waiting, destroyed_entries, marked_entries
 from guardedvlm.audit.review.store import Kept, Opened, SampleStore
-from guardedvlm.audit.reviewed import Basis, Destruction, ReviewVerdict
+from guardedvlm.audit.reviewed import ReviewVerdict
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.sink import SinkFailed
 from guardedvlm.audit.verify import read_records
 from guardedvlm.audit.writer import ChainWriter, Head
 from guardedvlm.core.finding import Kind
-from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, InvalidInput, Reason, Refused
 
 LOG = "review"
 """The log of reviewers' processes, in the ledger's folder: the service's own logs have one writer, the service."""
 WAIT_SECONDS = 5.0
 """For another reviewer's process to let go of the log; it holds it for one batch."""
-_PENDING = ".pending"
+SEGMENT_BYTES = 2**16
+"""Of the log: each batch opens it, and an opening checks the whole of its newest segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +61,14 @@ class ReviewDesk:
         """`origin` is the pseudonym of the machine (`AuditKey.pseudonym(Purpose.REPLICA, ...)`). `checkpoint` writes
         one of the log after each batch; where it fails, the next one covers what this one would have."""
         self._store = store
-        self._pending = store.folder  # marks that are not recorded yet
+        self._pending = PendingMarks(store.folder)
+        self._unrecorded: list[str] = []  # destroyed, and not in the ledger yet
+        self._sweeping = threading.Lock()
         self._log = ledger / LOG
         self._key = key
         self._origin = origin
         self._checkpoint = checkpoint
+        self._is_untold = False  # the last batch has no checkpoint
         self._gate = threading.Lock()
 
     def pseudonym(self, reviewer: str) -> str:
@@ -75,7 +77,8 @@ class ReviewDesk:
 
     def queue(self, *, marked: bool = False) -> tuple[Kept, ...]:
         """Samples that nobody has marked yet (or all), in the order of their random names."""
-        seen = frozenset() if marked else self._marked()
+        seen = frozenset(one.sample for one in self._pending.list_waiting() if one.is_leak or not marked)
+        seen |= frozenset() if marked else self._marked()
         return tuple(kept for kept in self._store.list_kept() if kept.sample not in seen)
 
     def view(self, sample: str, reviewer: str) -> bytes:
@@ -83,7 +86,7 @@ class ReviewDesk:
 
         Raises Refused(SAMPLE_GONE), and Unavailable or ConfigurationError(LEDGER_UNWRITABLE): then nothing is shown.
         """
-        opened = self._store.read(sample)
+        opened = self._open(sample)
         viewed = {"sample": sample, "reviewer": self.pseudonym(reviewer)}
         self._record([make_entry(LedgerEvent.VIEWED, None, {"viewed": viewed})])
         return opened.picture
@@ -100,30 +103,46 @@ class ReviewDesk:
 
         `kinds` leaked or were hidden for nothing, `cells` say where: (row, column) of a 32 x 32 grid. Raises
         InvalidInput(FIELD_INVALID) when verdict, kinds and cells do not fit, Refused(SAMPLE_UNSEEN) when this reviewer
-        was not shown the sample, Refused(SAMPLE_GONE), and what `view` raises when the log cannot be written: a leaked
-        sample is destroyed all the same, and the mark is recorded with the next thing that is.
+        was not shown the sample, Refused(SAMPLE_GONE), what `view` raises when the log cannot be written (a leaked
+        sample is destroyed all the same, and the mark is recorded with the next thing that is), and
+        ConfigurationError(OUTPUT_UNWRITABLE) when a leaked sample cannot be destroyed: no record says then that it is.
         """
         grid = grid_of(cells)
         if (verdict is ReviewVerdict.CLEAN) != (not kinds) or (verdict is ReviewVerdict.CLEAN and cells):
             raise InvalidInput(Reason.FIELD_INVALID)
-        opened = self._store.read(sample)
+        opened = self._open(sample)
         pseudonym = self.pseudonym(reviewer)
         if not self._has_seen(sample, pseudonym):
             raise Refused(Reason.SAMPLE_UNSEEN)
         facts = _marked_facts(opened, pseudonym, verdict, sorted(set(kinds)), grid)
+        is_leak = verdict is ReviewVerdict.LEAKED
         try:
-            self._write_pending(sample, facts)
-        finally:  # a disk that is full keeps no leak
-            if verdict is ReviewVerdict.LEAKED:
-                self._store.destroy(sample)
+            self._pending.write(sample, facts)
+        except OSError:
+            self._mark_without_space(sample, facts, is_leak=is_leak)
+            return
+        if is_leak:  # at once, whether or not the ledger can take it
+            self._store.destroy(sample)
         self._record([])
 
     def sweep(self) -> tuple[str, ...]:
-        """Destroy what has expired, and record it. Raises GuardedVLMError."""
-        gone = self._store.sweep()
-        if gone or any(self._waiting()):
-            self._record(destroyed_entries(gone))
-        return gone
+        """Destroy what has expired, and record it; write a checkpoint that failed once more.
+
+        Raises GuardedVLMError, and ConfigurationError(OUTPUT_UNWRITABLE) when something stays that should be gone: all
+        else is destroyed and recorded then. What could not be recorded is with the next sweep.
+        """
+        with self._sweeping:
+            swept = self._store.sweep()
+            self._unrecorded += swept.destroyed
+            is_waiting = any(one.entries for one in self._pending.list_waiting())
+            if self._unrecorded or self._is_untold or is_waiting:
+                self._record(destroyed_entries(self._unrecorded))
+                self._unrecorded.clear()
+        stuck = swept.failed + sum(one.is_leak for one in self._pending.list_waiting())
+        if stuck:
+            explanation = f"{len(swept.destroyed)} destroyed; {stuck} cannot be"
+            raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, place="review", explanation=explanation)
+        return swept.destroyed
 
     def records(self) -> Iterator[Record]:
         """Records of the log `review` so far."""
@@ -137,41 +156,55 @@ class ReviewDesk:
         seen = (one.facts["viewed"] for one in self.records() if one.event is LedgerEvent.VIEWED)
         return any(one["sample"] == sample and one["reviewer"] == reviewer for one in seen)
 
-    def _waiting(self) -> Iterator[Path]:
-        return iter(sorted(self._pending.glob(f"*{_PENDING}")))
+    def _open(self, sample: str) -> Opened:
+        """A sample that nobody saw a leak in. Raises Refused(SAMPLE_GONE)."""
+        if any(one.is_leak and one.sample == sample for one in self._pending.list_waiting()):
+            with suppress(GuardedVLMError):  # a process died, or could not: the next batch tries again and tells
+                self._store.destroy(sample)
+            raise Refused(Reason.SAMPLE_GONE)
+        return self._store.read(sample)
 
-    def _write_pending(self, sample: str, facts: dict[str, Any]) -> None:
-        """Write a mark down before anything is done about it."""
-        path = self._pending / f"{sample}-{secrets.token_hex(4)}{_PENDING}"
-        draft = path.with_suffix(".draft")
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-                json.dump(facts, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.rename(path)
-            fsync_folder(self._pending)
-        except OSError:
-            explanation = "a mark cannot be written down"
-            raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, explanation=explanation) from None
+    def _mark_without_space(self, sample: str, facts: dict[str, Any], *, is_leak: bool) -> None:
+        """A mark that cannot be written down goes straight into the ledger; a leak takes its sample's place before, so
+        that it is told later where the ledger cannot take it either. Raises GuardedVLMError."""
+        entries = list(marked_entries(facts))
+        if is_leak:
+            with suppress(OSError):  # the sample's file is gone, or nothing there can be changed
+                entries = [] if self._pending.write_over(sample, facts) else entries[:2]
+            try:
+                self._store.destroy(sample)
+            except ConfigurationError:
+                self._record(entries[:2])
+                raise
+        self._record(entries)
 
     def _record(self, entries: Sequence[Entry]) -> None:
-        """Make marks that wait and `entries` durable, in this order. Raises GuardedVLMError."""
+        """Make marks that wait and `entries` durable, in this order; a leak's once its key and picture are gone.
+        Raises GuardedVLMError."""
         with self._gate, self._writer() as writer:
-            waiting = {path: _pending_entries(path) for path in self._waiting()}
-            marks = [entry for some in waiting.values() for entry in some]
+            waiting = [one for one in self._pending.list_waiting() if one.entries and self._is_settled(one)]
+            marks = [entry for one in waiting for entry in one.entries]
             if marks or entries:
                 writer.commit([*marks, *entries])
-                self._tell(writer)
-            for path, some in waiting.items():
-                if some:  # what holds no mark stays for somebody to look at
-                    path.unlink(missing_ok=True)
+            self._tell(writer)  # the writer's opening is a record, too
+            for one in waiting:
+                one.path.unlink(missing_ok=True)
+
+    def _is_settled(self, mark: Waiting) -> bool:
+        """Whether what the mark's records say is true: of a leak, that nothing of it is left."""
+        if mark.is_leak:
+            try:
+                self._store.destroy(mark.sample)
+            except GuardedVLMError:
+                return False
+        return True
 
     def _tell(self, writer: ChainWriter) -> None:
         if self._checkpoint is not None:
+            self._is_untold = True
             with suppress(GuardedVLMError, SinkFailed):  # the records are durable all the same
                 self._checkpoint(_Durable(self._log, writer.head))
+                self._is_untold = False
 
     @contextmanager
     def _writer(self) -> Iterator[ChainWriter]:
@@ -179,7 +212,7 @@ class ReviewDesk:
         end = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                writer = ChainWriter(self._log, self._origin)
+                writer = ChainWriter(self._log, self._origin, segment_bytes=SEGMENT_BYTES)
                 break
             except ConfigurationError as error:
                 if error.reason is not Reason.LEDGER_UNWRITABLE or time.monotonic() > end:
@@ -202,14 +235,6 @@ def grid_of(cells: Iterable[tuple[int, int]]) -> str:
     return f"{bits:0{CELLS * CELLS // 4}x}" if some else ""
 
 
-def destroyed_entries(samples: Iterable[str]) -> list[Entry]:
-    """That samples expired and their keys are gone."""
-    return [
-        make_entry(LedgerEvent.DESTROYED, None, {"destroyed": {"sample": sample, "cause": Destruction.EXPIRED}})
-        for sample in samples
-    ]
-
-
 def _marked_facts(
     opened: Opened, reviewer: str, verdict: ReviewVerdict, kinds: Sequence[Kind], grid: str
 ) -> dict[str, Any]:
@@ -225,23 +250,3 @@ def _marked_facts(
         "basis": about.basis.value,
     }
     return facts | ({"cells": grid} if grid else {})
-
-
-def _pending_entries(path: Path) -> list[Entry]:
-    """The records of a mark that was written down; of a file that holds none, none."""
-    entries: list[Entry] = []
-    with suppress(OSError, ValueError, KeyError, TypeError, GuardedVLMError):
-        marked = json.loads(path.read_text("ascii"))
-        kinds = tuple(Kind(kind) for kind in marked["kinds"])
-        incident = {name: marked[name] for name in ("sample", "of", "tenant", "policy")} | {"kinds": kinds}
-        entries.append(make_entry(LedgerEvent.MARKED, None, {"marked": _typed(marked, kinds)}))
-        if marked["verdict"] == ReviewVerdict.LEAKED:
-            destroyed = {"sample": marked["sample"], "cause": Destruction.LEAKED}
-            entries.append(make_entry(LedgerEvent.INCIDENT, None, {"incident": incident}))
-            entries.append(make_entry(LedgerEvent.DESTROYED, None, {"destroyed": destroyed}))
-    return entries
-
-
-def _typed(marked: dict[str, Any], kinds: tuple[Kind, ...]) -> dict[str, Any]:
-    typed = {"kinds": kinds, "verdict": ReviewVerdict(marked["verdict"]), "basis": Basis(marked["basis"])}
-    return {**marked, **typed}

@@ -1,12 +1,14 @@
 """Samples: redacted pictures, each encrypted under a key of its own that lies in another folder until it expires.
 
-    <folder>/<sample>.sample    magic, expiry, nonce, AES-256-GCM of what is known of the picture and of the picture
-    <keys>/<sample>.key         32 random bytes
+    <folder>/<sample>.sample    magic, nonce, AES-256-GCM of what is known of the picture and of the picture
+    <keys>/<sample>.key         32 random bytes, expiry
 
-To destroy a sample is to destroy its key: overwritten, synced, unlinked, and the folder synced; then the sample goes,
-too. The name and the expiry are authenticated, so that nobody gives a sample more time. What has expired is never
-read, whether or not somebody swept. A copy-on-write file system or a flash disk may keep a block that was overwritten:
-put the keys on a volume of their own, in memory or encrypted, if that matters.
+The expiry is the key's: the encryption is bound to it and to the name, and who can write only the samples' folder keeps
+no key alive. To destroy a sample is to destroy its key: overwritten, synced, unlinked, and the folder synced; then the
+sample goes, too. What has expired is never read, whether or not somebody swept. A sample begins under a key's draft,
+which no reader takes, until `admit` renames it: in between its record is made. A copy-on-write file system or a flash
+disk may keep a block that was overwritten: put the keys on a volume of their own, in memory or encrypted, if that
+matters.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from guardedvlm.audit.review.files import read_plain, shred, write_new
 from guardedvlm.audit.reviewed import Basis
 from guardedvlm.core.private_file import fsync_folder
 from guardedvlm.errors import ConfigurationError, Overloaded, Reason, Refused
@@ -39,9 +42,9 @@ ORPHAN_SECONDS = 3600
 """A key without its sample, or a sample without its key, is left by a crash once it is this old."""
 
 _MAGIC = b"guardedvlm.v1.sample\x00"
-_HEADER = struct.Struct(">Q")
+_EXPIRY = struct.Struct(">Q")
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
-_SAMPLE, _KEY = ".sample", ".key"
+SAMPLE, _KEY = ".sample", ".key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,14 @@ class Kept:
 
     sample: str
     expires: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did."""
+
+    destroyed: tuple[str, ...]  # samples that had expired
+    failed: int  # files that should be gone, or whose expiry cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,13 @@ class SampleStore:
         return self._folder
 
     def put(self, picture: bytes, about: About, seconds: int) -> Kept:
-        """Keep a picture for `seconds`; returns when it is on disk.
+        """Keep a picture for `seconds`; returns when it is on disk and can be read. Raises as `prepare` and `admit`."""
+        kept = self.prepare(picture, about, seconds)
+        self.admit(kept.sample)
+        return kept
+
+    def prepare(self, picture: bytes, about: About, seconds: int) -> Kept:
+        """Put a picture on disk that nobody is shown before `admit`; without that, sweeps take it.
 
         Raises Overloaded(QUOTA_EXCEEDED) when the store is full or the picture too large, and
         ConfigurationError(OUTPUT_UNWRITABLE); then nothing of it is left.
@@ -118,17 +135,33 @@ class SampleStore:
             for folder in (self._folder, self._keys):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
-            _write(self._keys, kept.sample + _KEY, key)
-            _write(self._folder, kept.sample + _SAMPLE, _MAGIC + _HEADER.pack(kept.expires) + nonce + sealed)
+            write_new(_draft(self._keys, kept.sample + _KEY), key + _EXPIRY.pack(kept.expires))
+            draft = _draft(self._folder, kept.sample + SAMPLE)
+            write_new(draft, _MAGIC + nonce + sealed)
+            draft.rename(self._folder / (kept.sample + SAMPLE))
+            fsync_folder(self._folder)
         except OSError:
             with contextlib.suppress(ConfigurationError):
                 self.destroy(kept.sample)
-            raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, explanation="a sample cannot be written") from None
+            raise _unwritable() from None
         return kept
+
+    def admit(self, sample: str) -> None:
+        """Let a sample be read that was prepared. Raises ConfigurationError(OUTPUT_UNWRITABLE): then nothing of it is
+        left."""
+        _check(sample)
+        try:
+            _draft(self._keys, sample + _KEY).rename(self._keys / (sample + _KEY))
+            fsync_folder(self._keys)
+        except OSError:
+            with contextlib.suppress(ConfigurationError):
+                self.destroy(sample)
+            raise _unwritable() from None
 
     def list_kept(self) -> tuple[Kept, ...]:
         """Samples that have not expired, by name, which is random. Raises ConfigurationError(INPUT_UNREADABLE)."""
-        return tuple(kept for kept in self._all() if kept.expires > self._clock())
+        there = set(self._names(self._folder, SAMPLE))
+        return tuple(kept for kept in self._keyed() if kept and kept.expires > self._clock() and kept.sample in there)
 
     def read(self, sample: str) -> Opened:
         """Open a sample.
@@ -136,53 +169,103 @@ class SampleStore:
         Raises Refused(SAMPLE_GONE) for one that is not there, that has expired (it is destroyed), or that somebody
         changed.
         """
-        content = self._content(sample)
-        kept = _header(sample, content)
-        if kept.expires <= self._clock():
+        _check(sample)
+        try:
+            key, expires = self._key(sample)
+        except (OSError, ValueError):
+            raise Refused(Reason.SAMPLE_GONE) from None
+        if expires <= self._clock():
             self.destroy(sample)
             raise Refused(Reason.SAMPLE_GONE)
-        start = len(_MAGIC) + _HEADER.size
         try:
-            key = _read(self._keys / (sample + _KEY), KEY_BYTES)
-            nonce, sealed = content[start : start + NONCE_BYTES], content[start + NONCE_BYTES :]
-            plain = AESGCM(key).decrypt(nonce, sealed, _bound(kept))
+            content = read_plain(self._folder / (sample + SAMPLE), MAX_SAMPLE_BYTES + 2**16)
+            if not content.startswith(_MAGIC):
+                raise ValueError
+            start = len(_MAGIC) + NONCE_BYTES
+            nonce, sealed = content[len(_MAGIC) : start], content[start:]
+            plain = AESGCM(key).decrypt(nonce, sealed, _bound(Kept(sample, expires)))
         except (OSError, InvalidTag, ValueError):
             raise Refused(Reason.SAMPLE_GONE) from None
         (length,) = struct.unpack_from(">I", plain)
         told = json.loads(plain[4 : 4 + length])
         about = About(**{**told, "basis": Basis(told["basis"])})
-        return Opened(sample, kept.expires, about, plain[4 + length :])
+        return Opened(sample, expires, about, plain[4 + length :])
 
     def destroy(self, sample: str) -> bool:
         """Destroy the sample's key, then the sample. True when this call destroyed the key: another may have been
         faster. Raises ConfigurationError(OUTPUT_UNWRITABLE) when something of it stays."""
         _check(sample)
         try:
-            ours = _shred(self._keys / (sample + _KEY))
-            if (path := self._folder / (sample + _SAMPLE)).exists():
-                path.unlink(missing_ok=True)
-                fsync_folder(self._folder)
+            ours = self._destroy_key(sample)
+            self._remove(sample)
         except OSError:
-            raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, explanation="a sample cannot be destroyed") from None
+            explanation = "a sample cannot be destroyed"
+            raise ConfigurationError(Reason.OUTPUT_UNWRITABLE, explanation=explanation) from None
         return ours
 
-    def sweep(self) -> tuple[str, ...]:
-        """Destroy what has expired and what a crash left half; returns the samples that expired and were destroyed by
-        this call. Raises ConfigurationError."""
-        gone = [kept.sample for kept in self._all() if kept.expires <= self._clock() and self.destroy(kept.sample)]
-        for orphan in self._orphans():
-            self.destroy(orphan)
-        for draft in self._drafts():
-            with contextlib.suppress(OSError):
-                _shred(draft)
-        return tuple(gone)
+    def sweep(self) -> Swept:
+        """Destroy what has expired and what a crash left half. One that cannot be destroyed holds up no other, and is
+        tried again with the next sweep. Raises ConfigurationError(INPUT_UNREADABLE) when nothing can be listed."""
+        destroyed, failed = [], 0
+        for kept in self._keyed():
+            if kept is None:
+                failed += 1
+            elif kept.expires <= self._clock():
+                try:
+                    if self._destroy_key(kept.sample):
+                        destroyed.append(kept.sample)
+                    self._remove(kept.sample)
+                except OSError:
+                    failed += 1
+        return Swept(tuple(destroyed), failed + self._sweep_rest())
 
-    def _all(self) -> Iterator[Kept]:
-        for name in self._names(self._folder, _SAMPLE):
+    def _sweep_rest(self) -> int:
+        """Destroy what a crash left half. Returns how much of it stays."""
+        failed = 0
+        for orphan in self._orphans():
             try:
-                yield _header(name, _read(self._folder / (name + _SAMPLE), len(_MAGIC) + _HEADER.size))
-            except (OSError, Refused):
-                continue  # destroyed meanwhile, or never a sample
+                self.destroy(orphan)
+            except ConfigurationError:
+                failed += 1
+        for draft in self._drafts():
+            try:
+                shred(draft, KEY_BYTES)
+            except OSError:
+                failed += 1
+        return failed
+
+    def _destroy_key(self, sample: str) -> bool:
+        """True when this call destroyed it. Raises OSError."""
+        ours = shred(self._keys / (sample + _KEY), KEY_BYTES)
+        shred(_draft(self._keys, sample + _KEY), KEY_BYTES)
+        return ours
+
+    def _remove(self, sample: str) -> None:
+        """Remove what the key opened. Raises OSError."""
+        name = sample + SAMPLE
+        for path in (self._folder / name, _draft(self._folder, name)):
+            if path.exists():
+                path.unlink(missing_ok=True)
+                fsync_folder(self._folder)
+
+    def _keyed(self) -> Iterator[Kept | None]:
+        """Samples by their keys; None for a key that cannot be read."""
+        for name in self._names(self._keys, _KEY):
+            try:
+                yield Kept(name, self._key(name)[1])
+            except FileNotFoundError:
+                continue  # destroyed meanwhile
+            except ValueError:
+                continue  # not whole: an orphan
+            except OSError:
+                yield None
+
+    def _key(self, sample: str) -> tuple[bytes, int]:
+        """A sample's key and its expiry. Raises OSError, and ValueError when it is not whole."""
+        content = read_plain(self._keys / (sample + _KEY), KEY_BYTES + _EXPIRY.size + 1)
+        if len(content) != KEY_BYTES + _EXPIRY.size:
+            raise ValueError
+        return content[:KEY_BYTES], *_EXPIRY.unpack_from(content, KEY_BYTES)
 
     def _names(self, folder: Path, suffix: str) -> list[str]:
         try:
@@ -194,80 +277,54 @@ class SampleStore:
         return sorted(name for name in found if _NAME.match(name))
 
     def _orphans(self) -> Iterator[str]:
-        samples, keys = set(self._names(self._folder, _SAMPLE)), set(self._names(self._keys, _KEY))
-        for name in sorted(samples ^ keys):
-            path = self._folder / (name + _SAMPLE) if name in samples else self._keys / (name + _KEY)
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime + ORPHAN_SECONDS < self._clock():
-                    yield name
+        """Samples without a key, and keys without a sample or not whole, that were left long ago."""
+        samples, keys = set(self._names(self._folder, SAMPLE)), set(self._names(self._keys, _KEY))
+        for name in sorted((samples ^ keys) | set(filter(self._is_broken, keys))):
+            path = self._keys / (name + _KEY) if name in keys else self._folder / (name + SAMPLE)
+            if self._is_old(path):
+                yield name
+
+    def _is_broken(self, sample: str) -> bool:
+        try:
+            self._key(sample)
+        except ValueError:
+            return True
+        except OSError:  # it may be whole
+            return False
+        return False
+
+    def _is_old(self, path: Path) -> bool:
+        """Whether nobody can be writing it any more."""
+        try:
+            return path.stat().st_mtime + ORPHAN_SECONDS < self._clock()
+        except OSError:
+            return False
 
     def _drafts(self) -> Iterator[Path]:
         """Files that were being written when a process died."""
-        for path in (*self._folder.glob(".*"), *self._keys.glob(".*")):
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime + ORPHAN_SECONDS < self._clock():
-                    yield path
+        found = (*self._folder.glob(".*"), *self._keys.glob(".*"))
+        return (path for path in found if path.is_file() and self._is_old(path))
 
-    def _content(self, sample: str) -> bytes:
-        _check(sample)
-        try:
-            return _read(self._folder / (sample + _SAMPLE), MAX_SAMPLE_BYTES + 2**16)
-        except OSError:
-            raise Refused(Reason.SAMPLE_GONE) from None
+
+def is_sample_name(name: str) -> bool:
+    """Whether a sample may be called so."""
+    return _NAME.match(name) is not None
 
 
 def _check(sample: str) -> None:
-    if not _NAME.match(sample):
+    if not is_sample_name(sample):
         raise Refused(Reason.SAMPLE_GONE)
 
 
 def _bound(kept: Kept) -> bytes:
     """What the encryption is bound to: the name and the expiry."""
-    return _MAGIC + kept.sample.encode("ascii") + _HEADER.pack(kept.expires)
+    return _MAGIC + kept.sample.encode("ascii") + _EXPIRY.pack(kept.expires)
 
 
-def _header(sample: str, content: bytes) -> Kept:
-    if not content.startswith(_MAGIC) or len(content) < len(_MAGIC) + _HEADER.size:
-        raise Refused(Reason.SAMPLE_GONE)
-    return Kept(sample, *_HEADER.unpack_from(content, len(_MAGIC)))
+def _unwritable() -> ConfigurationError:
+    return ConfigurationError(Reason.OUTPUT_UNWRITABLE, explanation="a sample cannot be written")
 
 
-def _read(path: Path, most: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read(most)
-
-
-def _write(folder: Path, name: str, content: bytes) -> None:
-    """Write a new file under its name only when it is whole and on disk. Raises OSError."""
-    draft = folder / f".{name}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.rename(folder / name)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    fsync_folder(folder)
-
-
-def _shred(path: Path) -> bool:
-    """Overwrite a key in place, sync, unlink, sync the folder. False when it was gone. Raises OSError."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        os.write(descriptor, secrets.token_bytes(KEY_BYTES))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    fsync_folder(path.parent)
-    return True
+def _draft(folder: Path, name: str) -> Path:
+    """A file that is not there yet under its name."""
+    return folder / f".{name}"

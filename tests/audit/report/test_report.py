@@ -17,7 +17,7 @@ from test_shadow import QUESTION, Page
 
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
-from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.logs import Logs, list_logs
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.report.collect import collect
 from guardedvlm.audit.report.count import Outcome, Period
@@ -152,6 +152,23 @@ def test_residual_risk_and_incident_are_those_of_the_marks(evidence):
     assert (review.views, len(review.reviewers)) == (6, 1)
 
 
+def test_the_table_of_samples_suppresses_what_the_table_of_risks_does(site, page):
+    def shown(text, name):
+        (cell,) = re.findall(rf"<td>{name}</td><td class=.n.>([^<]*)</td>", text)
+        return cell
+
+    assert [shown(page, name) for name in ("views", "samples marked clean", "samples marked leaked")] == [
+        "6",
+        "6",
+        "fewer than 5",
+    ]
+    of_lab = report_html(write_report(collect(site / "ledger", PERIOD, LAB), "lab", datetime.now(UTC)))
+    names = ("views", "kept: random", "samples marked clean", "samples marked leaked", "samples marked over-redacted")
+    assert {shown(of_lab, name) for name in names} <= {"fewer than 5", "suppressed"}
+    of_all = report_html(write_report(collect(site / "ledger", PERIOD), "", datetime.now(UTC)))
+    assert shown(of_all, "samples marked clean") == "suppressed"  # less the clinic's it would be the lab's one
+
+
 def test_another_tenant_is_not_in_the_report(site, page):
     assert LAB not in page
     assert "lab" not in re.sub(r"<[^>]*>", " ", page).split()
@@ -188,14 +205,14 @@ def test_the_report_names_head_command_and_gaps(site, page):
 
 def test_a_ledger_that_was_changed_is_said_to_be_on_the_cover(site, tmp_path):
     copy = shutil.copytree(site / "ledger", tmp_path / "ledger")
-    segment = list_segments(copy / "service")[0].path
-    content = segment.read_bytes()
+    some = [one.path for log in list_logs(copy) for one in list_segments(log)]
+    segment, content = next((path, path.read_bytes()) for path in some if b'"answer_chars":8' in path.read_bytes())
     segment.write_bytes(content.replace(b'"answer_chars":8', b'"answer_chars":9', 1))
     evidence = collect(copy, PERIOD, CLINIC)
     told = write_report(evidence, "clinic", datetime.now(UTC))
     assert not evidence.is_whole
     assert not told.is_sound
-    assert "does NOT hold in 1 of 2 logs" in report_html(told)
+    assert "does NOT hold in 1 of 3 logs" in report_html(told)
     assert evidence.activity.requests < 8  # what stands after the flaw is not counted
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardedvlm.audit.review.store import ORPHAN_SECONDS, About, SampleStore
+from guardedvlm.audit.review.store import ORPHAN_SECONDS, About, SampleStore, Swept
 from guardedvlm.audit.reviewed import Basis
 from guardedvlm.errors import ConfigurationError, Overloaded, Reason, Refused
 
@@ -54,8 +54,8 @@ def test_every_sample_has_a_key_of_its_own_in_another_folder(store, tmp_path):
     some = [store.put(PICTURE, ABOUT, DAY).sample for _ in range(3)]
     keys = {(tmp_path / "keys" / "review" / f"{sample}.key").read_bytes() for sample in some}
     assert len(keys) == 3
-    assert {len(key) for key in keys} == {32}
-    assert not any(key in everything(tmp_path / "review") for key in keys)
+    assert {len(key) for key in keys} == {32 + 8}
+    assert not any(key[:32] in everything(tmp_path / "review") for key in keys)
 
 
 def test_an_expired_sample_is_not_readable_though_nobody_swept(store, tmp_path, clock):
@@ -75,11 +75,27 @@ def test_an_expired_sample_is_not_readable_though_nobody_swept(store, tmp_path, 
 
 def test_the_expiry_cannot_be_written_anew(store, tmp_path, clock):
     kept = store.put(PICTURE, ABOUT, DAY)
-    path = tmp_path / "review" / f"{kept.sample}.sample"
+    path = tmp_path / "keys" / "review" / f"{kept.sample}.key"
     content = path.read_bytes()
     path.write_bytes(content.replace(kept.expires.to_bytes(8, "big"), (kept.expires + DAY).to_bytes(8, "big"), 1))
     with pytest.raises(Refused):
         store.read(kept.sample)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_who_can_write_only_the_samples_keeps_no_key_alive(tmp_path_factory, data):
+    folder, clock = tmp_path_factory.mktemp("store"), Clock()
+    store = SampleStore(folder / "s", folder / "k", clock=clock)
+    kept = store.put(PICTURE, ABOUT, DAY)
+    path = folder / "s" / f"{kept.sample}.sample"
+    content = bytearray(path.read_bytes())
+    start = data.draw(st.integers(0, 40))
+    content[start : start + 8] = data.draw(st.sampled_from([b"", (2**40 - 1).to_bytes(8, "big"), bytes(8)]))
+    path.write_bytes(content)
+    clock.now = kept.expires
+    assert store.sweep().destroyed == (kept.sample,)
+    assert not list((folder / "k").iterdir())
 
 
 def test_a_sample_under_another_name_does_not_open(store, tmp_path):
@@ -113,14 +129,64 @@ def test_the_sweep_takes_what_expired_and_what_a_crash_left(store, tmp_path, clo
     draft = tmp_path / "keys" / "review" / ".half.key"
     draft.write_bytes(b"k" * 32)
     clock.now = max(old.expires, path_time(draft) + ORPHAN_SECONDS + 1)
-    assert store.sweep() == (old.sample,)
+    assert store.sweep() == Swept((old.sample,), 0)
     assert [one.sample for one in store.list_kept()] == [young.sample]
     assert [path.stem for path in (tmp_path / "keys" / "review").iterdir()] == [young.sample]
-    assert store.sweep() == ()
+    assert store.sweep() == Swept((), 0)
 
 
 def path_time(path):
     return path.stat().st_mtime
+
+
+def test_one_key_that_is_stuck_holds_up_no_other(store, tmp_path, clock):
+    samples = sorted(store.put(PICTURE, ABOUT, DAY).sample for _ in range(3))
+    stuck = tmp_path / "keys" / "review" / f"{samples[0]}.key"
+    stuck.unlink()
+    stuck.symlink_to("nothing")
+    clock.now += DAY
+    assert store.sweep() == Swept(tuple(samples[1:]), 1)
+    assert store.sweep() == Swept((), 1)
+    assert list(stuck.parent.iterdir()) == [stuck]
+
+
+def test_a_destroyed_key_is_told_though_its_sample_stays_for_now(store, tmp_path, clock, monkeypatch):
+    kept = store.put(PICTURE, ABOUT, DAY)
+    clock.now = kept.expires
+    with monkeypatch.context() as broken:
+        broken.setattr(SampleStore, "_remove", _fails)
+        swept = store.sweep()
+    assert (swept.destroyed, swept.failed > 0) == ((kept.sample,), True)
+    clock.now = path_time(tmp_path / "review" / f"{kept.sample}.sample") + ORPHAN_SECONDS + 1
+    assert store.sweep() == Swept((), 0)
+    assert not list((tmp_path / "review").iterdir())
+
+
+def test_a_key_that_is_not_whole_is_swept(store, tmp_path, clock):
+    kept = store.put(PICTURE, ABOUT, DAY)
+    key = tmp_path / "keys" / "review" / f"{kept.sample}.key"
+    key.write_bytes(key.read_bytes()[:32])
+    assert store.list_kept() == ()
+    clock.now = path_time(key) + ORPHAN_SECONDS + 1
+    store.sweep()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_was_prepared_is_shown_to_nobody_and_swept(store, tmp_path, clock):
+    kept = store.prepare(PICTURE, ABOUT, 3 * DAY)
+    assert store.list_kept() == ()
+    with pytest.raises(Refused):
+        store.read(kept.sample)
+    clock.now = path_time(tmp_path / "review" / f"{kept.sample}.sample") + ORPHAN_SECONDS + 1
+    assert store.sweep() == Swept((), 0)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_was_admitted_is_shown(store):
+    kept = store.prepare(PICTURE, ABOUT, DAY)
+    store.admit(kept.sample)
+    assert store.list_kept() == (kept,)
+    assert store.read(kept.sample).picture == PICTURE
 
 
 def test_a_key_that_is_just_being_written_is_not_swept(store, tmp_path, clock):
