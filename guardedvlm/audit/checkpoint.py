@@ -47,6 +47,12 @@ def origin_line(origin: str, log: str) -> str:
     return line
 
 
+def begun_by(origin: str) -> str:
+    """The pseudonym in a log's origin line, "" in a line that is none."""
+    match = _ORIGIN.match(origin)
+    return match[1] if match else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A log's size and root. `extensions` are lines that others may have put in; ours have none.

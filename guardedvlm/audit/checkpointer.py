@@ -98,6 +98,11 @@ class Checkpointer:
         since = self._failing_since
         return since is None or time.monotonic() - since < self._cadence.bound
 
+    @property
+    def delivered(self) -> bool:
+        """Whether the last turn left nothing behind: after `close`, whether every log is told to its end."""
+        return self._failing_since is None
+
     def watch(self, log: Checkpointed) -> None:
         """Write checkpoints of `log` from now on."""
         with self._gate:

@@ -7,8 +7,10 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from guardedvlm.audit.checkpoint import CHECKPOINTS
 from guardedvlm.audit.checkpointer import Checkpointer
 from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.remains import FRONTIER, PRUNED
 from guardedvlm.audit.retention import SERVICE, log_name
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.writer import SEGMENT_BYTES
@@ -18,11 +20,24 @@ from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 def list_logs(ledger: Path) -> list[Path]:
     """Folders of a ledger's logs by name: `ledger` itself when segments lie in it, and each folder directly below with
     segments. Raises ConfigurationError(INPUT_UNREADABLE) when a folder cannot be read."""
+    return [folder for folder in _folders(ledger) if list_segments(folder)]
+
+
+def list_kept(ledger: Path) -> list[Path]:
+    """As `list_logs`, and each folder in which anything says that it was a log: for whoever asks what is missing."""
+    return [folder for folder in _folders(ledger) if list_segments(folder) or _was_log(folder)]
+
+
+def _folders(ledger: Path) -> list[Path]:
     try:
         below = sorted(path for path in ledger.iterdir() if path.is_dir() and not path.is_symlink())
     except OSError:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, explanation="the ledger's folder cannot be read") from None
-    return [folder for folder in (ledger, *below) if list_segments(folder)]
+    return [ledger, *below]
+
+
+def _was_log(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (CHECKPOINTS, PRUNED, FRONTIER))
 
 
 class Logs:

@@ -65,7 +65,15 @@ OF_LEDGER: dict[LedgerEvent, dict[str, Any]] = {
         }
     },
     LedgerEvent.DESTROYED: {"destroyed": {"sample": "5a" * 16, "cause": "leaked"}},
-    LedgerEvent.PRUNED: {"pruned": {"log": "years-6", "origin": "2e" * 16, "records": 900, "root": "0c" * 32}},
+    LedgerEvent.PRUNED: {
+        "pruned": {
+            "log": "years-6",
+            "origin": "2e" * 16,
+            "records": 900,
+            "root": "0c" * 32,
+            "until": "2028-02-29T12:00:00.000Z",
+        }
+    },
 }
 
 
