@@ -148,7 +148,7 @@ def read_checkpoints(path: Path) -> CheckpointFile:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
 
 
-def last_checkpoint(path: Path) -> Checkpoint | None:
+def last_checkpoint(path: Path) -> SignedCheckpoint | None:
     """The largest checkpoint at the end of a file, None where there is none; whether it is signed is not looked at.
 
     Raises ConfigurationError(INPUT_UNREADABLE).
@@ -161,7 +161,7 @@ def last_checkpoint(path: Path) -> Checkpoint | None:
         return None
     except OSError:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
-    return max((signed.checkpoint for signed in found), key=lambda one: one.size, default=None)
+    return max(found, key=lambda one: one.checkpoint.size, default=None)
 
 
 def parse_checkpoints(content: bytes) -> CheckpointFile:

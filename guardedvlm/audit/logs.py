@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from guardedvlm.audit.checkpoint import CHECKPOINTS
 from guardedvlm.audit.checkpointer import Checkpointer
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.remains import FRONTIER, PRUNED
 from guardedvlm.audit.retention import SERVICE, log_name
@@ -44,8 +46,8 @@ class Logs:
     """The logs of one replica's ledger, in the folder `ledger`: `service`, open from the start, and one for each number
     of years (`audit.retention`), open from the first request on that needs it or from `prepare`.
 
-    With `checkpointer` each of them has checkpoints; it is closed with the logs. Raises ConfigurationError as `Ledger`
-    does.
+    With `checkpointer` each of them has checkpoints; it is closed with the logs. `keys` gives the public keys that they
+    verify with: a start believes no other ones. Raises ConfigurationError as `Ledger` does.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Logs:
         *,
         checkpointer: Checkpointer | None = None,
         segment_bytes: int = SEGMENT_BYTES,
+        keys: Callable[[], PublicKeys] | None = None,
     ) -> None:
         self.folder = ledger
         self.origin = origin
         self.checkpointer = checkpointer
         self._segment_bytes = segment_bytes
+        self._keys = keys
         self._opening = threading.Lock()
         self._open: dict[str, Ledger] = {}
         self._unopened: set[str] = set()
@@ -130,7 +134,7 @@ class Logs:
             if self._closed:
                 raise ConfigurationError(Reason.LEDGER_UNWRITABLE, explanation="the ledger is closed")
             if name not in self._open:
-                opened = Ledger(self.folder / name, self.origin, segment_bytes=self._segment_bytes)
+                opened = Ledger(self.folder / name, self.origin, segment_bytes=self._segment_bytes, keys=self._keys)
                 self._open = {**self._open, name: opened}
                 if self.checkpointer is not None:
                     self.checkpointer.watch(opened)

@@ -11,18 +11,25 @@ from pathlib import Path
 import pytest
 
 from guardedvlm.audit.chain import Flaw
-from guardedvlm.audit.checkpoint import CHECKPOINTS, Checkpoint, CheckpointFile, read_checkpoints, sign_checkpoint
+from guardedvlm.audit.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    CheckpointFile,
+    encode_entry,
+    read_checkpoints,
+    sign_checkpoint,
+)
 from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.completeness import Completeness, LedgerVerdict, verify_logs
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.keys import PublicKeys, create_keys, rotate_keys
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.logs import Logs
-from guardedvlm.audit.merkle import subtree_levels
+from guardedvlm.audit.merkle import CompactRange, leaf_hash, subtree_levels
 from guardedvlm.audit.proof import InclusionProof, ProofFailed, check_proof, prove
 from guardedvlm.audit.prune import plan_removals, remove
 from guardedvlm.audit.record import LedgerEvent, make_entry, record_hash
-from guardedvlm.audit.remains import PRUNED, Pruned, PrunedSegment, log_files, write_pruned
+from guardedvlm.audit.remains import PRUNED, Pruned, PrunedSegment, log_files, write_frontier, write_pruned
 from guardedvlm.audit.request import RequestLog
 from guardedvlm.audit.retention import PRUNING, days_kept, log_name
 from guardedvlm.audit.segment import list_segments
@@ -53,7 +60,8 @@ class Site:
         return asyncio.run(self._run(requests, days, origin))
 
     async def _run(self, requests: int, days: int, origin: str) -> list[str]:
-        logs = Logs(self.ledger, origin, checkpointer=self.checkpointer(), segment_bytes=4_000)
+        checkpointer = self.checkpointer()
+        logs = Logs(self.ledger, origin, checkpointer=checkpointer, segment_bytes=4_000, keys=lambda: self.public)
         ledger = await logs.log_for(days)
         done = []
         for _ in range(requests):
@@ -303,9 +311,35 @@ def test_a_start_reads_no_older_segments(site: Site) -> None:
     for segment in segments[1:-2]:  # the first one's first line says who began the log
         segment.path.unlink()
         segment.path.mkdir()  # reading it fails, whoever asks
-    logs = Logs(site.ledger, ORIGIN)
+    logs = Logs(site.ledger, ORIGIN, keys=lambda: site.public)
     logs.prepare(SIX)
     logs.close()
+
+
+@pytest.mark.parametrize("beside", ["none", "older", "stranger", "other log"])
+def test_a_frontier_that_no_checkpoint_confirms_is_computed_anew(site: Site, tmp_path: Path, beside: str) -> None:
+    """Somebody writes a tree with other records, and a checkpoint of it, beside the segments."""
+    folder, own = site.ledger / YEARS_6, site.ledger / YEARS_6 / CHECKPOINTS
+    kept = json.loads((folder / "frontier.json").read_bytes())
+    forged = CompactRange()
+    forged.append_all([leaf_hash(b"%d" % number) for number in range(kept["size"])])
+    write_frontier(folder, forged, kept["previous"])
+    keep = [one for one in read_checkpoints(own).found if one.checkpoint.size < kept["size"]]
+    assert keep
+    own.unlink()
+    if beside != "none":
+        own.write_bytes(encode_entry(keep[-1]))
+    if beside in ("stranger", "other log"):
+        ring = create_keys(tmp_path / "strangers" if beside == "stranger" else site.keys)
+        origin = f"guardedvlm/{ORIGIN}/{YEARS_6 if beside == 'stranger' else 'years-7'}"
+        told = sign_checkpoint(Checkpoint(origin, forged.end, forged.root()), ring, ring.public.find)
+        own.write_bytes(encode_entry(told))
+        with pytest.raises(ConfigurationError) as caught:  # the segments are not what that checkpoint tells
+            ChainWriter(folder, ORIGIN, keys=lambda: site.public)
+        assert caught.value.place == CHECKPOINTS
+        own.unlink()
+    site.run(3)
+    assert site.verify().is_good
 
 
 # Proofs
