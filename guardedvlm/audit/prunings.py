@@ -17,7 +17,7 @@ from guardedvlm.audit.chain import Flaw
 from guardedvlm.audit.record import LedgerEvent, Record
 from guardedvlm.audit.remains import Pruned, read_pruned
 from guardedvlm.audit.retention import PRUNING, days_kept
-from guardedvlm.audit.verify import LedgerReport, read_records
+from guardedvlm.audit.verify import LedgerReport, read_records, verify_ledger
 from guardedvlm.errors import ConfigurationError
 
 Prunings = Mapping[tuple[str, str, int], Sequence[Record]]
@@ -55,6 +55,11 @@ def with_beginning(folder: Path, report: LedgerReport, prunings: Prunings) -> Le
     if pruned is not None and any(_answers(record, folder.name, root, pruned) for record in told):
         return report
     return replace(report, flaw=Flaw.UNTOLD, broken_at=0, place="pruned.json")
+
+
+def verify_log(ledger: Path, folder: Path) -> LedgerReport:
+    """As `verify_ledger` of one log of `ledger`, and whether its prunings answer for its beginning."""
+    return with_beginning(folder, verify_ledger(folder), read_prunings(ledger))
 
 
 def _answers(record: Record, log: str, root: str, pruned: Pruned) -> bool:
