@@ -81,7 +81,7 @@ def open_logs(settings: Settings, origin: str, signer: EvidenceSigner, parts: As
     """The ledger's logs, open to be written until `parts` ends. Raises ConfigurationError(LEDGER_UNWRITABLE)."""
     checkpointer = make_checkpointer(settings, signer)
     try:
-        logs = Logs(settings.ledger, origin, checkpointer=checkpointer)
+        logs = Logs(settings.ledger, origin, checkpointer=checkpointer, keys=signer.public)
     except BaseException:
         checkpointer.close()
         raise

@@ -21,7 +21,8 @@ class Flaw(StrEnum):
     REORDERED = "reordered"
     """A record stands earlier or later than its number says."""
     UNTOLD = "untold"
-    """Records at the beginning are gone, and the ledger does not tell that they were pruned."""
+    """Records at the beginning are gone, and the ledger does not tell that they were pruned when their time was
+    over."""
     LIFE_CYCLE = "life_cycle"
     """A request took a step that `core.lifecycle` does not have."""
 

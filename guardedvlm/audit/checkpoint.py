@@ -49,6 +49,12 @@ def origin_line(origin: str, log: str) -> str:
     return line
 
 
+def begun_by(origin: str) -> str:
+    """The pseudonym in a log's origin line, "" in a line that is none."""
+    match = _ORIGIN.match(origin)
+    return match[1] if match else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A log's size and root. `extensions` are lines that others may have put in; ours have none.
@@ -144,12 +150,12 @@ def read_checkpoints(path: Path) -> CheckpointFile:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place=path.name, explanation="cannot be read") from None
 
 
-def last_checkpoint(path: Path) -> Checkpoint | None:
+def last_checkpoint(path: Path) -> SignedCheckpoint | None:
     """The largest checkpoint at the end of a file, None where there is none; whether it is signed is not looked at.
 
     Raises ConfigurationError(INPUT_UNREADABLE).
     """
-    return max((signed.checkpoint for signed in newest_checkpoints(path)), key=lambda one: one.size, default=None)
+    return max(newest_checkpoints(path), key=lambda one: one.checkpoint.size, default=None)
 
 
 def newest_checkpoints(path: Path) -> tuple[SignedCheckpoint, ...]:

@@ -152,6 +152,13 @@ class Checkpointer:
         now = time.monotonic()
         return all(since is None or now - since < self._cadence.bound for since in begun)
 
+    @property
+    def delivered(self) -> bool:
+        """Whether the last turn left nothing behind: after `close`, whether every log is told to its end."""
+        with self._gate:
+            waits = any(one.waiting is not None for one in self._watched)
+        return not waits and self._signing.since is None and self._delivering.since is None
+
     def watch(self, log: Checkpointed) -> None:
         """Write checkpoints of `log` from now on."""
         with self._gate:

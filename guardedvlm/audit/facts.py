@@ -133,6 +133,14 @@ ComponentName = Annotated[str, StringConstraints(max_length=64), AfterValidator(
 PolicyName = Annotated[str, StringConstraints(pattern=POLICY_NAME), AfterValidator(_few_digits)]
 LogName = Annotated[str, StringConstraints(pattern=r"^years-[1-9][0-9]{0,2}$")]
 """A log whose records are removed one day (`audit.retention`)."""
+Moment = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+        r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z$"
+    ),
+]
+"""A time as a record has it (`audit.record.Time`); that the month has such a day is for its reader to check."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_MILLISECONDS)]
@@ -239,14 +247,15 @@ class Shadow(TypedDict):
 
 
 class PrunedRecords(TypedDict):
-    """Records that were removed because their time was over: of which log, how many since its beginning, and the root
-    of the tree over them."""
+    """Records that were removed because their time was over: of which log, how many since its beginning, the root of
+    the tree over them, and the time of the newest."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
     log: LogName
     origin: Pseudonym  # of the log
     records: Annotated[int, Field(ge=1, lt=2**53)]
     root: Digest
+    until: Moment
 
 
 class Facts(TypedDict, total=False):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.record import Entry, Record
 from guardedvlm.audit.writer import MAX_BATCH, SEGMENT_BYTES, ChainWriter, Head
 from guardedvlm.errors import Reason, Unavailable
@@ -44,8 +45,15 @@ class Ledger:
     acknowledged.
     """
 
-    def __init__(self, folder: Path, origin: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._writer = ChainWriter(folder, origin, segment_bytes=segment_bytes)
+    def __init__(
+        self,
+        folder: Path,
+        origin: str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        keys: Callable[[], PublicKeys] | None = None,
+    ) -> None:
+        self._writer = ChainWriter(folder, origin, segment_bytes=segment_bytes, keys=keys)
         self._queue: queue.SimpleQueue[_Waiting | _Probe | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # between `append` and `close`: nothing is queued behind the end
         self._closed = False

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from guardedvlm.audit.checkpoint import CHECKPOINTS
 from guardedvlm.audit.checkpointer import Checkpointer
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.remains import FRONTIER, PRUNED
 from guardedvlm.audit.retention import SERVICE, log_name
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.writer import SEGMENT_BYTES
@@ -18,19 +22,32 @@ from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 def list_logs(ledger: Path) -> list[Path]:
     """Folders of a ledger's logs by name: `ledger` itself when segments lie in it, and each folder directly below with
     segments. Raises ConfigurationError(INPUT_UNREADABLE) when a folder cannot be read."""
+    return [folder for folder in _folders(ledger) if list_segments(folder)]
+
+
+def list_kept(ledger: Path) -> list[Path]:
+    """As `list_logs`, and each folder in which anything says that it was a log: for whoever asks what is missing."""
+    return [folder for folder in _folders(ledger) if list_segments(folder) or _was_log(folder)]
+
+
+def _folders(ledger: Path) -> list[Path]:
     try:
         below = sorted(path for path in ledger.iterdir() if path.is_dir() and not path.is_symlink())
     except OSError:
         raise ConfigurationError(Reason.INPUT_UNREADABLE, explanation="the ledger's folder cannot be read") from None
-    return [folder for folder in (ledger, *below) if list_segments(folder)]
+    return [ledger, *below]
+
+
+def _was_log(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (CHECKPOINTS, PRUNED, FRONTIER))
 
 
 class Logs:
     """The logs of one replica's ledger, in the folder `ledger`: `service`, open from the start, and one for each number
     of years (`audit.retention`), open from the first request on that needs it or from `prepare`.
 
-    With `checkpointer` each of them has checkpoints; it is closed with the logs. Raises ConfigurationError as `Ledger`
-    does.
+    With `checkpointer` each of them has checkpoints; it is closed with the logs. `keys` gives the public keys that they
+    verify with: a start believes no other ones. Raises ConfigurationError as `Ledger` does.
     """
 
     def __init__(
@@ -40,11 +57,13 @@ class Logs:
         *,
         checkpointer: Checkpointer | None = None,
         segment_bytes: int = SEGMENT_BYTES,
+        keys: Callable[[], PublicKeys] | None = None,
     ) -> None:
         self.folder = ledger
         self.origin = origin
         self.checkpointer = checkpointer
         self._segment_bytes = segment_bytes
+        self._keys = keys
         self._opening = threading.Lock()
         self._open: dict[str, Ledger] = {}
         self._unopened: set[str] = set()
@@ -115,7 +134,7 @@ class Logs:
             if self._closed:
                 raise ConfigurationError(Reason.LEDGER_UNWRITABLE, explanation="the ledger is closed")
             if name not in self._open:
-                opened = Ledger(self.folder / name, self.origin, segment_bytes=self._segment_bytes)
+                opened = Ledger(self.folder / name, self.origin, segment_bytes=self._segment_bytes, keys=self._keys)
                 self._open = {**self._open, name: opened}
                 if self.checkpointer is not None:
                     self.checkpointer.watch(opened)

@@ -1,8 +1,9 @@
 """Removal of records whose time is over: whole segments from the beginning of a log, and never the newest one.
 
 In this order, so that a process that dies leaves nothing that does not verify: the removal is a durable record of the
-log `pruning`; what is left of the segments is a durable file (`audit.remains`); then they are removed. The log itself
-may be written meanwhile; `pruning` has one writer at a time, and so has a removal.
+log `pruning`, and a checkpoint of that log is at the second place; what is left of the segments is a durable file
+(`audit.remains`); then they are removed. The log itself may be written meanwhile; `pruning` has one writer at a time,
+and so has a removal.
 """
 
 from __future__ import annotations
@@ -57,22 +58,31 @@ def remove(ledger: Path, now: datetime, origin: str, checkpointer: Checkpointer 
     """Remove what `plan_removals` names, and return it. `origin` is who writes the record of it.
 
     Raises ConfigurationError: LEDGER_BROKEN when a segment does not verify (a broken ledger is evidence and stays),
-    LEDGER_UNWRITABLE when the removal cannot be recorded, or another one is running.
+    LEDGER_UNWRITABLE when the removal cannot be recorded or told, or another one is running.
     """
     if not plan_removals(ledger, now):
         return []
     log = Ledger(ledger / PRUNING, origin)
     try:
-        if checkpointer is not None:
-            checkpointer.watch(log)
         done = plan_removals(ledger, now)  # again: nobody else removes now
-        for removal in done:
-            _remove(removal, log)
-        log.drain()
+        left = []
+        try:
+            if checkpointer is not None:
+                checkpointer.watch(log)
+            for removal in done:
+                left.append(_left(log_files(removal.folder), removal))
+                _record(log, removal, left[-1])
+            log.drain()
+        finally:
+            if checkpointer is not None:
+                checkpointer.close()
+        if checkpointer is not None and not checkpointer.delivered:
+            explanation = "no checkpoint of the removal could be written: nothing is removed"
+            raise ConfigurationError(Reason.LEDGER_UNWRITABLE, place=PRUNING, explanation=explanation)
+        for removal, remains in zip(done, left, strict=True):
+            _remove(removal, remains)
         return done
     finally:
-        if checkpointer is not None:
-            checkpointer.close()
         log.close()
 
 
@@ -101,16 +111,22 @@ def _records(segment: Segment) -> list[Record]:
         ) from None
 
 
-def _remove(removal: Removal, log: Ledger) -> None:
-    files = log_files(removal.folder)
-    left = _left(files, removal)
+def _record(log: Ledger, removal: Removal, left: Pruned) -> None:
     told = {
         "log": removal.folder.name,
         "origin": left.origin,
         "records": left.end,
         "root": left.prefix().root().hex(),
+        "until": left.until,
     }
-    asyncio.run(_record(log, told))
+    asyncio.run(_append(log, told))
+
+
+async def _append(log: Ledger, told: dict[str, object]) -> None:
+    await log.append(make_entry(LedgerEvent.PRUNED, None, {"pruned": told}))
+
+
+def _remove(removal: Removal, left: Pruned) -> None:
     try:
         write_pruned(removal.folder, left)
         # Also those that an earlier removal left behind when it died.
@@ -122,10 +138,6 @@ def _remove(removal: Removal, log: Ledger) -> None:
         raise ConfigurationError(
             Reason.LEDGER_UNWRITABLE, place=removal.folder.name, explanation="segments cannot be removed"
         ) from None
-
-
-async def _record(log: Ledger, told: dict[str, object]) -> None:
-    await log.append(make_entry(LedgerEvent.PRUNED, None, {"pruned": told}))
 
 
 def _left(files: LogFiles, removal: Removal) -> Pruned:
@@ -143,7 +155,7 @@ def _left(files: LogFiles, removal: Removal) -> Pruned:
         origin=report.origin,
         end=report.records,
         previous=report.head,
-        until=removal.until,
+        until=max(removal.until, files.pruned.until) if files.pruned else removal.until,
         segments=(*before, *gone),
         running=running,
     )

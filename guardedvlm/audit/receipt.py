@@ -40,7 +40,7 @@ from guardedvlm.audit.facts import (
     VerifyVerdict,
 )
 from guardedvlm.audit.keys import Signature, Signer
-from guardedvlm.audit.record import Record, RequestId, Time, record_hash
+from guardedvlm.audit.record import Record, RequestId, Time, now, record_hash
 from guardedvlm.audit.segment import LogName
 from guardedvlm.audit.summary import summarize
 from guardedvlm.core.finding import Action, Kind
@@ -131,7 +131,7 @@ class Recorded(BaseModel):
             audit_id=found.request,
             outcome=_OUTCOMES.get(last.event),  # type: ignore[arg-type]  # None is refused
             began=records[0].time,
-            ended=last.time,
+            ended=max(records[0].time, last.time),  # a clock may be set back meanwhile
             position=Position(
                 origin=last.origin, log=log, sequence=last.sequence, record_hash=record_hash(last.encode())
             ),
@@ -157,9 +157,11 @@ _REPEATED = frozenset(Recorded.model_fields) - {"audit_id", "outcome", "began", 
 
 
 class Statement(Recorded):
-    """What is signed: what the ledger says, and the commitments under a nonce that stands here alone."""
+    """What is signed: what the ledger says, when this was signed, and the commitments under a nonce that stands here
+    alone. `issued` is later than `ended` where the response is a remembered one."""
 
     version: Literal[1]
+    issued: Time
     nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(repr=False)
     input: File
     cleared: Pages | None = None
@@ -171,6 +173,8 @@ class Statement(Recorded):
             raise ValueError("what was released was cleared")
         if self.redacted is not None and self.cleared is None:
             raise ValueError("no file goes out that was not cleared")
+        if self.issued < self.ended:
+            raise ValueError("it was issued before the request ended")
         return self
 
     def encode(self) -> bytes:
@@ -258,6 +262,7 @@ class Receipts:
         statement = Statement(
             **values,
             version=1,
+            issued=max(now(), closed.recorded.ended),
             nonce=nonce.hex(),
             input=_file(nonce, Of.INPUT, document),
             cleared=Pages(pages=len(pages), commitment=commitment(nonce, Of.CLEARED, map(bytes.fromhex, pages)))

@@ -2,11 +2,11 @@
 
   1. it is a receipt: one DSSE envelope with a statement of the closed schema, both in canonical form;
   2. it is signed by one of the given keys, under the id that it names;
-  3. that key was in force when the request ended;
+  3. that key was in force when the receipt was issued, and that was soon after the request ended;
   4. the given picture is the one that came in;
   5. the given redacted file is the one that went out;
   6. the given pixels are those that were cleared;
-  7. the given ledger has its closing record, at its place and with its hash;
+  7. the given ledger has its closing record, at its place and with its hash, or pruned it when its time was over;
   8. that ledger's records say of the request what the receipt says;
   9. that ledger's chain holds up to this record.
 
@@ -19,20 +19,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from guardedvlm.audit.chain import Flaw
 from guardedvlm.audit.keys import PublicKey, PublicKeys, UnknownKey, WrongSignature
 from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.prunings import verify_log
 from guardedvlm.audit.receipt import CHUNK_BYTES, Of, Receipt, Recorded, Statement
 from guardedvlm.audit.record import Record, record_hash
+from guardedvlm.audit.remains import read_pruned
+from guardedvlm.audit.retention import days_kept
 from guardedvlm.audit.segment import list_segments, log_called, read_lines
-from guardedvlm.audit.verify import verify_ledger
 from guardedvlm.errors import ConfigurationError, Reason
 
 SLACK = timedelta(minutes=5)
 """Between the clock of who rotates keys and that of who signs."""
+REMEMBERED = timedelta(minutes=10)
+"""How long a response is remembered, and gets a receipt of its own when it is asked for again (`rpc.replay`)."""
 UNSEEN = (
     "A receipt shows what was recorded of this request. That the request was treated so, and that what it names as "
     "detectors were those, is the word of who held the key."
@@ -138,12 +143,14 @@ def _signature(receipt: Receipt, keys: PublicKeys | None) -> tuple[_Found, Publi
 
 
 def _in_force(statement: Statement, key: PublicKey) -> _Found:
-    ended = datetime.fromisoformat(statement.ended)
-    if ended + SLACK < datetime.fromisoformat(key.created):
-        return Finding.BROKEN, f"the request ended at {statement.ended}, before the key was made at {key.created}"
-    if key.retired and ended - SLACK > datetime.fromisoformat(key.retired):
-        return Finding.BROKEN, f"the request ended at {statement.ended}, after the key was retired at {key.retired}"
-    return Finding.HOLDS, f"the request ended at {statement.ended}"
+    issued = datetime.fromisoformat(statement.issued)
+    if issued + SLACK < datetime.fromisoformat(key.created):
+        return Finding.BROKEN, f"it was issued at {statement.issued}, before the key was made at {key.created}"
+    if key.retired and issued - SLACK > datetime.fromisoformat(key.retired):
+        return Finding.BROKEN, f"it was issued at {statement.issued}, after the key was retired at {key.retired}"
+    if issued > datetime.fromisoformat(statement.ended) + REMEMBERED + SLACK:
+        return Finding.BROKEN, f"it was issued at {statement.issued}, long after the request ended at {statement.ended}"
+    return Finding.HOLDS, f"it was issued at {statement.issued}"
 
 
 def _image(statement: Statement, given: Given) -> _Found:
@@ -189,17 +196,31 @@ def _ledger(statement: Statement, ledger: Path | None) -> list[_Found]:
     records = _records(folder, statement.audit_id)
     at = next((record for record in records if record.sequence == position.sequence), None)
     if at is None:
-        first = min((segment.first for segment in list_segments(folder)), default=0)
-        pruned = position.sequence < first
-        told = f"the records before {first} were pruned" if pruned else f"no record {position.sequence} of this request"
-        return [(Finding.NOT_CHECKED if pruned else Finding.BROKEN, told)] + [_NO_RECORD] * 2
+        return [_gone(statement, ledger, folder)] + [_NO_RECORD] * 2
     if record_hash(at.encode()) != position.record_hash or at.origin != position.origin:
         return [(Finding.BROKEN, f"record {position.sequence} is another one")] + [_NO_RECORD] * 2
     place = f"record {position.sequence} of the log {position.log}"
-    return [(Finding.HOLDS, place), _said(statement, records), _chain(folder, position.sequence)]
+    return [(Finding.HOLDS, place), _said(statement, records), _chain(ledger, folder, position.sequence)]
 
 
 _NO_RECORD: _Found = Finding.NOT_CHECKED, "there is no record to check it with"
+
+
+def _gone(statement: Statement, ledger: Path, folder: Path) -> _Found:
+    """A record that is not there must have been pruned, and not before its time."""
+    sequence, pruned, days = statement.position.sequence, read_pruned(folder), days_kept(folder.name)
+    if pruned is None or sequence >= pruned.end or days is None:
+        return Finding.BROKEN, f"no record {sequence} of this request"
+    told = f"the records before {pruned.end} were pruned"
+    due = datetime.fromisoformat(statement.ended) + timedelta(days=days)
+    if due > datetime.now(UTC):
+        return Finding.BROKEN, f"{told}, and this one is to stay until {due:%Y-%m-%d}"
+    if statement.ended > pruned.until:
+        return Finding.BROKEN, f"{told}, which are said to end at {pruned.until}"
+    report = verify_log(ledger, folder)
+    if report.flaw is Flaw.UNTOLD:
+        return Finding.BROKEN, f"the records before {pruned.end} are gone, and no pruning that was due tells of it"
+    return Finding.NOT_CHECKED, told
 
 
 def _said(statement: Statement, records: Sequence[Record]) -> _Found:
@@ -215,8 +236,8 @@ def _said(statement: Statement, records: Sequence[Record]) -> _Found:
     return Finding.HOLDS, f"{len(records)} records"
 
 
-def _chain(folder: Path, sequence: int) -> _Found:
-    report = verify_ledger(folder)
+def _chain(ledger: Path, folder: Path, sequence: int) -> _Found:
+    report = verify_log(ledger, folder)
     if report.broken_at is not None and report.broken_at <= sequence:
         return Finding.BROKEN, f"{report.flaw} at record {report.broken_at}, {report.place}"
     return Finding.HOLDS, f"records 0 to {sequence}"

@@ -1,7 +1,8 @@
 """What a log keeps beside its segments: the frontier of its tree, and what is left of pruned segments.
 
 frontier.json   the tree before the newest segment: a start need not read the whole log. It is only a shortcut: one
-                that is absent or does not fit is computed anew from the segments.
+                that is absent, does not fit or is not confirmed by a signed checkpoint is computed anew from the
+                segments.
 pruned.json     of each pruned segment the roots of its subtrees, and where the chain stood behind the last one:
                 with these what is left verifies, and the whole tree has the root that its checkpoints tell.
 """

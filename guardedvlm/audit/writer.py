@@ -1,9 +1,11 @@
 """The one writer of a ledger folder: recovery at start, batches that are durable or undone, rotation. Not thread-safe.
 
 What a start checks: the newest segment record by record, its link to the segment before it, and the log's own last
-checkpoint; the whole ledger is checked by `audit.verify`, whose time grows with the retention period. A last line
-without its end is what a crash leaves: it was never acknowledged, is cut off, and the cut is recorded. Anything else
-that does not verify stops the start.
+checkpoint; the whole ledger is checked by `audit.verify`, whose time grows with the retention period. The tree before
+the newest segment is the kept one (`audit.remains`) where a checkpoint that the site signed confirms it; else it is
+computed from all segments, because checkpoints of it will be signed. A last line without its end is what a crash
+leaves: it was never acknowledged, is cut off, and the cut is recorded. Anything else that does not verify stops the
+start.
 
 When a write or a sync fails, the file is cut back to its last durable byte. Nothing more is written until `mend` has
 succeeded: after a failed fsync the kernel may have dropped the pages and say nothing the next time
@@ -16,14 +18,16 @@ import collections
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardedvlm.audit.chain import BrokenChain, Chain, Flaw
-from guardedvlm.audit.checkpoint import CHECKPOINTS, Checkpoint, last_checkpoint
+from guardedvlm.audit.checkpoint import CHECKPOINTS, Checkpoint, SignedCheckpoint, last_checkpoint, origin_line
 from guardedvlm.audit.durable import DurableMark
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.merkle import CompactRange, fold, leaf_hash
+from guardedvlm.audit.note import BadNote
 from guardedvlm.audit.record import VERSION, Entry, LedgerEvent, Record, make_entry, now, record_hash
 from guardedvlm.audit.remains import LogFiles, extend_tree, log_files, read_frontier, write_frontier
 from guardedvlm.audit.segment import Segment, create_segment, lock_folder, open_segment, read_lines
@@ -53,13 +57,22 @@ class ChainWriter:
     """Appends records to the segments of `folder`.
 
     Raises ConfigurationError(LEDGER_UNWRITABLE) when the folder cannot be written or has another writer, and
-    ConfigurationError(LEDGER_BROKEN) when what is there does not verify. Other threads may read `head`.
+    ConfigurationError(LEDGER_BROKEN) when what is there does not verify. Other threads may read `head`. `keys` gives
+    the public keys of the site's checkpoints; without them a start reads every segment.
     """
 
-    def __init__(self, folder: Path, origin: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        origin: str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        keys: Callable[[], PublicKeys] | None = None,
+    ) -> None:
         self._folder = folder
         self._origin = origin
         self._segment_bytes = segment_bytes
+        self._keys = keys
         self._descriptor = -1
         self._durable = 0  # bytes of the newest segment that are on disk for certain
         self._chain = Chain()
@@ -177,7 +190,8 @@ class ChainWriter:
         files = log_files(self._folder)
         self._chain = _end_of_predecessor(files)
         self.head = Head(files.origin() or self.head.origin, 0, ())
-        checkpoint = last_checkpoint(self._folder / CHECKPOINTS)
+        signed = last_checkpoint(self._folder / CHECKPOINTS)
+        checkpoint = signed.checkpoint if signed is not None else None
         if not files.segments:
             self._tree = files.tree()
             _check_checkpoint(checkpoint, self._tree, [])
@@ -185,13 +199,25 @@ class ChainWriter:
         newest = files.segments[-1]
         before = read_frontier(self._folder, self._chain)
         size, torn, leaves = _check_segment(newest, self._chain)
-        if before is None or not _holds(checkpoint, before, leaves):
+        if before is None or signed is None or not self._confirms(signed, before, leaves):
             before = extend_tree(files.tree(), files.segments[:-1])
             _check_checkpoint(checkpoint, before, leaves)
         before.append_all(leaves)
         self._tree = before
         self._open(newest, size, torn)
         return torn
+
+    def _confirms(self, signed: SignedCheckpoint, before: CompactRange, leaves: Sequence[bytes]) -> bool:
+        """Whether the site signed that this log has the tree of `before` and `leaves`. Anybody who can write here may
+        have written the frontier, and a checkpoint beside it."""
+        told = signed.checkpoint
+        if self._keys is None or told.size < before.end or not _holds(told, before, leaves):
+            return False
+        try:
+            signed.verify(self._keys().keys)
+            return told.origin == origin_line(self.head.origin, self._folder.name)
+        except (BadNote, Unavailable, ValueError):
+            return False
 
     def _open(self, newest: Segment, size: int, torn: int) -> None:
         """Open the newest segment and make certain that its complete lines are on disk."""

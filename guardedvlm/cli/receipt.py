@@ -149,6 +149,7 @@ def _told(receipt: Receipt) -> dict[str, str]:
         "audit id": found.audit_id,
         "call": f"{found.method}, {found.outcome}" + (f": {found.reason}" if found.reason else ""),
         "time": f"{found.began} to {found.ended}",
+        "issued": found.issued,
         "policy": f"{found.policy['name']}  sha256:{found.policy['digest']}" if found.policy else "",
         "hidden": _hidden(found.regions or {}, found.area_permille or {}) if found.regions is not None else "",
         "verified": f"{found.verification['verdict']}, passes: {found.verification['passes']}"

@@ -58,8 +58,8 @@ class Verified:
 
     @property
     def records(self) -> int:
-        """Records that verified."""
-        return sum(log.report.records for log in self.logs if log.report)
+        """Records that are there and verified."""
+        return sum(log.report.records - log.report.pruned for log in self.logs if log.report)
 
 
 def verify_all(ledger: Path, outside: Outside = Outside()) -> Verified:  # frozen

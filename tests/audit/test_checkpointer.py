@@ -96,7 +96,7 @@ async def test_they_are_written_in_time_and_at_the_close_to_both_places(
     assert _sizes(own)[-1] == 5
     assert all(signed.verify(ring.public.keys) for signed in read_checkpoints(elsewhere).found)
     assert read_checkpoints(own).damaged == 0
-    assert last_checkpoint(own) == read_checkpoints(own).found[-1].checkpoint
+    assert last_checkpoint(own) == read_checkpoints(own).found[-1]
 
 
 async def test_they_are_due_by_records_too_and_nothing_new_is_not_told_again(make: Make, folder: Path) -> None:

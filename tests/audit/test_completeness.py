@@ -1,6 +1,7 @@
 """A ledger against its checkpoints: a tail that was cut, a ledger that was replaced, a log that is gone."""
 
 import asyncio
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -10,22 +11,31 @@ from pathlib import Path
 import pytest
 
 from guardedvlm.audit.chain import Flaw
-from guardedvlm.audit.checkpoint import CHECKPOINTS, CheckpointFile, read_checkpoints
+from guardedvlm.audit.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    CheckpointFile,
+    encode_entry,
+    read_checkpoints,
+    sign_checkpoint,
+)
 from guardedvlm.audit.checkpointer import Cadence, Checkpointer
 from guardedvlm.audit.completeness import Completeness, LedgerVerdict, verify_logs
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.keys import PublicKeys, create_keys, rotate_keys
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.logs import Logs
+from guardedvlm.audit.merkle import CompactRange, leaf_hash, subtree_levels
 from guardedvlm.audit.proof import InclusionProof, ProofFailed, check_proof, prove
 from guardedvlm.audit.prune import plan_removals, remove
-from guardedvlm.audit.record import record_hash
-from guardedvlm.audit.remains import PRUNED, log_files
+from guardedvlm.audit.record import LedgerEvent, make_entry, record_hash
+from guardedvlm.audit.remains import PRUNED, Pruned, PrunedSegment, log_files, write_frontier, write_pruned
 from guardedvlm.audit.request import RequestLog
 from guardedvlm.audit.retention import PRUNING, days_kept, log_name
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.sink import FileSink
 from guardedvlm.audit.verify import read_ledger, read_records, verify_ledger
+from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 
@@ -50,7 +60,8 @@ class Site:
         return asyncio.run(self._run(requests, days, origin))
 
     async def _run(self, requests: int, days: int, origin: str) -> list[str]:
-        logs = Logs(self.ledger, origin, checkpointer=self.checkpointer(), segment_bytes=4_000)
+        checkpointer = self.checkpointer()
+        logs = Logs(self.ledger, origin, checkpointer=checkpointer, segment_bytes=4_000, keys=lambda: self.public)
         ledger = await logs.log_for(days)
         done = []
         for _ in range(requests):
@@ -160,8 +171,61 @@ def test_a_ledger_of_another_replica_in_its_place_is_seen(site: Site) -> None:
     keep = site.elsewhere.read_bytes()
     site.run(40, origin="b1" * 16)
     site.elsewhere.write_bytes(keep)
-    said = [log.completeness for log in site.verify().logs]
-    assert said == [Completeness.UNCOVERED] * 2 + [Completeness.ABSENT] * 3
+    found = site.verify()
+    assert [log.completeness for log in found.logs] == [Completeness.UNCOVERED] * 2
+    assert found.others == tuple(f"guardedvlm/{ORIGIN}/{log}" for log in ("service", "years-6", "years-7"))
+    assert not found.is_good
+
+
+def test_two_ledgers_may_share_the_second_place(site: Site, tmp_path: Path) -> None:
+    other = Site(tmp_path)
+    other.ledger = tmp_path / "other"
+    other.run(5, origin="b1" * 16)
+    for one, theirs in ((site, "b1" * 16), (other, ORIGIN)):
+        found = one.verify()
+        assert found.is_good
+        assert found.others
+        assert {origin.split("/")[1] for origin in found.others} == {theirs}
+    shutil.rmtree(site.ledger / "years-7")
+    assert site.said("years-7") is Completeness.ABSENT
+
+
+def test_a_log_that_another_replica_began_is_missed(site: Site) -> None:
+    """The host got another name: what it began belongs to the ledger all the same."""
+    site.run(3, 400, origin="b1" * 16)
+    assert site.verify().is_good
+    shutil.rmtree(site.ledger / "years-2")
+    assert site.said("years-2") is Completeness.ABSENT
+
+
+@pytest.mark.parametrize("left", [CHECKPOINTS, "frontier.json"])
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_log_whose_segments_are_gone_is_seen(site: Site, left: str, is_given: bool) -> None:
+    folder = site.ledger / YEARS_6
+    for path in folder.iterdir():
+        if path.name != left:
+            path.unlink()
+    found = site.verify() if is_given else verify_logs(site.ledger)
+    log = next(one for one in found.logs if one.name == YEARS_6)
+    assert log.report is not None
+    assert log.report.flaw is Flaw.EMPTY
+    assert log.completeness is Completeness.CUT or left != CHECKPOINTS
+    assert not found.is_good
+
+
+def test_a_damaged_piece_among_the_checkpoints_is_not_good(site: Site) -> None:
+    site.elsewhere.write_bytes(site.elsewhere.read_bytes()[:-20])
+    found = site.verify()
+    assert found.damaged
+    assert not found.complete
+    assert not found.is_good
+
+
+def test_a_checkpoint_of_no_record_shows_nothing(site: Site) -> None:
+    ring = create_keys(site.keys)
+    origin = f"guardedvlm/{ORIGIN}/{YEARS_6}"
+    empty = sign_checkpoint(Checkpoint(origin, 0, hashlib.sha256().digest()), ring, ring.public.find)
+    assert site.said(given=CheckpointFile((empty,), 0)) is Completeness.UNCHECKED
 
 
 def test_a_log_that_is_gone_is_seen(site: Site) -> None:
@@ -247,9 +311,35 @@ def test_a_start_reads_no_older_segments(site: Site) -> None:
     for segment in segments[1:-2]:  # the first one's first line says who began the log
         segment.path.unlink()
         segment.path.mkdir()  # reading it fails, whoever asks
-    logs = Logs(site.ledger, ORIGIN)
+    logs = Logs(site.ledger, ORIGIN, keys=lambda: site.public)
     logs.prepare(SIX)
     logs.close()
+
+
+@pytest.mark.parametrize("beside", ["none", "older", "stranger", "other log"])
+def test_a_frontier_that_no_checkpoint_confirms_is_computed_anew(site: Site, tmp_path: Path, beside: str) -> None:
+    """Somebody writes a tree with other records, and a checkpoint of it, beside the segments."""
+    folder, own = site.ledger / YEARS_6, site.ledger / YEARS_6 / CHECKPOINTS
+    kept = json.loads((folder / "frontier.json").read_bytes())
+    forged = CompactRange()
+    forged.append_all([leaf_hash(b"%d" % number) for number in range(kept["size"])])
+    write_frontier(folder, forged, kept["previous"])
+    keep = [one for one in read_checkpoints(own).found if one.checkpoint.size < kept["size"]]
+    assert keep
+    own.unlink()
+    if beside != "none":
+        own.write_bytes(encode_entry(keep[-1]))
+    if beside in ("stranger", "other log"):
+        ring = create_keys(tmp_path / "strangers" if beside == "stranger" else site.keys)
+        origin = f"guardedvlm/{ORIGIN}/{YEARS_6 if beside == 'stranger' else 'years-7'}"
+        told = sign_checkpoint(Checkpoint(origin, forged.end, forged.root()), ring, ring.public.find)
+        own.write_bytes(encode_entry(told))
+        with pytest.raises(ConfigurationError) as caught:  # the segments are not what that checkpoint tells
+            ChainWriter(folder, ORIGIN, keys=lambda: site.public)
+        assert caught.value.place == CHECKPOINTS
+        own.unlink()
+    site.run(3)
+    assert site.verify().is_good
 
 
 # Proofs
@@ -320,7 +410,14 @@ LATER = datetime.now(UTC) + timedelta(days=6 * 366 + 1)
 
 
 def _remove(site: Site, now: datetime = LATER) -> int:
-    return sum(one.records for one in remove(site.ledger, now, ORIGIN, site.checkpointer()))
+    """A removal at that time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("guardedvlm.audit.writer.now", lambda: _stamp(now))
+        return sum(one.records for one in remove(site.ledger, now, ORIGIN, site.checkpointer()))
+
+
+def _stamp(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def test_nothing_goes_before_its_time(site: Site) -> None:
@@ -376,6 +473,72 @@ def test_records_that_are_gone_without_a_record_of_it_are_seen(site: Site) -> No
     log = next(one for one in verify_logs(site.ledger).logs if one.name == YEARS_6)
     assert log.report is not None
     assert log.report.flaw is Flaw.UNTOLD
+
+
+def test_a_pruning_that_the_checkpoints_do_not_tell_of_is_not_believed(site: Site) -> None:
+    """Who can write into the folder removes a log's beginning, or all of it, and writes down that it was pruned."""
+    given = read_checkpoints(site.elsewhere)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("guardedvlm.audit.writer.now", lambda: _stamp(LATER))
+        assert remove(site.ledger, LATER, ORIGIN, None)
+    found = site.verify(given=given)
+    log = next(one for one in found.logs if one.name == YEARS_6)
+    assert log.report is not None
+    assert log.report.flaw is Flaw.UNTOLD
+    assert not found.is_good
+
+
+def test_a_log_in_whose_place_is_an_invented_one_is_seen(site: Site) -> None:
+    size = max(one.checkpoint.size for one in read_checkpoints(site.elsewhere).found) + 5
+    folder = site.ledger / YEARS_6
+    shutil.rmtree(folder)
+    folder.mkdir()
+    gone = PrunedSegment(first=0, end=size, hashes=tuple("ee" * 32 for _ in subtree_levels(0, size)))
+    long_ago = "2020-01-01T00:00:00.000Z"
+    pruned = Pruned(origin=ORIGIN, end=size, previous="cd" * 32, until=long_ago, running={}, segments=(gone,))
+    write_pruned(folder, pruned)
+    Ledger(folder, ORIGIN).close()
+    root = pruned.prefix().root().hex()
+    told = {"log": YEARS_6, "origin": ORIGIN, "records": size, "root": root, "until": long_ago}
+    writer = ChainWriter(site.ledger / PRUNING, ORIGIN)
+    writer.commit([make_entry(LedgerEvent.PRUNED, None, {"pruned": told})])
+    writer.close()
+    log = next(one for one in site.verify().logs if one.name == YEARS_6)
+    assert log.report is not None
+    assert log.report.flaw is Flaw.UNTOLD
+    assert log.completeness is Completeness.UNCHECKED
+    assert verify_logs(site.ledger).is_good  # the folder alone does not show it
+
+
+def test_records_that_went_before_their_time_are_seen(site: Site) -> None:
+    """A removal whose clock is ahead, recorded with the time that it is."""
+    remove(site.ledger, LATER, ORIGIN, site.checkpointer())
+    for found in (site.verify(), verify_logs(site.ledger)):
+        log = next(one for one in found.logs if one.name == YEARS_6)
+        assert log.report is not None
+        assert log.report.flaw is Flaw.UNTOLD
+        assert not found.is_good
+
+
+def test_the_time_of_what_is_gone_is_what_the_pruning_tells(site: Site) -> None:
+    _remove(site)
+    path = site.ledger / YEARS_6 / PRUNED
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"until": "2020-01-01T00:00:00.000Z"}))
+    assert not verify_logs(site.ledger).is_good
+
+
+def test_nothing_goes_before_a_checkpoint_tells_of_it(site: Site) -> None:
+    site.elsewhere.rename(site.elsewhere.with_suffix(".away"))
+    site.elsewhere.mkdir()  # nothing can be appended to it
+    before = list_segments(site.ledger / YEARS_6)
+    with pytest.raises(ConfigurationError) as caught:
+        _remove(site)
+    assert (caught.value.reason, caught.value.place) == (Reason.LEDGER_UNWRITABLE, PRUNING)
+    assert list_segments(site.ledger / YEARS_6) == before
+    site.elsewhere.rmdir()
+    site.elsewhere.with_suffix(".away").rename(site.elsewhere)
+    assert _remove(site) > 10
+    assert site.verify().is_good
 
 
 def test_what_is_left_cannot_be_changed(site: Site) -> None:

@@ -53,6 +53,15 @@ async def test_a_receipt_says_what_the_ledger_says(ledger, life, ring):
     assert (found.input.bytes, found.redacted.bytes, found.cleared.pages) == (len(DOCUMENT), len(REDACTED), 2)
 
 
+async def test_a_clock_that_is_set_back_makes_no_request_without_a_receipt(ledger, life, ring):
+    log = await lived(ledger, life)
+    *before, last = log.records
+    records = [*before, last.model_copy(update={"time": "2020-01-01T00:00:00.000Z"})]
+    statement = Receipts(ring).issue(Closed.of(records, log.log, PAGES), DOCUMENT, REDACTED).statement
+    assert statement.ended == statement.began == records[0].time
+    assert statement.issued >= statement.ended
+
+
 def test_no_tenant_caller_digest_or_content_is_in_it(receipt, life):
     said = receipt.statement.encode().decode()
     named = {name for facts in life.values() for name in facts}
@@ -202,6 +211,7 @@ def _closed_schema(values):
     yield values | {"outcome": "released", "reason": "RESIDUAL_FOUND"}
     yield values | {"outcome": "refused"}
     yield values | {"ended": "2020-01-01T00:00:00.000Z"}
+    yield values | {"issued": "2020-01-01T00:00:00.000Z"}
     yield values | {"verification": values["verification"] | {"verdict": "residual"}}
     yield values | {"policy": values["policy"] | {"name": "Maria Canary"}}
     yield values | {"policy": values["policy"] | {"file": "policy.yaml"}}

@@ -1,7 +1,10 @@
 """The proof: each step holds, is broken where something is wrong, and says so where nothing was given."""
 
+import asyncio
 import json
+import shutil
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,10 +12,13 @@ from evidence_case import DOCUMENT, PAGES, REDACTED, closed, lived, refused
 
 from guardedvlm.audit import dsse
 from guardedvlm.audit.keys import PublicKey, PublicKeys, create_keys, rotate_keys
+from guardedvlm.audit.ledger import Ledger
+from guardedvlm.audit.prune import remove
 from guardedvlm.audit.receipt import TYPE, Receipt, Receipts
-from guardedvlm.audit.receipt_proof import CLAIMS, Finding, Given, prove
+from guardedvlm.audit.receipt_proof import CLAIMS, REMEMBERED, Finding, Given, prove
 from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.rpc.replay import KEEP_SECONDS
 
 HOLDS, BROKEN, NOT_CHECKED = Finding.HOLDS, Finding.BROKEN, Finding.NOT_CHECKED
 
@@ -159,8 +165,6 @@ async def test_a_refusal_holds_too(ledger, life, keys, given):
 
 
 def test_another_ledger_has_no_such_record(receipt, given, tmp_path):
-    from guardedvlm.audit.ledger import Ledger
-
     Ledger(tmp_path / "other" / "ledger", "b0" * 16).close()
     proof = prove(receipt.encode(), replace(given, ledger=tmp_path / "other"))
     assert [step.finding for step in proof.steps[6:]] == [BROKEN, NOT_CHECKED, NOT_CHECKED]
@@ -243,13 +247,79 @@ def test_records_without_their_beginning_do_not_make_a_request(receipt, given, f
     assert findings(receipt, given)[6:] == [HOLDS, BROKEN, BROKEN]
 
 
-def test_a_part_of_the_ledger_that_is_gone_is_not_checked(receipt, given, folder):
+def test_a_part_of_the_ledger_that_is_gone_and_was_not_pruned_is_broken(receipt, given, folder):
     (segment,) = folder.glob("segment-*.jsonl")
     segment.rename(folder / "segment-0000000000000100.jsonl")
     rewrite(folder, lambda lines: lines[:1])
     proof = prove(receipt.encode(), given)
+    assert [step.finding for step in proof.steps[6:]] == [BROKEN, NOT_CHECKED, NOT_CHECKED]
+
+
+def stamp(at):
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moved(monkeypatch, at):
+    """The clock of who writes records and receipts."""
+    monkeypatch.setattr("guardedvlm.audit.writer.now", lambda: stamp(at))
+    monkeypatch.setattr("guardedvlm.audit.receipt.now", lambda: stamp(at))
+
+
+async def pruned_site(tmp_path, life, keys, monkeypatch, days_ago):
+    """A ledger whose first records were pruned; the receipt of a request among them."""
+    ledger, now = tmp_path / "site", datetime.now(UTC)
+    with monkeypatch.context() as patched:
+        moved(patched, now - timedelta(days=days_ago))
+        log = Ledger(ledger / "years-1", "a0" * 16, segment_bytes=2_000)
+        receipt = Receipts(keys).issue(await closed(log, life), DOCUMENT, REDACTED)
+        await lived(log, life)
+        log.close()
+        moved(patched, now - timedelta(days=days_ago) + timedelta(days=400))
+        assert await asyncio.to_thread(remove, ledger, now - timedelta(days=days_ago - 400), "a0" * 16)
+    return ledger, receipt
+
+
+async def test_a_record_that_was_pruned_in_its_time_is_not_checked(tmp_path, life, keys, monkeypatch):
+    ledger, receipt = await pruned_site(tmp_path, life, keys, monkeypatch, 800)
+    proof = prove(receipt.encode(), Given(keys.public, ledger=ledger))
     assert [step.finding for step in proof.steps[6:]] == [NOT_CHECKED] * 3
     assert "pruned" in proof.steps[6].told
+    path = ledger / "years-1" / "pruned.json"
+    told = json.loads(path.read_bytes())
+    path.write_text(json.dumps(told | {"until": "2020-01-01T00:00:00.000Z"}))
+    assert "said to end at" in prove(receipt.encode(), Given(keys.public, ledger=ledger)).steps[6].told
+    path.write_text(json.dumps(told))
+    shutil.rmtree(ledger / "pruning")
+    proof = prove(receipt.encode(), Given(keys.public, ledger=ledger))
+    assert [step.finding for step in proof.steps[6:]] == [BROKEN, NOT_CHECKED, NOT_CHECKED]
+
+
+async def test_a_record_that_is_to_stay_and_was_pruned_is_broken(tmp_path, life, keys, monkeypatch):
+    """A removal with a clock that was ahead: its record says what it should."""
+    ledger, receipt = await pruned_site(tmp_path, life, keys, monkeypatch, 100)
+    proof = prove(receipt.encode(), Given(keys.public, ledger=ledger))
+    assert [step.finding for step in proof.steps[6:]] == [BROKEN, NOT_CHECKED, NOT_CHECKED]
+    assert "is to stay until" in proof.steps[6].told
+
+
+def test_a_remembered_response_has_a_receipt_that_holds_after_a_rotation(over, keys, given, tmp_path, monkeypatch):
+    ended = datetime.fromisoformat(over.recorded.ended)
+    rotated = rotate_keys(tmp_path / "keys")
+    (old,) = rotated.retired
+    turned = stamp(ended + timedelta(minutes=9))
+    public = PublicKeys((PublicKey(rotated.active.raw, turned), PublicKey(old.raw, old.created, turned)))
+    given = replace(given, keys=public)
+    moved(monkeypatch, ended + timedelta(seconds=KEEP_SECONDS))
+    receipt = Receipts(rotated).issue(over, DOCUMENT, REDACTED)
+    assert prove(receipt.encode(), given).holds
+    moved(monkeypatch, ended + timedelta(minutes=3))  # more than the clocks' slack before the key was made
+    assert findings(Receipts(rotated).issue(over, DOCUMENT, REDACTED), given)[2] is BROKEN
+    moved(monkeypatch, ended + timedelta(hours=1))  # nothing is remembered that long
+    assert findings(Receipts(rotated).issue(over, DOCUMENT, REDACTED), given)[2] is BROKEN
+
+
+def test_what_is_remembered_may_be_proven():
+    assert timedelta(seconds=KEEP_SECONDS) <= REMEMBERED
 
 
 def test_a_file_that_cannot_be_read_is_said(receipt, given, tmp_path):

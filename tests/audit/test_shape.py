@@ -65,34 +65,15 @@ OF_LEDGER: dict[LedgerEvent, dict[str, Any]] = {
         }
     },
     LedgerEvent.DESTROYED: {"destroyed": {"sample": "5a" * 16, "cause": "leaked"}},
-    LedgerEvent.PRUNED: {"pruned": {"log": "years-6", "origin": "2e" * 16, "records": 900, "root": "0c" * 32}},
-    LedgerEvent.SAMPLED: {
-        "sampled": {"tenant": "1a" * 16, "basis": "random", "sample": "2b" * 16, "expires": 1_800_000_000}
-    },
-    LedgerEvent.VIEWED: {"viewed": {"sample": "2b" * 16, "reviewer": "3c" * 16}},
-    LedgerEvent.MARKED: {
-        "marked": {
-            "sample": "2b" * 16,
-            "reviewer": "3c" * 16,
-            "verdict": "leaked",
-            "kinds": ("FACE", "PERSON"),
-            "cells": "0f" * 128,
-            "of": "1f" * 16,
-            "tenant": "1a" * 16,
-            "policy": "0a" * 32,
-            "basis": "low_margin",
+    LedgerEvent.PRUNED: {
+        "pruned": {
+            "log": "years-6",
+            "origin": "2e" * 16,
+            "records": 900,
+            "root": "0c" * 32,
+            "until": "2028-02-29T12:00:00.000Z",
         }
     },
-    LedgerEvent.INCIDENT: {
-        "incident": {
-            "sample": "2b" * 16,
-            "of": "1f" * 16,
-            "tenant": "1a" * 16,
-            "policy": "0a" * 32,
-            "kinds": ("FACE",),
-        }
-    },
-    LedgerEvent.DESTROYED: {"destroyed": {"sample": "2b" * 16, "cause": "leaked"}},
 }
 
 

@@ -143,7 +143,7 @@ def _ledger(folder: Path) -> Logs:
     """The ledger as the service has it: tree, checkpoints, and a second place for them."""
     ring = create_keys(folder / "keys")
     checkpointer = Checkpointer(ring, ring.public.find, FileSink(folder / "checkpoints"))
-    return Logs(folder / "ledger", ORIGIN, checkpointer=checkpointer)
+    return Logs(folder / "ledger", ORIGIN, checkpointer=checkpointer, keys=lambda: ring.public)
 
 
 def one_round(folder: Path, appenders: int, appends: int) -> dict[str, tuple[float, float]]:

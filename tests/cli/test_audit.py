@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from guardedvlm.audit.checkpointer import Checkpointer
 from guardedvlm.audit.export import COLUMNS
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.request import RequestLog
 from guardedvlm.audit.segment import list_segments
+from guardedvlm.audit.sink import FileSink
 from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli import app
 from guardedvlm.config import load_settings
@@ -91,6 +93,28 @@ def test_verify_sees_a_cut_tail_and_a_change(site: Site) -> None:
     assert "tampered at record" in told["logs"][1]["chain"]
 
 
+def test_verify_names_the_logs_of_other_ledgers(site: Site, tmp_path: Path) -> None:
+    ring = create_keys(site.settings.keys / "evidence")
+    checkpointer = Checkpointer(ring, ring.public.find, FileSink(site.checkpoints))
+    Logs(tmp_path / "other", "b1" * 16, checkpointer=checkpointer).close()
+    code, told = site.verify()
+    assert (code, told["of_other_ledgers"]) == (0, [f"guardedvlm/{'b1' * 16}/service"])
+    site.checkpoints.write_bytes(site.checkpoints.read_bytes()[:-9])
+    code, told = site.verify()
+    assert (code, told["completeness"]) == (5, "broken")
+
+
+def test_a_report_says_whether_completeness_is_shown(site: Site, tmp_path: Path) -> None:
+    day = datetime.now(UTC).date()
+    command = ("report", "--config", site.config, "--from", day, "--to", day, "--out", tmp_path / "report.html")
+    given = ("--checkpoints", site.checkpoints, "--keys", site.keys)
+    code, said = site.run(*command, *given)
+    assert (code, "Completeness is shown by checkpoints" in " ".join(said.split())) == (0, True)
+    assert site.run(*command, *given[:2])[0] == 2  # anybody can write one that nobody signed
+    (site.ledger / "years-6").rename(tmp_path / "away")
+    assert (site.run(*command, *given)[0], site.run(*command)[0]) == (5, 0)
+
+
 def test_checkpoints_without_keys_show_nothing(site: Site) -> None:
     assert site.run("verify", site.ledger, "--checkpoints", site.checkpoints)[0] == 2
 
@@ -156,7 +180,9 @@ def test_prune_asks_and_leaves_what_verifies(site: Site, monkeypatch: pytest.Mon
     assert re.match(r"years-6: \d+ records in \d segments, the newest of 20", said)
     assert site.run("prune", "--config", site.config)[0] == 1  # nobody says yes
     assert len(list_segments(site.ledger / "years-6")) == before
-    code, said = site.run("prune", "--config", site.config, "--yes")
+    with monkeypatch.context() as patched:
+        patched.setattr("guardedvlm.audit.writer.now", lambda: f"{later:%Y-%m-%dT%H:%M:%S}.999Z")
+        code, said = site.run("prune", "--config", site.config, "--yes")
     assert code == 0
     assert "removed" in said
     assert len(list_segments(site.ledger / "years-6")) == 1

@@ -184,6 +184,7 @@ def test_a_report_is_written(site, tmp_path, name):
     done = report(site, tmp_path / name, "--tenant", "clinic")
     assert done.exit_code == 0
     assert "The chain holds: 1 record in 1 log verified" in done.stdout
+    assert "Completeness is not shown" in done.stdout
     content = (tmp_path / name).read_bytes()
     assert content.startswith(b"<!doctype html>" if name.endswith("html") else b"%PDF-")
     if name.endswith("html"):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from written_ledger import LIFE, ORIGIN, request_id
 
 from guardedvlm.audit.checkpoint import CHECKPOINTS
 from guardedvlm.audit.checkpointer import Cadence, Checkpointer
+from guardedvlm.audit.completeness import Completeness, LedgerVerdict
 from guardedvlm.audit.keys import PublicKeys, create_keys
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.receipt import Closed, Receipts
@@ -155,6 +156,34 @@ def test_completeness_is_shown_with_checkpoints_from_elsewhere(evidence: Evidenc
 
     assert console.watch.verified.holds
     assert client.get("/evidence").text.count("completeness shown") == 2
+
+
+def test_what_cannot_be_compared_is_no_good_and_said(evidence: Evidence, open_console: Open) -> None:
+    """All segments of a log are gone, and the file of checkpoints has a torn piece and another ledger's log."""
+    for segment in list_segments(evidence.ledger / "years-6"):
+        segment.path.unlink()
+    content = evidence.elsewhere.read_bytes()
+    other = content.replace(ORIGIN.encode(), b"b1" * 16)
+    evidence.elsewhere.write_bytes(content + other + content[:60])
+    console, client = open_console(evidence.ledger, outside=evidence.outside)
+    console.watch.verified = verify_all(evidence.ledger, evidence.outside)
+
+    page = client.get("/evidence").text
+
+    assert "The ledger does not verify" in page
+    assert "broken: empty" in page
+    assert "its end was cut off" in page
+    assert "what they said is not known" in page
+    assert f"<code>guardedvlm/{'b1' * 16}/service</code>" in page
+
+
+@pytest.mark.parametrize("word", list(Completeness))
+def test_every_word_on_completeness_has_a_sentence(evidence: Evidence, open_console: Open, word: Completeness) -> None:
+    console, client = open_console(evidence.ledger)
+    found = verify_all(evidence.ledger)
+    logs = tuple(replace(log, completeness=word) for log in found.logs)
+    console.watch.verified = replace(found, verdict=LedgerVerdict(logs))
+    assert f"completeness {word.value}" in client.get("/evidence").text
 
 
 def test_a_tail_that_was_cut_off_is_shown_as_such(evidence: Evidence, open_console: Open) -> None:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from guardedvlm.audit.checkpoint import CheckpointFile
+from guardedvlm.audit.completeness import LedgerVerdict, LogVerdict, verify_logs
 from guardedvlm.audit.facts import PolicyInForce
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.record import LedgerEvent, Record
 from guardedvlm.audit.report.count import Activity, Counting, Period
@@ -16,24 +19,11 @@ from guardedvlm.audit.report.measured import Measured
 from guardedvlm.audit.review.desk import LOG
 from guardedvlm.audit.review.risk import Row, residual_risk, reviewed_samples
 from guardedvlm.audit.reviewed import Basis, Destroyed, Destruction, Incident, Marked, Sampled, Viewed
-from guardedvlm.audit.verify import LedgerReport, read_records, verify_ledger
+from guardedvlm.audit.verify import LedgerReport, read_records
 from guardedvlm.errors import Reason
 
-CHECKPOINTS = "checkpoints"
-"""File with a log's checkpoints, in its folder."""
 SHORT = frozenset({LOG, "pruning"})
 """Logs that are opened for each entry: that is no start of the service."""
-_BLOCK_START = b"guardedvlm/"
-
-
-@dataclass(frozen=True, slots=True)
-class LogState:
-    """One log: what verification said of it, and how many checkpoints lie beside it (their signatures are not checked
-    here)."""
-
-    name: str
-    found: LedgerReport
-    checkpoints: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,38 +78,58 @@ class Evidence:
     changes: tuple[PolicyChange, ...]
     review: Review
     running: Running
-    logs: tuple[LogState, ...]
+    verdict: LedgerVerdict
+    compared: bool  # with checkpoints from elsewhere
     measured: tuple[Measured, ...]
 
     @property
+    def logs(self) -> tuple[LogVerdict, ...]:
+        """What verification said of each log."""
+        return self.verdict.logs
+
+    @property
+    def records(self) -> int:
+        """Records that are there and verified."""
+        return sum(log.report.records - log.report.pruned for log in self.logs if log.report is not None)
+
+    @property
     def is_whole(self) -> bool:
-        """Whether every log verified."""
-        return bool(self.logs) and all(log.found.chain_ok for log in self.logs)
+        """Whether every log verified, and nothing says that one is not complete."""
+        return self.verdict.is_good
 
 
-def collect(ledger: Path, period: Period, tenant: str = "", measured: tuple[Measured, ...] = ()) -> Evidence:
-    """Verify and count a ledger. Raises ConfigurationError(INPUT_UNREADABLE)."""
+def collect(
+    ledger: Path,
+    period: Period,
+    tenant: str = "",
+    measured: tuple[Measured, ...] = (),
+    *,
+    given: CheckpointFile | None = None,
+    keys: PublicKeys | None = None,
+) -> Evidence:
+    """Verify a ledger, with `given` and `keys` as `verify_logs` takes them, and count it. Raises ConfigurationError."""
+    verdict = verify_logs(ledger, given, keys)
     counting = Counting(period, tenant)
     reviewing, running, changes = _Reviewing(period, tenant), Running(), _Changes()
-    logs = []
+    found = {log.name: log.report for log in verdict.logs}
     for folder in list_logs(ledger):
-        name = "." if folder == ledger else folder.name
-        logs.append(state := LogState(name, verify_ledger(folder), _count_checkpoints(folder)))
-        for record in _verified(folder, state.found):
+        report = found.get(folder.name)
+        for record in _verified(folder, report) if report is not None else ():
             counting.take(record)
             changes.take(record)
             reviewing.take(record)
-            if period.has(record.at) and name not in SHORT:
+            if period.has(record.at) and folder.name not in SHORT:
                 _take_running(running, record)
     activity = counting.finish()
     names = {name for name, _ in activity.policies} if tenant else None
     told = tuple(one for one in changes.found if period.has(one.at) and (names is None or one.name in names))
-    return Evidence(tenant, period, activity, told, reviewing.finish(), running, tuple(logs), measured)
+    reviewed = reviewing.finish()
+    return Evidence(tenant, period, activity, told, reviewed, running, verdict, given is not None, measured)
 
 
 def _verified(folder: Path, found: LedgerReport) -> Iterator[Record]:
     """Records that verified; what was written since is left for the next report."""
-    if not found.records:
+    if found.records <= found.pruned:
         return
     for record in read_records(folder):
         yield record
@@ -200,12 +210,3 @@ def _take_running(running: Running, record: Record) -> None:
     elif record.event is LedgerEvent.SHADOWED:
         running.shadowed += 1
         running.shadow_failures += "failure" in record.facts["shadow"]
-
-
-def _count_checkpoints(folder: Path) -> int:
-    """Signed notes in the log's checkpoint file: each begins with the log's origin line."""
-    try:
-        with (folder / CHECKPOINTS).open("rb") as stream:
-            return sum(line.startswith(_BLOCK_START) for line in stream)
-    except OSError:
-        return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guardedvlm.audit.report.collect import Evidence, LogState, PolicyChange
+from guardedvlm.audit.completeness import GOOD, Completeness, LogVerdict
+from guardedvlm.audit.report.collect import Evidence, PolicyChange
 from guardedvlm.audit.report.document import Block, Cell, Code, Command, Links, Paragraph, Section, Table
 from guardedvlm.audit.report.requirements import CHECKED, REGULATIONS, Regulation
 from guardedvlm.audit.review.risk import LEAST, Row
@@ -165,36 +166,52 @@ def _failures(evidence: Evidence) -> Table:
 
 def integrity(evidence: Evidence) -> Section:
     """What verification said of each log, and how to ask again."""
-    blocks: list[Block] = [Paragraph(_check(log)) for log in evidence.logs if not log.found.chain_ok]
-    blocks += [Table(("log " + _name(log), ""), _log(log), (0.3, 0.7)) for log in evidence.logs]
-    if not blocks:
+    blocks: list[Block] = [Paragraph(said) for log in evidence.logs for said in _problems(log)]
+    if evidence.verdict.damaged:
+        blocks.append(Paragraph(f"Pieces of the checkpoints' file that are none: {evidence.verdict.damaged:,}."))
+    blocks += [Table((f"log {log.name}", ""), (*_log(log),), (0.3, 0.7)) for log in evidence.logs]
+    if not evidence.logs:
         blocks.append(Paragraph("There is no log."))
-    blocks += [Paragraph("To check alone, on a copy of the ledger:"), Command("guardedvlm audit verify LEDGER")]
+    if evidence.verdict.others:
+        others = ", ".join(evidence.verdict.others)
+        blocks.append(Paragraph(f"Logs of other ledgers among the checkpoints, not looked at: {others}."))
+    with_checkpoints = " --checkpoints FILE --keys FILE" if evidence.compared else ""
+    blocks.append(Paragraph("To check alone, on a copy of the ledger:"))
+    blocks.append(Command(f"guardedvlm audit verify LEDGER{with_checkpoints}"))
     blocks.append(Paragraph(UNSEEN))
     return Section("integrity", "Integrity of the ledger", tuple(blocks))
 
 
-def _name(log: LogState) -> str:
-    return "in the ledger's own folder" if log.name == "." else log.name
+def _problems(log: LogVerdict) -> Iterator[str]:
+    found = log.report
+    if found is not None and not found.chain_ok:
+        place = f" ({found.place})" if found.place else ""
+        yield f"Log {log.name}: the chain does NOT hold: {found.flaw} at record {found.broken_at}{place}."
+    if log.completeness not in GOOD:
+        yield f"Log {log.name}: it is NOT complete: {log.completeness.value}."
 
 
-def _check(log: LogState) -> str:
-    found = log.found
-    return f"Log {_name(log)}: the chain does NOT hold: {found.flaw} at record {found.broken_at} ({found.place})."
+def _log(log: LogVerdict) -> Iterator[tuple[Cell, ...]]:
+    found = log.report
+    if found is None:
+        yield "completeness", "absent: there are checkpoints of it, and no log"
+        return
+    yield "chain", "holds" if found.chain_ok else f"broken: {found.flaw} at record {found.broken_at}"
+    yield "completeness", _completeness(log)
+    yield "records that verified", f"{found.records - found.pruned:,} in {found.segments:,} segments"
+    yield "pruned", f"{found.pruned:,} records before them" if found.pruned else "none"
+    yield "first and last record", f"{found.first_time or 'none'} to {found.last_time or 'none'}"
+    yield "head", Code(found.head)
+    yield "requests without an end", f"{len(found.unfinished):,} in all of the log"
+    yield "bytes after the last whole record", f"{found.torn_bytes:,}"
 
 
-def _log(log: LogState) -> tuple[tuple[Cell, ...], ...]:
-    found = log.found
-    notes = f"{log.checkpoints:,}, not checked by this report" if log.checkpoints else "none"
-    return (
-        ("chain", "holds" if found.chain_ok else f"broken: {found.flaw} at record {found.broken_at}"),
-        ("records that verified", f"{found.records:,} in {found.segments:,} segments"),
-        ("first and last record", f"{found.first_time or 'none'} to {found.last_time or 'none'}"),
-        ("head", Code(found.head)),
-        ("checkpoints beside the log", notes),
-        ("requests without an end", f"{len(found.unfinished):,} in all of the log"),
-        ("bytes after the last whole record", f"{found.torn_bytes:,}"),
-    )
+def _completeness(log: LogVerdict) -> str:
+    if log.completeness is Completeness.SHOWN:
+        return f"shown up to record {log.covered:,} by checkpoints from elsewhere ({log.checkpoints:,})"
+    if log.completeness is Completeness.UNSHOWN:
+        return "not shown: no checkpoints from elsewhere were given"
+    return f"NOT complete: {log.completeness.value}"
 
 
 def requirements() -> Section:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from guardedvlm import __version__
+from guardedvlm.audit.completeness import GOOD
 from guardedvlm.audit.report.collect import Evidence
 from guardedvlm.audit.report.count import Outcome
 from guardedvlm.audit.report.document import Block, Cell, Code, Paragraph, Points, Report, Section
@@ -38,7 +39,7 @@ def write_report(evidence: Evidence, tenant: str, made: datetime) -> Report:
         verdict=_verdict(evidence),
         is_sound=evidence.is_whole,
         cover=(*_cover(evidence, tenant, made),),
-        check=("guardedvlm audit verify LEDGER", *_again(evidence)),
+        check=(*_again(evidence),),
         sections=sections,
     )
 
@@ -46,16 +47,22 @@ def write_report(evidence: Evidence, tenant: str, made: datetime) -> Report:
 def _verdict(evidence: Evidence) -> str:
     if not evidence.logs:
         return "There is no ledger here: nothing below rests on evidence."
-    broken = [log.name for log in evidence.logs if not log.found.chain_ok]
+    broken = [log for log in evidence.logs if log.report is not None and not log.report.chain_ok]
     if broken:
         return (
             f"The chain does NOT hold in {len(broken)} of {len(evidence.logs)} logs. Records after the first flaw were "
             "not counted; figures below are too low or belong to a ledger that was altered."
         )
-    records = sum(log.found.records for log in evidence.logs)
+    if not evidence.is_whole:
+        wrong = sum(log.completeness not in GOOD for log in evidence.logs)
+        return (
+            "The chain holds, and the ledger is NOT shown to be the one that its checkpoints tell: "
+            f"{wrong} of {len(evidence.logs)} logs are not complete, {evidence.verdict.damaged:,} checkpoints damaged."
+        )
+    shown = "shown by checkpoints from elsewhere" if evidence.compared else "not shown (no checkpoints were given)"
     return (
-        f"The chain holds: {_some(records, 'record')} in {_some(len(evidence.logs), 'log')} verified when this report "
-        "was made."
+        f"The chain holds: {_some(evidence.records, 'record')} in {_some(len(evidence.logs), 'log')} verified when "
+        f"this report was made. Completeness is {shown}."
     )
 
 
@@ -67,17 +74,17 @@ def _cover(evidence: Evidence, tenant: str, made: datetime) -> Iterator[tuple[st
     yield "Period", f"{period.since} to {period.until}, both days included, UTC"
     yield "Made", f"{made.astimezone(UTC):%Y-%m-%d %H:%M} UTC by guardedvlm {__version__}"
     for log in evidence.logs:
-        yield f"Head of log {_log(log.name)}", Code(log.found.head)
-
-
-def _log(name: str) -> str:
-    return "(the folder itself)" if name == "." else name
+        if log.report is not None:
+            yield f"Head of log {log.name}", Code(log.report.head)
 
 
 def _again(evidence: Evidence) -> Iterator[str]:
     who = f" --tenant {evidence.tenant}" if evidence.tenant else ""
     period = evidence.period
-    yield f"guardedvlm audit report --ledger LEDGER{who} --from {period.since} --to {period.until} --out report.html"
+    told = " --checkpoints FILE --keys FILE" if evidence.compared else ""
+    yield f"guardedvlm audit verify LEDGER{told}"
+    when = f"--from {period.since} --to {period.until}"
+    yield f"guardedvlm audit report --ledger LEDGER{who} {when}{told} --out report.html"
 
 
 def _summary(evidence: Evidence) -> Iterator[Block]:
@@ -137,7 +144,7 @@ def _gaps(evidence: Evidence, made: datetime) -> Iterator[str]:
             "Policies of other names than those that this tenant's requests ran under are left out; which policy the "
             "tenants file names is not in the ledger."
         )
-    if not all(log.checkpoints for log in evidence.logs):
+    if not evidence.compared:
         yield (
             "Without checkpoints kept elsewhere a chain cannot show that its end was cut off or that all of it was "
             "written anew; compare the heads on the cover with those of earlier reports."

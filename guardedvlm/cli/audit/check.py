@@ -14,26 +14,19 @@ from guardedvlm.audit.completeness import Completeness, LedgerVerdict, LogVerdic
 from guardedvlm.audit.keys import load_public
 from guardedvlm.audit.proof import InclusionProof, ProofFailed, Proven, check_proof
 from guardedvlm.audit.proof import prove as make_proof
-from guardedvlm.cli.audit.ledger import Folder, ledger_folder
+from guardedvlm.cli.audit.ledger import Checkpoints, Folder, PublicKeyFile, given_checkpoints, ledger_folder
 from guardedvlm.cli.output import EVIDENCE, err, out
 from guardedvlm.errors import ConfigurationError, Reason
 
 Keys = Annotated[
     Path, typer.Option("--keys", help="Public keys (guardedvlm keys export-public).", exists=True, dir_okay=False)
 ]
-Checkpoints = Annotated[
-    Path | None,
-    typer.Option("--checkpoints", help="Checkpoints that were kept elsewhere.", exists=True, dir_okay=False),
-]
 
 
 def verify(
     folder: Folder = None,
     checkpoints: Checkpoints = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option("--keys", help="Public keys (guardedvlm keys export-public).", exists=True, dir_okay=False),
-    ] = None,
+    keys: PublicKeyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check every record, chain and tree of every log; exit code 5 when something does not hold.
@@ -46,10 +39,7 @@ def verify(
 
         guardedvlm audit verify site/ledger --checkpoints /mnt/elsewhere/checkpoints --keys evidence-keys.json
     """
-    if checkpoints is not None and keys is None:
-        raise typer.BadParameter("--checkpoints needs --keys: anybody can write one that nobody signed")
-    given = read_checkpoints(checkpoints) if checkpoints is not None else None
-    verdict = verify_logs(ledger_folder(folder), given, load_public(keys) if keys is not None else None)
+    verdict = verify_logs(ledger_folder(folder), *given_checkpoints(checkpoints, keys))
     told = _told(verdict)
     if as_json:
         out.print_json(json.dumps(told))
@@ -110,6 +100,7 @@ def _told(verdict: LedgerVerdict) -> dict[str, object]:
         "completeness": _completeness(verdict),
         "logs": [_log(log) for log in verdict.logs],
         "damaged_checkpoints": verdict.damaged,
+        "of_other_ledgers": list(verdict.others) or "none",
     }
 
 

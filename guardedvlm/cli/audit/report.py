@@ -17,6 +17,7 @@ from guardedvlm.audit.report.document import Report
 from guardedvlm.audit.report.measured import read_measured
 from guardedvlm.audit.report.write import write_report
 from guardedvlm.cli import options
+from guardedvlm.cli.audit.ledger import Checkpoints, PublicKeyFile, given_checkpoints
 from guardedvlm.cli.files import write_file
 from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import EVIDENCE, out
@@ -39,11 +40,14 @@ def report(
         list[Path] | None,
         typer.Option("--evaluation", help="report.json of `guardedvlm eval`; repeat.", exists=True, dir_okay=False),
     ] = None,
+    checkpoints: Checkpoints = None,
+    keys: PublicKeyFile = None,
     ledger: options.LedgerFolder = None,
     config: options.Config = None,
 ) -> None:
-    """Write the evidence pack of a tenant and a period, as one HTML file or as PDF; exit code 5 when a chain is broken.
+    """Write the evidence pack of a tenant and a period, as one HTML file or PDF; exit code 5 when a log does not hold.
 
+    It verifies the ledger as `audit verify` does; that it is complete is shown only with --checkpoints and --keys.
     A tenant's name becomes a pseudonym by the key in the settings' folder of keys; without that key give the pseudonym.
 
     Example:
@@ -60,7 +64,9 @@ def report(
     settings = local_settings(config, ledger)
     measured = tuple(read_measured(path) for path in evaluation or ())
     pseudonym = _pseudonym(tenant, settings.keys / AUDIT_KEY) if tenant else ""
-    evidence = collect(settings.ledger, Period(since.date(), until.date()), pseudonym, measured)
+    given, public = given_checkpoints(checkpoints, keys)
+    period = Period(since.date(), until.date())
+    evidence = collect(settings.ledger, period, pseudonym, measured, given=given, keys=public)
     told = write_report(evidence, tenant, datetime.now(UTC))
     write_file(output, _drawn(told, suffix))
     out.print(f"wrote {output}. {told.verdict}", markup=False)

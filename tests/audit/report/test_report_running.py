@@ -1,23 +1,36 @@
 """What the ledger says of itself reaches the report: restarts, failures, policies that were not taken, gaps."""
 
+import asyncio
+import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from guardedvlm.audit.facts import Verdict
+from guardedvlm.audit.checkpoint import read_checkpoints
+from guardedvlm.audit.checkpointer import Cadence, Checkpointer
+from guardedvlm.audit.facts import Method, Verdict
+from guardedvlm.audit.keys import create_keys
+from guardedvlm.audit.logs import Logs, list_logs
+from guardedvlm.audit.prune import remove
 from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.audit.report.collect import collect
 from guardedvlm.audit.report.count import Period
 from guardedvlm.audit.report.document import Links, Table
 from guardedvlm.audit.report.html import report_html
 from guardedvlm.audit.report.write import write_report
+from guardedvlm.audit.request import RequestLog
 from guardedvlm.audit.reviewed import Basis, Destruction
+from guardedvlm.audit.segment import list_segments
+from guardedvlm.audit.sink import FileSink
+from guardedvlm.audit.verify import read_records
 from guardedvlm.audit.writer import ChainWriter
 from guardedvlm.core.change import Why
+from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import Reason
 
 TODAY = datetime.now(UTC).date()
 PERIOD = Period(TODAY - timedelta(days=1), TODAY + timedelta(days=1))
+ORIGIN = "a0" * 16
 TENANT, OTHER = "a1" * 16, "b2" * 16
 OLD, NEW = "01" * 32, "02" * 32
 
@@ -108,14 +121,74 @@ def test_a_tenant_gets_its_own_samples_and_no_policy_that_it_did_not_use(ledger)
     assert own.changes == other.changes == ()
 
 
-def test_checkpoints_beside_a_log_are_counted_and_not_claimed_to_be_checked(ledger):
-    note = "guardedvlm/e5/service\n7\nAAAA\n\n\u2014 guardedvlm/e5/service AAAA\n"
-    (ledger / "service" / "checkpoints").write_text(note * 3)
-    page = told(collect(ledger, PERIOD))
-    assert "3, not checked by this report" in page
-    assert "Without checkpoints kept elsewhere" in page  # the other log has none
-    (ledger / "review" / "checkpoints").write_text(note)
-    assert "Without checkpoints kept elsewhere" not in told(collect(ledger, PERIOD))
+@pytest.fixture
+def site(tmp_path):
+    """A ledger with a log of one year, its checkpoints elsewhere, and the keys that signed them."""
+    ring = create_keys(tmp_path / "keys")
+
+    def checkpointer():
+        return Checkpointer(ring, ring.public.find, FileSink(tmp_path / "elsewhere"), Cadence(1_000, 3_600.0))
+
+    async def lived():
+        logs = Logs(tmp_path / "ledger", ORIGIN, checkpointer=checkpointer(), segment_bytes=3_000)
+        log = await logs.log_for(300)
+        for _ in range(15):
+            request = await RequestLog.begin(log, method=Method.ANALYZE_IMAGE)
+            await request.advance(State.REFUSED, reason=Reason.POLICY_FORBIDS)
+        await asyncio.to_thread(logs.close)
+
+    asyncio.run(lived())
+    return tmp_path / "ledger", ring.public, checkpointer
+
+
+def compared(site):
+    given = read_checkpoints(site[0].parent / "elsewhere")
+    return collect(site[0], PERIOD, given=given, keys=site[1])
+
+
+def test_completeness_is_said_log_by_log(site):
+    evidence = compared(site)
+    page = told(evidence)
+    assert evidence.is_whole
+    assert "Completeness is shown by checkpoints from elsewhere." in page
+    assert page.count("shown up to record ") == len(evidence.logs) == 2
+    assert "shown up to record 31 by checkpoints from elsewhere" in page
+    assert "Without checkpoints kept elsewhere" not in page
+    page = told(collect(site[0], PERIOD))
+    assert "not shown: no checkpoints from elsewhere were given" in page
+    assert "Without checkpoints kept elsewhere" in page
+
+
+def test_a_log_whose_end_is_gone_is_no_sound_report(site):
+    list_segments(site[0] / "years-1")[-1].path.unlink()
+    for evidence in (compared(site), collect(site[0], PERIOD)):  # the log's own checkpoint tells it, too
+        assert not evidence.is_whole
+        assert "Log years-1: it is NOT complete: cut." in told(evidence)
+        assert "1 of 2 logs are not complete" in write_report(evidence, "", datetime.now(UTC)).verdict
+
+
+def test_a_log_that_is_gone_is_no_sound_report(site):
+    for segment in list_segments(site[0] / "years-1"):
+        segment.path.unlink()
+    evidence = collect(site[0], PERIOD)
+    assert not evidence.is_whole
+    assert "Log years-1: the chain does NOT hold: empty" in told(evidence)
+    shutil.rmtree(site[0] / "years-1")
+    assert "absent: there are checkpoints of it, and no log" in told(compared(site))
+
+
+def test_what_was_pruned_is_told_and_not_counted(site, monkeypatch):
+    later = datetime.now(UTC) + timedelta(days=400)
+    with monkeypatch.context() as patched:
+        patched.setattr("guardedvlm.audit.writer.now", lambda: later.isoformat(timespec="milliseconds")[:23] + "Z")
+        (removal,) = remove(site[0], later, ORIGIN, site[2]())
+    evidence = compared(site)
+    assert evidence.is_whole
+    assert f"{removal.records:,} records before them" in told(evidence)
+    there = sum(len(list(read_records(folder))) for folder in list_logs(site[0]))
+    assert evidence.records == there
+    shutil.rmtree(site[0] / "pruning")
+    assert not collect(site[0], PERIOD).is_whole
 
 
 def test_where_there_is_no_ledger_the_report_says_that(tmp_path):
