@@ -12,9 +12,8 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -149,13 +148,16 @@ class Gate:
     def _refusal(self, request: Request, session: Session | None) -> Response | None:
         if request.method not in {"GET", "HEAD"} and not _same_origin(request):
             return PlainTextResponse("refused: the request comes from another site", 403)
-        if session is not None or request.url.path.startswith(OPEN):
+        path = request.scope["path"]  # what the router decides by; a URL is put together with the caller's Host
+        if session is not None or path.startswith(OPEN):
             return None
-        if request.method != "GET":
-            return PlainTextResponse("log in again", 401)
         if "hx-request" in request.headers:  # the whole page goes to the login, not a part of it
             return PlainTextResponse("log in again", 401, headers={"HX-Redirect": "/login"})
-        return RedirectResponse(f"/login?{urlencode({'next': local_path(request.url)})}", 303)
+        if path == "/logout":
+            return RedirectResponse("/login", 303)
+        if request.method != "GET":
+            return PlainTextResponse("log in again", 401)
+        return RedirectResponse(f"/login?{urlencode({'next': local_path(request.scope)})}", 303)
 
 
 def _same_origin(request: Request) -> bool:
@@ -166,9 +168,10 @@ def _same_origin(request: Request) -> bool:
     return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host", "-")
 
 
-def local_path(url: URL) -> str:
-    """Path and query of a URL."""
-    return url.path + (f"?{url.query}" if url.query else "")
+def local_path(scope: Scope) -> str:
+    """Path and query of a request, without its Host."""
+    query = scope["query_string"].decode("latin-1")
+    return quote(scope["path"]) + (f"?{query}" if query else "")
 
 
 def safe_next(path: str) -> str:
