@@ -1,7 +1,9 @@
 """What the pages say, and that nothing in them is inline, foreign or unescaped."""
 
+import asyncio
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from written_ledger import HEALTHCARE, OTHER_TENANT, POLICIES, TENANT, request_i
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.console.app import Console, Site, build_console
 from guardedvlm.console.rendering import STATIC
-from guardedvlm.console.watch import verify_all
+from guardedvlm.console.watch import Watch, verify_all
 from guardedvlm.web.assets import SHARED
 from guardedvlm.web.headers import HEADERS
 
@@ -270,3 +272,46 @@ def test_a_hostile_line_is_written_as_text(ledger: Path, tmp_path: Path, open_co
         inline.feed(page)
         assert inline.found == []
         assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    ("said", "notice"),
+    [
+        (b'{"policies":5}', "not a record in canonical form"),
+        (b'{"policies":["x"]}', "not a record in canonical form"),
+        (b'{"policies":[]}', "more than a day after"),
+    ],
+)
+def test_a_changed_event_fails_no_page(ledger: Path, open_console: Open, said: bytes, notice: str) -> None:
+    path = list_segments(ledger)[-1].path
+    line = next(line for line in path.read_bytes().splitlines() if b'"event":"POLICIES"' in line)
+    changed = re.sub(rb'"facts":.*?,"origin"', b'"facts":' + said + b',"origin"', line)
+    changed = re.sub(rb'"time":"\d{4}', b'"time":"2098', changed)
+    path.write_bytes(path.read_bytes() + changed + b"\n")
+    _, client = open_console(ledger)
+
+    for place in ("/", "/?period=all", "/requests", "/policies", "/evidence"):
+        assert client.get(place).status_code == 200
+    assert notice in text_of(client.get("/").text)
+    assert notice in text_of(client.get("/evidence").text)
+
+
+async def test_whatever_stops_the_index_or_the_verification_is_said(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> object:
+        raise RecursionError("CANARY")
+
+    monkeypatch.setattr("guardedvlm.console.watch.refresh", fail)
+    monkeypatch.setattr("guardedvlm.console.watch.verify_all", fail)
+    monkeypatch.setattr("guardedvlm.console.watch._worker", lambda: ThreadPoolExecutor(1))
+    watch = Watch(ledger, tmp_path / "cache")
+
+    async with watch.running():
+        while watch.verified is None or not watch.failed:
+            await asyncio.sleep(0.01)
+
+    assert watch.failed
+    assert watch.verified is not None
+    assert not watch.verified.holds
+    assert "CANARY" not in caplog.text
