@@ -24,7 +24,8 @@ from guardedvlm.audit.receipt_proof import CLAIMS, UNSEEN, Given
 from guardedvlm.audit.receipt_proof import prove as prove_receipt
 from guardedvlm.console.rendering import Rendering
 from guardedvlm.console.watch import Watch
-from guardedvlm.errors import ConfigurationError
+from guardedvlm.errors import ConfigurationError, Overloaded
+from guardedvlm.web.body import in_memory
 
 FORM_BYTES = 4_096
 """What a form with one file has around it."""
@@ -69,10 +70,11 @@ class Checks:
 
     async def check(self, request: Request) -> Response:
         """Check a receipt, step by step."""
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > MAX_BYTES + FORM_BYTES:
+        try:
+            whole = await in_memory(request, MAX_BYTES + FORM_BYTES)
+        except Overloaded:
             return self._receipt(request, 413, problem="This is too large for a receipt.")
-        async with request.form(max_files=1, max_fields=1) as form:
+        async with whole.form(max_files=1, max_fields=1) as form:
             given = form.get("receipt")
             content = await given.read() if isinstance(given, UploadFile) else b""
         if not content:

@@ -11,11 +11,14 @@ from starlette.routing import Route
 
 from guardedvlm.console.oidc import ATTEMPT_SECONDS, Login
 from guardedvlm.console.rendering import Rendering
-from guardedvlm.errors import GuardedVLMError
+from guardedvlm.errors import GuardedVLMError, Overloaded
 from guardedvlm.web.access import Cookie, Sessions, StartToken, safe_next
+from guardedvlm.web.body import in_memory
 
 OPERATOR = "reviewer"
 """What somebody with the start's token is called."""
+FORM_BYTES = 16 * 1024
+"""A token and an address."""
 _STATUS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "UNAVAILABLE": 503}
 
 
@@ -50,7 +53,11 @@ class Door:
 
     async def enter(self, request: Request) -> Response:
         """The form with the token."""
-        async with request.form(max_files=0, max_fields=4) as form:
+        try:
+            whole = await in_memory(request, FORM_BYTES)
+        except Overloaded:
+            return self._login(request, 413, "This is too large for a token.")
+        async with whole.form(max_files=0, max_fields=4) as form:
             token, onward = str(form.get("token", "")), str(form.get("next", ""))
         return self._try(request, token, onward)
 

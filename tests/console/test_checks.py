@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +111,33 @@ def test_what_is_too_large_is_not_read(evidence: Evidence, open_console: Open) -
     assert client.post("/receipts", files={"receipt": b"x" * 100_000}, headers=SAME).status_code == 413
     assert client.post("/receipts", data={"receipt": "x"}, headers=SAME).status_code == 400
     assert client.post("/receipts", files={"receipt": b"x"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/receipts", "/login"])
+@pytest.mark.parametrize("length", [{}, {"Content-Length": "10"}], ids=["chunked", "wrong length"])
+def test_what_is_too_large_and_says_otherwise_is_not_read(
+    evidence: Evidence, open_console: Open, path: str, length: dict[str, str]
+) -> None:
+    _, client = open_console(evidence.ledger)
+
+    def body() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="receipt"; filename="a"\r\n\r\n'
+        yield from (b"x" * 16_384 for _ in range(200))
+        yield b"\r\n--x--\r\n"
+
+    headers = SAME | length | {"Content-Type": "multipart/form-data; boundary=x"}
+
+    assert client.post(path, content=body(), headers=headers).status_code == 413
+
+
+def test_a_receipt_without_a_length_is_read(evidence: Evidence, open_console: Open) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    form = b'--x\r\nContent-Disposition: form-data; name="receipt"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+
+    headers = SAME | {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = client.post("/receipts", content=iter([form % evidence.receipt]), headers=headers)
+
+    assert "is authentic, and nothing speaks against it" in answer.text
 
 
 def test_an_inclusion_proof_holds(evidence: Evidence, open_console: Open) -> None:

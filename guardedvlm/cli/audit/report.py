@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from guardedvlm.audit.digest import Purpose, load_or_create_key
-from guardedvlm.audit.report.collect import collect
+from guardedvlm.audit.report.collect import LogState, collect
 from guardedvlm.audit.report.count import Period
 from guardedvlm.audit.report.document import Report
 from guardedvlm.audit.report.measured import read_measured
 from guardedvlm.audit.report.write import write_report
+from guardedvlm.audit.verify import read_records
 from guardedvlm.cli import options
 from guardedvlm.cli.files import write_file
 from guardedvlm.cli.local import local_settings
@@ -25,6 +26,8 @@ from guardedvlm.evidence import AUDIT_KEY
 
 NEEDED = {".html": ("jinja2",), ".pdf": ("reportlab",)}
 """What the extra `report` brings, by the file that it draws."""
+_OF_REVIEW = ("sampled", "marked", "incident")
+"""Facts that name a tenant, beside a request's own."""
 PSEUDONYM = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -61,11 +64,27 @@ def report(
     measured = tuple(read_measured(path) for path in evaluation or ())
     pseudonym = _pseudonym(tenant, settings.keys / AUDIT_KEY) if tenant else ""
     evidence = collect(settings.ledger, Period(since.date(), until.date()), pseudonym, measured)
+    if pseudonym and not any(_names(settings.ledger, state, pseudonym) for state in evidence.logs):
+        raise ConfigurationError(
+            Reason.SETTINGS_INVALID, place="--tenant", explanation="the ledger names no such tenant"
+        )
     told = write_report(evidence, tenant, datetime.now(UTC))
     write_file(output, _drawn(told, suffix))
     out.print(f"wrote {output}. {told.verdict}", markup=False)
     if not evidence.is_whole:
         raise typer.Exit(EVIDENCE)
+
+
+def _names(ledger: Path, state: LogState, pseudonym: str) -> bool:
+    """Whether a record of a log that verified names this tenant."""
+    folder = ledger if state.name == "." else ledger / state.name
+    for record in read_records(folder) if state.found.records else ():
+        told = record.facts
+        if pseudonym in (told.get("tenant"), *(told.get(name, {}).get("tenant") for name in _OF_REVIEW)):  # type: ignore[attr-defined]  # of three events of the review
+            return True
+        if record.sequence + 1 >= state.found.records:
+            break  # what comes next may be no record at all
+    return False
 
 
 def _check_installed(suffix: str) -> None:
