@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,18 +17,18 @@ from guardedvlm.audit.report.count import Period
 from guardedvlm.audit.report.document import Report
 from guardedvlm.audit.report.measured import read_measured
 from guardedvlm.audit.report.write import write_report
-from guardedvlm.audit.verify import read_records
 from guardedvlm.cli import options
 from guardedvlm.cli.files import write_file
 from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import EVIDENCE, out
+from guardedvlm.cli.verified import verified_records
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.evidence import AUDIT_KEY
 
 NEEDED = {".html": ("jinja2",), ".pdf": ("reportlab",)}
 """What the extra `report` brings, by the file that it draws."""
 _OF_REVIEW = ("sampled", "marked", "incident")
-"""Facts that name a tenant, beside a request's own."""
+"""Facts of the review that name a sample's tenant."""
 PSEUDONYM = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -48,6 +49,7 @@ def report(
     """Write the evidence pack of a tenant and a period, as one HTML file or as PDF; exit code 5 when a chain is broken.
 
     A tenant's name becomes a pseudonym by the key in the settings' folder of keys; without that key give the pseudonym.
+    A tenant that no verified record names is an error: a mistyped name would give a pack without a fault.
 
     Example:
 
@@ -78,13 +80,12 @@ def report(
 def _names(ledger: Path, state: LogState, pseudonym: str) -> bool:
     """Whether a record of a log that verified names this tenant."""
     folder = ledger if state.name == "." else ledger / state.name
-    for record in read_records(folder) if state.found.records else ():
-        told = record.facts
-        if pseudonym in (told.get("tenant"), *(told.get(name, {}).get("tenant") for name in _OF_REVIEW)):  # type: ignore[attr-defined]  # of three events of the review
-            return True
-        if record.sequence + 1 >= state.found.records:
-            break  # what comes next may be no record at all
-    return False
+    return any(pseudonym in _tenants(record.facts) for record in verified_records(folder, state.found))
+
+
+def _tenants(facts: Mapping[str, Any]) -> set[str]:
+    """Those that a record names: a request's own, or a sample's."""
+    return {told["tenant"] for told in (facts, *(facts.get(name, {}) for name in _OF_REVIEW)) if "tenant" in told}
 
 
 def _check_installed(suffix: str) -> None:
