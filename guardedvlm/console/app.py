@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from guardedvlm.console.checks import Checks
+from guardedvlm.console.library import Library
 from guardedvlm.console.login import Door
 from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
@@ -61,7 +62,7 @@ def build_console(site: Site) -> Console:
     cookie = Cookie(site.https, site.port)
     token = None if site.provider else StartToken()
     door = Door(rendering, sessions, cookie, token, Login(site.provider) if site.provider else None)
-    pages = Pages(watch, rendering, site.policies, site.tenants)
+    pages = Pages(watch, rendering, Library(site.policies), site.tenants)
     checks = Checks(watch, rendering, site.outside.keys)
 
     @contextlib.asynccontextmanager

@@ -137,7 +137,6 @@ class Watch:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ask.wait(), VERIFY_SECONDS)
 
-
     async def _verified(self, worker: Executor) -> Verified:
         """The ledger as it is now; whatever goes wrong, a ledger that could not be verified."""
         began = datetime.now(UTC)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -19,6 +20,8 @@ from guardedvlm.audit.record import Entry
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.sink import FileSink
 from guardedvlm.console.app import Console
+from guardedvlm.console.checks import prove_and_check
+from guardedvlm.console.index import FILE
 from guardedvlm.console.watch import Outside, verify_all
 
 Open = Callable[..., tuple[Console, TestClient]]
@@ -198,3 +201,45 @@ def test_a_tail_that_was_cut_off_is_shown_as_such(evidence: Evidence, open_conso
     assert "its end was cut off" in page
     assert "The ledger does not verify." in client.get("/").text
     assert verify_all(evidence.ledger).holds
+
+
+def test_what_the_index_does_not_know_is_not_looked_for(
+    evidence: Evidence, open_console: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    proven: list[str] = []
+    monkeypatch.setattr(
+        "guardedvlm.console.checks.prove_and_check", lambda _watch, number, _keys: proven.append(number)
+    )
+
+    assert client.get(f"/requests/{'f' * 32}/proof").status_code == 404
+    assert proven == []
+
+
+def test_while_the_index_is_built_every_request_is_looked_for(
+    evidence: Evidence, open_console: Open, tmp_path: Path
+) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    (tmp_path / "cache" / FILE).unlink()
+
+    assert f"all {len(LIFE)} records" in client.get(f"/requests/{request_id(1)}/proof").text
+
+
+def test_one_proof_is_made_at_a_time(evidence: Evidence, open_console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    second: list[tuple[int, str]] = []
+
+    def slow(*given: Any) -> Any:
+        monkeypatch.undo()
+        for headers in ({}, {"HX-Request": "true"}):
+            answer = client.get(f"/requests/{request_id(2)}/proof", headers=headers)
+            second.append((answer.status_code, answer.text))
+        return prove_and_check(*given)
+
+    monkeypatch.setattr("guardedvlm.console.checks.prove_and_check", slow)
+    first = client.get(f"/requests/{request_id(1)}/proof").text
+
+    assert f"all {len(LIFE)} records" in first
+    assert [status for status, _ in second] == [503, 200]
+    assert all("try again" in page and "does not hold" not in page for _, page in second)
+    assert f"all {len(LIFE)} records" in client.get(f"/requests/{request_id(2)}/proof").text

@@ -308,7 +308,7 @@ async def test_whatever_stops_the_index_or_the_verification_is_said(
     watch = Watch(ledger, tmp_path / "cache")
 
     async with watch.running():
-        while watch.verified is None or not watch.failed:
+        while watch.verified is None or not watch.failed:  # noqa: ASYNC110  # nobody else waits for it
             await asyncio.sleep(0.01)
 
     assert watch.failed
