@@ -11,6 +11,7 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -42,33 +43,40 @@ class Session:
 
 @dataclass(slots=True)
 class Sessions:
-    """Sessions by id. `clock` counts seconds."""
+    """Sessions by id, for threads and tasks alike. `clock` counts seconds. What a session holds is closed with it,
+    where it has a `close`."""
 
     life: float = LIFE_SECONDS
     idle: float = IDLE_SECONDS
     clock: Any = time.monotonic
     _open: dict[str, Session] = field(default_factory=dict)
+    _lock: Any = field(default_factory=RLock)
 
     def begin(self, name: str, holds: Any = None) -> str:
         """A new session's id."""
-        self.drop_ended()
-        while len(self._open) >= MAX_SESSIONS:  # the one that was not used for the longest time
-            del self._open[min(self._open, key=lambda key: self._open[key].seen)]
-        key, now = secrets.token_urlsafe(TOKEN_BYTES), self.clock()
-        self._open[key] = Session(name, now, now, holds)
-        return key
+        with self._lock:
+            self.drop_ended()
+            while len(self._open) >= MAX_SESSIONS:  # the one that was not used for the longest time
+                self.end(min(self._open, key=lambda key: self._open[key].seen))
+            key, now = secrets.token_urlsafe(TOKEN_BYTES), self.clock()
+            self._open[key] = Session(name, now, now, holds)
+            return key
 
     def find(self, key: str | None) -> Session | None:
         """The session of a cookie, None when there is none or it has ended."""
-        session = self._open.get(key or "")
-        if key is None or session is None or self._ended(session):
-            return None
-        session.seen = self.clock()
-        return session
+        with self._lock:
+            session = self._open.get(key or "")
+            if key is None or session is None or self._ended(session):
+                return None
+            session.seen = self.clock()
+            return session
 
     def end(self, key: str | None) -> None:
         """End a session."""
-        self._open.pop(key or "", None)
+        with self._lock:
+            session = self._open.pop(key or "", None)
+        if session is not None and (close := getattr(session.holds, "close", None)) is not None:
+            close()
 
     def _ended(self, session: Session) -> bool:
         now = self.clock()
@@ -76,8 +84,9 @@ class Sessions:
 
     def drop_ended(self) -> None:
         """Forget what has ended."""
-        for key in [key for key, session in self._open.items() if self._ended(session)]:
-            del self._open[key]
+        with self._lock:
+            for key in [key for key, session in self._open.items() if self._ended(session)]:
+                self.end(key)
 
 
 @dataclass(frozen=True, slots=True)
