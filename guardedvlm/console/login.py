@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -19,6 +19,8 @@ OPERATOR = "reviewer"
 """What somebody with the start's token is called."""
 FORM_BYTES = 16 * 1024
 """A token and an address."""
+MAX_ONWARD = 1_000
+"""Characters of where somebody wanted to go; the attempt's cookie holds it."""
 _STATUS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "UNAVAILABLE": 503}
 
 
@@ -68,7 +70,9 @@ class Door:
             attempt, response = await self.provider.begin(request)
         except GuardedVLMError as error:
             return self._refused(request, error)
-        self.cookie.attempt.put(response, attempt, int(ATTEMPT_SECONDS))
+        onward = safe_next(request.query_params.get("next", "/"))
+        onward = onward if len(onward) <= MAX_ONWARD else "/"
+        self.cookie.attempt.put(response, f"{attempt}.{quote(onward)}", int(ATTEMPT_SECONDS))
         return response
 
     def callback(self, request: Request) -> Response:
@@ -80,11 +84,12 @@ class Door:
     async def finish(self, request: Request) -> Response:
         """The same answer from our own page, with the cookie of the attempt."""
         assert self.provider is not None
+        attempt, _, onward = request.cookies.get(self.cookie.attempt.name, "").partition(".")
         try:
-            name = await self.provider.finish(request, request.cookies.get(self.cookie.attempt.name))
+            name = await self.provider.finish(request, attempt)
         except GuardedVLMError as error:
             return self._refused(request, error)
-        response = self._enter(name, "/")
+        response = self._enter(name, unquote(onward))
         self.cookie.attempt.take(response)
         return response
 
