@@ -19,6 +19,7 @@ from guardedvlm.playground.told import changes, offered, refused
 from guardedvlm.playground.trial import Desk, Trial, Trials
 from guardedvlm.playground.words import STAGES
 from guardedvlm.policy.compare import compare
+from guardedvlm.web.access import IDLE_SECONDS
 from guardedvlm.web.assets import asset
 
 FOLDER = Path(__file__).parent
@@ -69,7 +70,7 @@ class Pages:
     async def page(self, request: Request) -> Response:
         """The one page."""
         samples = await run_in_threadpool(self._samples.titles) if self._samples else ()
-        return self._rendering.response(request, "playground.html", samples=samples, stages=STAGES)
+        return self._rendering.response(request, "playground.html", samples=samples, stages=STAGES, idle=IDLE_SECONDS)
 
     async def policies(self, request: Request) -> Response:
         """The policies of this moment."""
