@@ -189,7 +189,7 @@ class Pages:
         """Verify the whole ledger now."""
         self.watch.verify_soon()
         if "hx-request" in request.headers:
-            return self._page(request, "_evidence.html", **self._evidence())
+            return self._page(request, "_evidence.html", asked=True, **self._evidence())
         return RedirectResponse("/evidence", 303)
 
     def _evidence(self) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Rendering:
             "pretty": lambda line: json.dumps(json.loads(line), indent=1, sort_keys=True),
         }
         self._environment.globals |= {"asset": functools.partial(asset, STATIC), "product": __version__}
+        self._environment.globals["now"] = functools.partial(datetime.now, UTC)
 
     def response(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """A page."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from guardedvlm.audit.checkpoint import read_checkpoints
-from guardedvlm.audit.completeness import LedgerVerdict, LogVerdict, verify_logs
+from guardedvlm.audit.completeness import Completeness, LedgerVerdict, LogVerdict, verify_logs
 from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.console.index import refresh
 from guardedvlm.errors import GuardedVLMError
@@ -52,6 +52,11 @@ class Verified:
     def holds(self) -> bool:
         """Whether every log verified, nothing speaks against its being complete, and there is one."""
         return self.verdict is not None and bool(self.verdict.logs) and self.verdict.is_good
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether checkpoints from elsewhere show that every log is complete."""
+        return bool(self.logs) and all(log.completeness is Completeness.SHOWN for log in self.logs)
 
     @property
     def logs(self) -> tuple[LogVerdict, ...]:

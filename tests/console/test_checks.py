@@ -148,7 +148,7 @@ def test_an_inclusion_proof_holds(evidence: Evidence, open_console: Open) -> Non
 
     part = client.get(f"/requests/{request_id(2)}/proof", headers={"HX-Request": "true"}).text
 
-    assert part.lstrip().startswith('<div id="inclusion">')
+    assert part.lstrip().startswith('<div id="inclusion" tabindex="-1" autofocus>')
     assert f"all {len(LIFE)} records are in the Merkle tree" in part
     assert evidence.public.keys[0].id in part
     assert "<html" in client.get(f"/requests/{request_id(2)}/proof").text
@@ -185,6 +185,8 @@ def test_completeness_is_shown_with_checkpoints_from_elsewhere(evidence: Evidenc
 
     assert console.watch.verified.holds
     assert client.get("/evidence").text.count("completeness shown") == 2
+    assert "complete, by checkpoints from elsewhere" in client.get("/").text
+    assert 'class="state ok"' in client.get("/").text
 
 
 def test_a_tail_that_was_cut_off_is_shown_as_such(evidence: Evidence, open_console: Open) -> None:

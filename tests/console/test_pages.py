@@ -315,3 +315,44 @@ async def test_whatever_stops_the_index_or_the_verification_is_said(
     assert watch.verified is not None
     assert not watch.verified.holds
     assert "CANARY" not in caplog.text
+
+
+def test_what_was_hidden_after_the_first_look_is_not_still_seen(client: TestClient) -> None:
+    page = text_of(client.get(f"/requests/{request_id(1)}").text)
+
+    assert "Seen at the first look, then hidden date 1" in page
+    assert "Still seen" not in page
+
+
+def test_a_chain_whose_end_nobody_vouches_for_is_not_green(ledger: Path, console: tuple[Console, TestClient]) -> None:
+    console[0].watch.verified = verify_all(ledger)
+    page = console[1].get("/").text
+
+    assert 'class="state open"' in page
+    assert "completeness not shown" in page
+
+
+def test_a_result_that_was_asked_for_gets_the_focus_and_a_look_later_does_not(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
+
+    assert 'tabindex="-1" autofocus' in client.post("/evidence/verify", headers=headers).text
+    assert "autofocus" not in client.get("/evidence/state", headers=headers).text
+
+
+def test_numbers_and_spans_of_one_are_said_as_one(ledger: Path, console: tuple[Console, TestClient]) -> None:
+    console[0].watch.verified = verify_all(ledger)
+    policy = text_of(console[1].get(f"/policies/{HEALTHCARE.digest()}").text)
+    listed, evidence = (text_of(console[1].get(path).text) for path in ("/policies", "/evidence"))
+
+    assert "1 time, on" in policy
+    assert not re.search(r"(\d{4}-\d\d-\d\d) to \1", listed)
+    assert "Log ledger" not in evidence
+    assert "Says" not in listed
+
+
+def test_a_page_on_paper_says_when_it_was_made_and_has_the_proof(client: TestClient) -> None:
+    page = client.get(f"/requests/{request_id(1)}").text
+
+    assert re.search(r"Page made \d{4}-\d\d-\d\d", text_of(page))
+    assert '<section aria-labelledby="h-proof">' in page
+    assert "counter(page)" in (SHARED / "look.css").read_text()
