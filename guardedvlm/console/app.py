@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.console.checks import Checks
+from guardedvlm.console.library import Library
 from guardedvlm.console.login import OPERATOR, Door
 from guardedvlm.console.oidc import Login, Provider
 from guardedvlm.console.pages import Pages
@@ -70,7 +71,7 @@ def build_console(site: Site) -> Console:
     cookie = Cookie(site.https, site.port)
     token = None if site.provider else StartToken()
     door = Door(rendering, sessions, cookie, token, Login(site.provider) if site.provider else None, site.user)
-    pages = Pages(watch, rendering, site.policies, site.tenants)
+    pages = Pages(watch, rendering, Library(site.policies), site.tenants)
     checks = Checks(watch, rendering, site.outside.keys)
     review = ReviewPages(site.desk, watch, rendering, site.tenants).routes() if site.desk else []
 

@@ -12,6 +12,8 @@ from guardedvlm.console.fold import DAY, HOUR
 WIDTH, HEIGHT = 720, 180
 """Units of a chart over time; its CSS width is the column's."""
 LEFT, RIGHT, BOTTOM, TOP = 56, 24, 26, 10
+SLOTS = 520
+"""Bars of a chart at most: ten years of weeks."""
 SERIES = 6
 """Colours that can be told apart; what is left over is one more, "other"."""
 
@@ -49,9 +51,9 @@ class Chart:
 
 
 def bin_width(since: int, until: int) -> int:
-    """Hours for up to two days, days for up to four months, else weeks: at most some 120 bars up to two years."""
+    """Hours for up to two days, days for up to four months, else weeks, or as many of them as `SLOTS` bars take."""
     span = until - since
-    return HOUR if span <= 2 * DAY else DAY if span <= 124 * DAY else 7 * DAY
+    return HOUR if span <= 2 * DAY else DAY if span <= 124 * DAY else 7 * DAY * max(1, -(-span // (7 * DAY * SLOTS)))
 
 
 def over_time(counts: Sequence[tuple[int, str, int]], order: Sequence[str], since: int, until: int) -> Chart:
@@ -122,6 +124,8 @@ def _across(start: int, slots: int, step: int) -> list[Tick]:
 
 def _moment(at: int, step: int) -> str:
     when = datetime.fromtimestamp(at / 1000, UTC)
+    if step > 7 * DAY:
+        return when.strftime("weeks from %Y-%m-%d")
     return when.strftime("%Y-%m-%d %H:00" if step < DAY else "%Y-%m-%d" if step == DAY else "week of %Y-%m-%d")
 
 

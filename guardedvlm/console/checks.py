@@ -1,13 +1,15 @@
 """Checks that a reviewer asks for: a receipt that somebody shows, and the proof that a request is in the ledger's tree.
 
-Both are made by the audit's own code on the ledger's own files, while the reviewer waits; neither needs the index. A
-receipt is read in memory and forgotten.
+Both are made by the audit's own code on the ledger's own files, while the reviewer waits; the index only says of which
+requests there is nothing to prove. A receipt is read in memory and forgotten.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import sqlite3
+from dataclasses import dataclass, field
+from threading import Lock
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -22,12 +24,16 @@ from guardedvlm.audit.proof import InclusionProof, ProofFailed, Proven, check_pr
 from guardedvlm.audit.proof import prove as prove_inclusion
 from guardedvlm.audit.receipt_proof import CLAIMS, UNSEEN, Given
 from guardedvlm.audit.receipt_proof import prove as prove_receipt
+from guardedvlm.console import queries
+from guardedvlm.console.index import open_index
 from guardedvlm.console.rendering import Rendering
 from guardedvlm.console.watch import Watch
-from guardedvlm.errors import ConfigurationError
+from guardedvlm.errors import ConfigurationError, Overloaded
+from guardedvlm.web.body import in_memory
 
 FORM_BYTES = 4_096
 """What a form with one file has around it."""
+BUSY = "another proof is being made; try again in a moment"
 _REQUEST = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -49,11 +55,13 @@ class Inclusion:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Pages of the two checks. `keys` are the public ones that an auditor was given, None where there are none."""
+    """Pages of the two checks. `keys` are the public ones that an auditor was given, None where there are none. A proof
+    reads a whole log, so one is made at a time."""
 
     watch: Watch
     rendering: Rendering
     keys: PublicKeys | None = None
+    _proving: Lock = field(default_factory=Lock)
 
     def routes(self) -> list[Route]:
         """Paths and what answers them."""
@@ -69,10 +77,11 @@ class Checks:
 
     async def check(self, request: Request) -> Response:
         """Check a receipt, step by step."""
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > MAX_BYTES + FORM_BYTES:
+        try:
+            whole = await in_memory(request, MAX_BYTES + FORM_BYTES)
+        except Overloaded:
             return self._receipt(request, 413, problem="This is too large for a receipt.")
-        async with request.form(max_files=1, max_fields=1) as form:
+        async with whole.form(max_files=1, max_fields=1) as form:
             given = form.get("receipt")
             content = await given.read() if isinstance(given, UploadFile) else b""
         if not content:
@@ -86,12 +95,30 @@ class Checks:
     def inclusion(self, request: Request) -> Response:
         """Prove that a request's records are in the tree of a signed checkpoint, and check the proof."""
         number = request.path_params["request"]
-        if not _REQUEST.match(number):
+        if not _REQUEST.match(number) or not self._may_exist(number):
             raise HTTPException(404)
-        found = prove_and_check(self.watch, number, self.keys)
-        template = "_inclusion.html" if "hx-request" in request.headers else "inclusion.html"
+        if not self._proving.acquire(blocking=False):
+            return self._inclusion(request, number, Inclusion(problem=BUSY))
+        try:
+            return self._inclusion(request, number, prove_and_check(self.watch, number, self.keys))
+        finally:
+            self._proving.release()
+
+    def _may_exist(self, number: str) -> bool:
+        """Whether the index knows a request, or has not read all of the ledger yet."""
+        try:
+            with open_index(self.watch.cache) as database:
+                return queries.find_request(database, number) is not None or not queries.reach(database).complete
+        except sqlite3.DatabaseError:
+            return True
+
+    def _inclusion(self, request: Request, number: str, found: Inclusion) -> Response:
+        part = "hx-request" in request.headers
+        template = "_inclusion.html" if part else "inclusion.html"
+        # htmx puts no other status into the page.
+        status = 503 if found.problem == BUSY and not part else 200
         return self.rendering.response(
-            request, template, watch=self.watch, request_id=number, found=found, keys=self.keys is not None
+            request, template, status, watch=self.watch, request_id=number, found=found, keys=self.keys is not None
         )
 
     def _receipt(self, request: Request, status: int = 200, **context: object) -> Response:

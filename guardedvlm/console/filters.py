@@ -107,7 +107,9 @@ def _time(text: str, wrong: list[str], name: str) -> int | None:
     try:
         when = datetime.fromisoformat(text)
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return int(when.timestamp() * 1000)
+        at = int(when.astimezone(UTC).timestamp() * 1000)
+        _written(at)  # an offset, or rounding, can lead out of the calendar
+        return at
     except (ValueError, OverflowError):
         wrong.append(name)
         return None

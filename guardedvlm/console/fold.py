@@ -1,15 +1,16 @@
 """From lines of a ledger to rows of the index: what a request comes to, folded record by record.
 
-The index is no evidence, so lines are read as plain JSON here; what a line claims is checked where it is shown
-(`console.story`) and by `audit.verify`. A line that cannot be folded is counted and left out.
+Only records in canonical form come here; whether they are the ones that were written is checked where they are shown
+(`console.story`) and by `audit.verify`. A request whose time cannot be is found by a search, and stands in no sum.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from guardedvlm.audit.record import LedgerEvent
@@ -18,6 +19,8 @@ from guardedvlm.core.lifecycle import FINAL, State
 HOUR = 3_600_000
 """Milliseconds."""
 DAY = 24 * HOUR
+EARLIEST = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""No record of this product is older."""
 STEPS = (HOUR, DAY)
 """Sums are kept for each hour and for each day (UTC): a year by hours would be too much to add up for one page."""
 MOST = 2**53
@@ -84,6 +87,7 @@ class Batch:
     kinds: Counter[tuple[int, int, str, str, str]] = field(default_factory=Counter)
     totals: dict[tuple[str, str], Total] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    now: int = field(default_factory=lambda: int(time.time() * 1000))
 
     def fold(self, said: dict[str, Any], place: str, row: Row) -> None:
         """Add a record of a request. Raises KeyError, TypeError or ValueError when it is not one."""
@@ -113,6 +117,8 @@ class Batch:
 
     def _finish(self, row: Row, event: str) -> None:
         row.outcome = event
+        if not is_plausible(row.began, self.now):
+            return
         hour = row.began - row.began % HOUR
         for what, name, label in (("tenant", row.tenant, ""), ("policy", row.policy, row.policy_name)):
             total = self.totals.setdefault((what, name), Total(label))
@@ -125,6 +131,11 @@ class Batch:
             self.outcomes[step, at, row.tenant, row.policy, event, row.reason] += 1
             for kind, count in regions.items():
                 self.kinds[step, at, row.tenant, row.policy, kind] += count
+
+
+def is_plausible(at: int, now: int) -> bool:
+    """Whether a record can be of this time; clocks may differ by a day."""
+    return EARLIEST <= at <= now + DAY
 
 
 def is_ledger_event(said: dict[str, Any]) -> bool:

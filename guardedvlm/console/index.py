@@ -20,13 +20,14 @@ from guardedvlm.audit.segment import list_segments
 from guardedvlm.console.intake import BATCH, LogReader, Wrong
 from guardedvlm.errors import ConfigurationError, Reason
 
-SCHEMA = 1
+SCHEMA = 2
 """Another number, another index."""
 FILE, LOCK = "index.sqlite", "lock"
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE logs (id INTEGER PRIMARY KEY, name TEXT UNIQUE, oldest INTEGER, segment INTEGER, offset INTEGER,
-    last_offset INTEGER, last_hash TEXT, records INTEGER, skipped INTEGER, done INTEGER);
+    last_offset INTEGER, last_hash TEXT, records INTEGER, skipped INTEGER, done INTEGER,
+    mistimed INTEGER);
 CREATE TABLE requests (id INTEGER PRIMARY KEY, request TEXT UNIQUE, began INTEGER, ended INTEGER, outcome TEXT,
     reason TEXT, method TEXT, tenant TEXT, policy TEXT, policy_name TEXT, verification TEXT, pages INTEGER,
     hidden INTEGER, milliseconds INTEGER, regions TEXT, places TEXT, shadow TEXT);

@@ -8,9 +8,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from guardedvlm.audit.record import MAX_LINE, record_hash
+from guardedvlm.audit.record import MAX_LINE, Record, record_hash
 from guardedvlm.audit.segment import Segment, list_segments
-from guardedvlm.console.fold import Batch, Event, Row, is_ledger_event, milliseconds
+from guardedvlm.audit.shape import shapes
+from guardedvlm.console.fold import Batch, Event, Row, is_ledger_event, is_plausible, milliseconds
 
 BATCH = 20_000
 """Lines of one transaction."""
@@ -24,7 +25,7 @@ class Wrong(Exception):
 @dataclass(slots=True)
 class Cursor:
     """How far a log is read: the byte after the last line of segment `segment`, and that line's place and hash. `done`
-    counts the bytes of all segments, `skipped` lines that could not be folded."""
+    counts the bytes of all segments, `skipped` lines that are no records, `mistimed` records whose time cannot be."""
 
     id: int
     name: str
@@ -36,6 +37,7 @@ class Cursor:
     records: int = 0
     skipped: int = 0
     done: int = 0
+    mistimed: int = 0
 
 
 class LogReader:
@@ -89,14 +91,17 @@ class LogReader:
         """Read up to BATCH lines into one transaction; False when that was the segment's end."""
         batch, cursor, last, more = Batch(), self._cursor, b"", True
         for _ in range(BATCH):
-            line = stream.readline(MAX_LINE + 1)
+            line, size = _next_line(stream)
             more = line.endswith(b"\n")
             if not more:  # a line that is being written is read the next time
                 break
-            self._line(batch, line, f"{cursor.id}:{segment.first}:{cursor.offset}")
-            cursor.last_offset, last = cursor.offset, line
-            cursor.offset += len(line)
-            cursor.done += len(line)
+            if size == len(line):
+                self._line(batch, line, f"{cursor.id}:{segment.first}:{cursor.offset}")
+            else:
+                cursor.skipped += 1
+            cursor.last_offset, last = cursor.offset + size - len(line), line
+            cursor.offset += size
+            cursor.done += size
             cursor.records += 1
         if last:
             cursor.last_hash = record_hash(last[:-1])
@@ -105,13 +110,16 @@ class LogReader:
 
     def _line(self, batch: Batch, line: bytes, place: str) -> None:
         try:
-            said = json.loads(line)
-            if is_ledger_event(said):
-                self._event(batch, said, place)
-            else:
-                batch.fold(said, place, self._row(batch, said["request"], milliseconds(said["time"])))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            said = _record(line[:-1])
+        except ValueError:
             self._cursor.skipped += 1
+            return
+        at = milliseconds(said["time"])
+        self._cursor.mistimed += not is_plausible(at, batch.now)
+        if is_ledger_event(said):
+            self._event(batch, said, place)
+        else:
+            batch.fold(said, place, self._row(batch, said["request"], at))
 
     def _event(self, batch: Batch, said: dict[str, Any], place: str) -> None:
         at, facts = milliseconds(said["time"]), said["facts"]
@@ -167,3 +175,23 @@ class LogReader:
         places = ", ".join("?" * len(fields(Cursor)))
         database.execute(f"INSERT OR REPLACE INTO logs VALUES ({places})", astuple(self._cursor))  # noqa: S608
         database.execute("COMMIT")
+
+
+def _next_line(stream: BinaryIO) -> tuple[bytes, int]:
+    """A line and its length; of one that is longer than any record only the end, which tells it in `_check`."""
+    line = stream.readline(MAX_LINE + 1)
+    size = len(line)
+    while len(line) > MAX_LINE and not line.endswith(b"\n"):
+        more = stream.readline(MAX_LINE)
+        if not more:
+            break
+        line, size = (line + more)[-MAX_LINE - 1 :], size + len(more)
+    return line, size
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """What a record says. Raises ValueError for anything that is none in canonical form."""
+    if shapes().match(line) is None:
+        shapes().learn(Record.decode(line))
+    said: dict[str, Any] = json.loads(line)
+    return said

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from threading import Lock
+from typing import TypeAlias
 
 from guardedvlm.core.finding import Action
 from guardedvlm.policy.compare import Change, compare
 from guardedvlm.policy.coverage import DETECTORS, SECTIONS, Item
 from guardedvlm.policy.document import Document
 from guardedvlm.policy.effective import effective_values
+from guardedvlm.policy.extend import BASES
 from guardedvlm.policy.load import FILE_NAME, examine_file
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import CANDIDATE_NAME
@@ -18,6 +22,9 @@ from guardedvlm.policy.yaml_tree import Where
 
 MAX_FILES = 2_000
 """Files that are looked at; an archive of more is looked at in part."""
+
+Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
+"""Names, times, sizes and numbers of a policy's file and of all bases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +61,54 @@ class Covered:
         return Action.KEEP.value in self.done
 
 
-def read_shelf(folders: Sequence[Path]) -> Shelf:
-    """Every `<folder>/<name>/policy.yaml` and `candidate.yaml`. Raises nothing: what cannot be read is not there."""
-    documents: dict[str, Document[Policy]] = {}
-    broken = 0
-    for path in _files(folders):
+class Library:
+    """The policy files of some folders, each read again only when it or a base beside it has changed. What a page sees
+    of a file is what was there when its time and size were looked at."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._read: dict[Path, tuple[Stamp, Document[Policy] | None]] = {}
+        self._lock = Lock()
+
+    def shelf(self) -> Shelf:
+        """Every `<folder>/<name>/policy.yaml` and `candidate.yaml`. Raises nothing: what cannot be read is not
+        there."""
+        with self._lock:
+            bases = {folder: _stamp(*sorted((folder / BASES).glob("*"))) for folder in self._folders}
+            files = {path: (*_stamp(path), *bases[folder]) for folder, path in _files(self._folders)}
+            self._read = {path: self._again(path, stamp) for path, stamp in files.items()}
+            documents: dict[str, Document[Policy]] = {}
+            for _, found in self._read.values():
+                if found is not None:
+                    documents.setdefault(found.value.digest(), found)
+            return Shelf(documents, sum(found is None for _, found in self._read.values()))
+
+    def _again(self, path: Path, stamp: Stamp) -> tuple[Stamp, Document[Policy] | None]:
+        kept = self._read.get(path)
+        if kept is not None and kept[0] == stamp:
+            return kept
         found = examine_file(path)
-        if isinstance(found, tuple):
-            broken += 1
-        else:
-            documents.setdefault(found.value.digest(), found)
-    return Shelf(documents, broken)
+        return stamp, None if isinstance(found, tuple) else found
 
 
-def _files(folders: Sequence[Path]) -> list[Path]:
+def _stamp(*paths: Path) -> Stamp:
+    """What tells that a file was changed: its name, time, size and number."""
+    return tuple(_state(path) for path in paths)
+
+
+def _state(path: Path) -> tuple[str, int, int, int]:
+    try:
+        told = path.stat()
+    except OSError:
+        return str(path), 0, 0, 0
+    return str(path), told.st_mtime_ns, told.st_size, told.st_ino
+
+
+def _files(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each file behind its folder."""
     names = (FILE_NAME, CANDIDATE_NAME)
-    return [path for folder in folders for path in sorted(folder.glob("*/*.yaml")) if path.name in names][:MAX_FILES]
+    found = ((folder, path) for folder in folders for path in sorted(folder.glob("*/*.yaml")) if path.name in names)
+    return list(islice(found, MAX_FILES))
 
 
 def effective(document: Document[Policy]) -> list[Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -11,11 +11,16 @@ from starlette.routing import Route
 
 from guardedvlm.console.oidc import ATTEMPT_SECONDS, Login, Person
 from guardedvlm.console.rendering import Rendering
-from guardedvlm.errors import GuardedVLMError
+from guardedvlm.errors import GuardedVLMError, Overloaded
 from guardedvlm.web.access import Cookie, Sessions, StartToken, safe_next
+from guardedvlm.web.body import in_memory
 
 OPERATOR = "reviewer"
 """What somebody with the start's token is called."""
+FORM_BYTES = 16 * 1024
+"""A token and an address."""
+MAX_ONWARD = 1_000
+"""Characters of where somebody wanted to go; the attempt's cookie holds it."""
 _STATUS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "UNAVAILABLE": 503}
 
 
@@ -52,7 +57,11 @@ class Door:
 
     async def enter(self, request: Request) -> Response:
         """The form with the token."""
-        async with request.form(max_files=0, max_fields=4) as form:
+        try:
+            whole = await in_memory(request, FORM_BYTES)
+        except Overloaded:
+            return self._login(request, 413, "This is too large for a token.")
+        async with whole.form(max_files=0, max_fields=4) as form:
             token, onward = str(form.get("token", "")), str(form.get("next", ""))
         return self._try(request, token, onward)
 
@@ -63,7 +72,9 @@ class Door:
             attempt, response = await self.provider.begin(request)
         except GuardedVLMError as error:
             return self._refused(request, error)
-        self.cookie.attempt.put(response, attempt, int(ATTEMPT_SECONDS))
+        onward = safe_next(request.query_params.get("next", "/"))
+        onward = onward if len(onward) <= MAX_ONWARD else "/"
+        self.cookie.attempt.put(response, f"{attempt}.{quote(onward)}", int(ATTEMPT_SECONDS))
         return response
 
     def callback(self, request: Request) -> Response:
@@ -75,11 +86,12 @@ class Door:
     async def finish(self, request: Request) -> Response:
         """The same answer from our own page, with the cookie of the attempt."""
         assert self.provider is not None
+        attempt, _, onward = request.cookies.get(self.cookie.attempt.name, "").partition(".")
         try:
-            person = await self.provider.finish(request, request.cookies.get(self.cookie.attempt.name))
+            person = await self.provider.finish(request, attempt)
         except GuardedVLMError as error:
             return self._refused(request, error)
-        response = self._enter(person, "/")
+        response = self._enter(person, unquote(onward))
         self.cookie.attempt.take(response)
         return response
 

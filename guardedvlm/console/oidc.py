@@ -96,18 +96,26 @@ class Login:
         request.scope["session"] = kept
         await self._check_provider()
         try:
-            token = await self._client.authorize_access_token(request)
+            token = await self._client.authorize_access_token(request, claims_options=self._required())
         except (OAuthError, JoseError, ValueError, KeyError):
             raise NotIdentified(Reason.UNAUTHENTICATED) from None
         except Exception as failure:
             raise _unanswered(failure) from None
-        claims = token.get("userinfo")
-        if not isinstance(claims, Mapping) or not claims.get("sub"):  # no ID token
+        # Without an ID token this key is whatever the provider's answer had there.
+        claims = token.get("userinfo") if "id_token" in token else None
+        if not isinstance(claims, Mapping) or not claims.get("sub"):
             raise NotIdentified(Reason.UNAUTHENTICATED)
         if not has_role(claims, self._provider.claim, self._provider.role):
             raise NotPermitted(Reason.ROLE_MISSING)
         name = next(str(claims[name]) for name in ("preferred_username", "name", "sub") if claims.get(name))
         return Person(name, f"{self._provider.issuer} {claims['sub']}")  # a name can be given to somebody else later
+
+    def _required(self) -> dict[str, Any]:
+        """What an ID token must say: whose it is, and that it is for this console (OpenID Connect Core, 3.1.3.7)."""
+        return {
+            "iss": {"essential": True, "values": [self._provider.issuer]},
+            "aud": {"essential": True, "values": [self._provider.client_id]},
+        }
 
     async def _check_provider(self) -> None:
         """The metadata must be of the issuer that the settings name, and no weak signature is taken."""

@@ -20,7 +20,7 @@ from guardedvlm.console import queries
 from guardedvlm.console.charts import grid_runs, over_time, ranked
 from guardedvlm.console.filters import OUTCOMES, read_filters
 from guardedvlm.console.index import open_index
-from guardedvlm.console.library import Shelf, coverage, difference, effective, read_shelf
+from guardedvlm.console.library import Library, Shelf, coverage, difference, effective
 from guardedvlm.console.periods import PERIODS, choose_period
 from guardedvlm.console.rendering import Rendering
 from guardedvlm.console.story import read_story
@@ -39,7 +39,7 @@ class Pages:
 
     watch: Watch
     rendering: Rendering
-    folders: Sequence[Path] = ()
+    library: Library = field(default_factory=lambda: Library(()))
     tenants: Mapping[str, str] = field(default_factory=dict)
     """The operator's names of tenants by pseudonym, where the console was given them."""
 
@@ -189,7 +189,7 @@ class Pages:
         """Verify the whole ledger now."""
         self.watch.verify_soon()
         if "hx-request" in request.headers:
-            return self._page(request, "_evidence.html", **self._evidence())
+            return self._page(request, "_evidence.html", asked=True, **self._evidence())
         return RedirectResponse("/evidence", 303)
 
     def _evidence(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class Pages:
         return {"reach": reach, "events": events}
 
     def _shelf(self) -> Shelf:
-        return read_shelf(self.folders)
+        return self.library.shelf()
 
     def _index(self) -> IndexOr503:
         return IndexOr503(self.watch.cache)

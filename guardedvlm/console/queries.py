@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from guardedvlm.audit.record import LedgerEvent
 from guardedvlm.console.filters import DIGITS, PAGE, Filters
-from guardedvlm.console.fold import DAY, HOUR, UNFINISHED
+from guardedvlm.console.fold import DAY, EARLIEST, HOUR, UNFINISHED
 
 COUNTED = 10_000
 """A search that finds more says so; counting on would take longer than the page."""
@@ -158,19 +159,22 @@ def unfinished(database: sqlite3.Connection, span: Span) -> int:
 
 
 def extent(database: sqlite3.Connection) -> tuple[int, int] | None:
-    """When the first and the last request of the index began; None of an empty one."""
-    first, last = database.execute("SELECT MIN(began), MAX(began) FROM requests").fetchone()
+    """When the first and the last request of the index began, of those whose time can be; None where there is none."""
+    sql = "SELECT MIN(began), MAX(began) FROM requests WHERE began BETWEEN ? AND ?"
+    first, last = database.execute(sql, (EARLIEST, int(time.time() * 1000) + DAY)).fetchone()
     return None if first is None else (first, last)
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far the index has come: bytes read of all there are, records, and lines that no index could hold."""
+    """How far the index has come: bytes read of all there are, lines, those that are no records, and records whose time
+    cannot be."""
 
     done: int
     total: int
     records: int
     skipped: int
+    mistimed: int
 
     @property
     def complete(self) -> bool:
@@ -181,8 +185,9 @@ class Reach:
 def reach(database: sqlite3.Connection) -> Reach:
     """How far the index has come."""
     total = database.execute("SELECT value FROM meta WHERE key = 'bytes'").fetchone()
-    found = database.execute("SELECT SUM(done), SUM(records), SUM(skipped) FROM logs").fetchone()
-    return Reach(found[0] or 0, int(total[0]) if total else 0, found[1] or 0, found[2] or 0)
+    found = database.execute("SELECT SUM(done), SUM(records), SUM(skipped), SUM(mistimed) FROM logs").fetchone()
+    done, *counts = (number or 0 for number in found)
+    return Reach(done, int(total[0]) if total else 0, *counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Rendering:
             "asset": functools.partial(asset, STATIC),
             "product": __version__,
             "review": review,
+            "now": functools.partial(datetime.now, UTC),
         }
 
     def response(self, request: Request, template: str, status: int = 200, **context: object) -> Response:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import multiprocessing
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guardedvlm.audit.checkpoint import read_checkpoints
-from guardedvlm.audit.completeness import LedgerVerdict, LogVerdict, verify_logs
+from guardedvlm.audit.completeness import Completeness, LedgerVerdict, LogVerdict, verify_logs
 from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.console.index import refresh
 from guardedvlm.errors import GuardedVLMError
 
+LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 """Between two looks for new records."""
 VERIFY_SECONDS = 900.0
@@ -50,6 +52,11 @@ class Verified:
     def holds(self) -> bool:
         """Whether every log verified, nothing speaks against its being complete, and there is one."""
         return self.verdict is not None and bool(self.verdict.logs) and self.verdict.is_good
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether checkpoints from elsewhere show that every log is complete."""
+        return bool(self.logs) and all(log.completeness is Completeness.SHOWN for log in self.logs)
 
     @property
     def logs(self) -> tuple[LogVerdict, ...]:
@@ -107,25 +114,43 @@ class Watch:
         while True:
             with _worker() as worker, contextlib.suppress(BrokenProcessPool):
                 while True:
-                    try:
-                        await asyncio.get_running_loop().run_in_executor(worker, refresh, self.ledger, self.cache)
-                        self.failed = False
-                    except GuardedVLMError:
-                        self.failed = True
+                    await self._look(worker)
                     await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, worker: Executor) -> None:
+        """Index what is new. Raises BrokenProcessPool; whatever else goes wrong must not end the looking."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(worker, refresh, self.ledger, self.cache)
+            self.failed = False
+        except Exception as failure:
+            self.failed = True
+            if isinstance(failure, BrokenProcessPool):
+                raise
+            if not isinstance(failure, GuardedVLMError):  # its text could hold what a record holds
+                LOG.error("the index failed: %s", type(failure).__name__)
             self.failed = True
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _verify(self) -> None:
         while True:
             self.verifying = True
-            with _worker() as worker, contextlib.suppress(BrokenProcessPool):
-                found = await asyncio.get_running_loop().run_in_executor(worker, verify_all, self.ledger, self.outside)
-                self.verified = found
+            with _worker() as worker:
+                self.verified = await self._verified(worker)
             self.verifying = False
             self._ask.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ask.wait(), VERIFY_SECONDS)
+
+    async def _verified(self, worker: Executor) -> Verified:
+        """The ledger as it is now; whatever goes wrong, a ledger that could not be verified."""
+        began = datetime.now(UTC)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(worker, verify_all, self.ledger, self.outside)
+        except Exception as failure:
+            self.failed = True
+            LOG.error("the verification failed: %s", type(failure).__name__)
+            return Verified(began, (datetime.now(UTC) - began).total_seconds(), None)
 
 
 @contextlib.contextmanager

@@ -14,12 +14,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from guardedvlm.errors import GuardedVLMError, InvalidInput, NotIdentified, Reason
-from guardedvlm.playground.framing import read_body
-from guardedvlm.playground.pages import Desk, Rendering
+from guardedvlm.playground.pages import Rendering
 from guardedvlm.playground.ports import Guard
 from guardedvlm.playground.remote import Identity, RemoteGuard, Target
+from guardedvlm.playground.trial import Desk
 from guardedvlm.playground.words import advice
 from guardedvlm.web.access import Cookie, Sessions, StartToken
+from guardedvlm.web.body import read_body
 
 FORM_LIMIT = 256 * 1024
 """Bytes: a certificate chain and a key have some 10 KB."""

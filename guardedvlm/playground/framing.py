@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from guardedvlm.errors import InvalidInput, Overloaded, Reason
+from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.playground.ports import Asked
 from guardedvlm.transport.listen import RECEIVE_LIMIT
+from guardedvlm.web.body import read_body
 
 HEAD_LIMIT = 128 * 1024
 """Bytes of the line: a question of 20,000 characters, each of which JSON writes in at most six bytes."""
@@ -26,19 +27,6 @@ class _Head(BaseModel):
 
     policy: str = Field(min_length=1, max_length=128)
     question: str = Field(default="", max_length=20_000)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, in memory alone. Raises Overloaded(MESSAGE_TOO_LARGE) as soon as it is longer than `limit` bytes."""
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit:
-        raise Overloaded(Reason.MESSAGE_TOO_LARGE, limit_bytes=limit)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise Overloaded(Reason.MESSAGE_TOO_LARGE, limit_bytes=limit)
-    return bytes(body)
 
 
 async def read_asked(request: Request) -> Asked:

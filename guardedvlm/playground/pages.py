@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import functools
-import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from guardedvlm import __version__
-from guardedvlm.errors import GuardedVLMError, Internal, InvalidInput, Overloaded, Reason
-from guardedvlm.playground.framing import framed, read_asked
-from guardedvlm.playground.ports import Asked, Guard, Samples
-from guardedvlm.playground.told import changes, offered, refused, told
+from guardedvlm.errors import GuardedVLMError
+from guardedvlm.playground.ports import Samples
+from guardedvlm.playground.told import changes, offered, refused
+from guardedvlm.playground.trial import Desk, Trial, Trials
 from guardedvlm.playground.words import STAGES
 from guardedvlm.policy.compare import compare
-from guardedvlm.policy.model import Policy
+from guardedvlm.web.access import IDLE_SECONDS
 from guardedvlm.web.assets import asset
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
-MOST_TRIALS = 8
-"""At the same time; each may hold two documents, the caller's and the redacted one."""
-MOST_POLICIES = 64
-"""Versions that a session remembers, to tell what changed between two trials."""
-MEDIA_TYPE = "application/x-ndjson"
-_STATUS = {"INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 413}
-
-LOG = logging.getLogger("guardedvlm")
 
 
 class Rendering:
@@ -61,27 +49,13 @@ class Rendering:
         return HTMLResponse(self._environment.get_template(template).render(session=session, **context), status)
 
 
-@dataclass(slots=True)
-class Desk:
-    """What a session holds: its guard, and the policies that it was shown, by digest."""
-
-    guard: Guard
-    seen: dict[str, Policy] = field(default_factory=dict)
-
-    def remember(self, policy: Policy) -> None:
-        """Keep a policy, instead of the one that was shown first."""
-        self.seen.setdefault(policy.digest(), policy)
-        while len(self.seen) > MOST_POLICIES:
-            del self.seen[next(iter(self.seen))]
-
-
 class Pages:
     """Everything behind the door."""
 
     def __init__(self, rendering: Rendering, samples: Samples | None) -> None:
         self._rendering = rendering
         self._samples = samples
-        self._running = 0
+        self._trials = Trials()
 
     def routes(self) -> list[Route]:
         """Paths and what answers them."""
@@ -96,7 +70,7 @@ class Pages:
     async def page(self, request: Request) -> Response:
         """The one page."""
         samples = await run_in_threadpool(self._samples.titles) if self._samples else ()
-        return self._rendering.response(request, "playground.html", samples=samples, stages=STAGES)
+        return self._rendering.response(request, "playground.html", samples=samples, stages=STAGES, idle=IDLE_SECONDS)
 
     async def policies(self, request: Request) -> Response:
         """The policies of this moment."""
@@ -126,33 +100,9 @@ class Pages:
             raise HTTPException(404)
         return Response(found, media_type="image/png")
 
-    async def trial(self, request: Request) -> Response:
-        """Run a trial; the response comes in pieces, as the guard releases them."""
-        try:
-            asked = await read_asked(request)
-        except GuardedVLMError as error:
-            return Response(framed(*refused(error)), _STATUS.get(error.code, 400), media_type=MEDIA_TYPE)
-        return StreamingResponse(self._told(_desk(request).guard, asked), media_type=MEDIA_TYPE)
-
-    async def _told(self, guard: Guard, asked: Asked) -> AsyncIterator[bytes]:
-        self._running += 1
-        try:
-            if self._running > MOST_TRIALS:
-                raise Overloaded(Reason.QUOTA_EXCEEDED)
-            if not asked.content:
-                raise InvalidInput(Reason.EMPTY_INPUT)
-            async with aclosing(guard.events(asked)) as events:
-                async for event in events:
-                    async for message, content in iterate_in_threadpool(told(event)):
-                        yield framed(message, content)
-        except GuardedVLMError as error:
-            yield framed(*refused(error))
-        except Exception as failure:
-            # Its text may hold content: its type alone is told, and to the operator.
-            LOG.error("internal error %s in the playground", type(failure).__name__)
-            yield framed(*refused(Internal(Reason.INTERNAL)))
-        finally:
-            self._running -= 1
+    async def trial(self, request: Request) -> Trial:
+        """Run a trial."""
+        return Trial(self._trials, _desk(request), request)
 
 
 def _desk(request: Request) -> Desk:

@@ -11,10 +11,10 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,33 +43,40 @@ class Session:
 
 @dataclass(slots=True)
 class Sessions:
-    """Sessions by id. `clock` counts seconds."""
+    """Sessions by id, for threads and tasks alike. `clock` counts seconds. What a session holds is closed with it,
+    where it has a `close`."""
 
     life: float = LIFE_SECONDS
     idle: float = IDLE_SECONDS
     clock: Any = time.monotonic
     _open: dict[str, Session] = field(default_factory=dict)
+    _lock: Any = field(default_factory=RLock)
 
     def begin(self, name: str, holds: Any = None) -> str:
         """A new session's id."""
-        self.drop_ended()
-        while len(self._open) >= MAX_SESSIONS:  # the one that was not used for the longest time
-            del self._open[min(self._open, key=lambda key: self._open[key].seen)]
-        key, now = secrets.token_urlsafe(TOKEN_BYTES), self.clock()
-        self._open[key] = Session(name, now, now, holds)
-        return key
+        with self._lock:
+            self.drop_ended()
+            while len(self._open) >= MAX_SESSIONS:  # the one that was not used for the longest time
+                self.end(min(self._open, key=lambda key: self._open[key].seen))
+            key, now = secrets.token_urlsafe(TOKEN_BYTES), self.clock()
+            self._open[key] = Session(name, now, now, holds)
+            return key
 
     def find(self, key: str | None) -> Session | None:
         """The session of a cookie, None when there is none or it has ended."""
-        session = self._open.get(key or "")
-        if key is None or session is None or self._ended(session):
-            return None
-        session.seen = self.clock()
-        return session
+        with self._lock:
+            session = self._open.get(key or "")
+            if key is None or session is None or self._ended(session):
+                return None
+            session.seen = self.clock()
+            return session
 
     def end(self, key: str | None) -> None:
         """End a session."""
-        self._open.pop(key or "", None)
+        with self._lock:
+            session = self._open.pop(key or "", None)
+        if session is not None and (close := getattr(session.holds, "close", None)) is not None:
+            close()
 
     def _ended(self, session: Session) -> bool:
         now = self.clock()
@@ -77,8 +84,9 @@ class Sessions:
 
     def drop_ended(self) -> None:
         """Forget what has ended."""
-        for key in [key for key, session in self._open.items() if self._ended(session)]:
-            del self._open[key]
+        with self._lock:
+            for key in [key for key, session in self._open.items() if self._ended(session)]:
+                self.end(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +157,16 @@ class Gate:
     def _refusal(self, request: Request, session: Session | None) -> Response | None:
         if request.method not in {"GET", "HEAD"} and not _same_origin(request):
             return PlainTextResponse("refused: the request comes from another site", 403)
-        if session is not None or request.url.path.startswith(OPEN):
+        path = request.scope["path"]  # what the router decides by; a URL is put together with the caller's Host
+        if session is not None or path.startswith(OPEN):
             return None
-        if request.method != "GET":
-            return PlainTextResponse("log in again", 401)
         if "hx-request" in request.headers:  # the whole page goes to the login, not a part of it
             return PlainTextResponse("log in again", 401, headers={"HX-Redirect": "/login"})
-        return RedirectResponse(f"/login?{urlencode({'next': local_path(request.url)})}", 303)
+        if path == "/logout":
+            return RedirectResponse("/login", 303)
+        if request.method != "GET":
+            return PlainTextResponse("log in again", 401)
+        return RedirectResponse(f"/login?{urlencode({'next': local_path(request.scope)})}", 303)
 
 
 def _same_origin(request: Request) -> bool:
@@ -166,9 +177,10 @@ def _same_origin(request: Request) -> bool:
     return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host", "-")
 
 
-def local_path(url: URL) -> str:
-    """Path and query of a URL."""
-    return url.path + (f"?{url.query}" if url.query else "")
+def local_path(scope: Scope) -> str:
+    """Path and query of a request, without its Host."""
+    query = scope["query_string"].decode("latin-1")
+    return quote(scope["path"]) + (f"?{query}" if query else "")
 
 
 def safe_next(path: str) -> str:

@@ -1,10 +1,20 @@
 """Names in the evidence come from a closed vocabulary."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.audit.component import MAX_DIGITS, component_name, is_component_name
+from guardedvlm.guard import verify_faces
+from guardedvlm.guard.detect import faces
+from guardedvlm.guard.detect.personal.detector import check_lists
+from guardedvlm.guard.detect.personal.entities import MODELS
+from guardedvlm.inference.cogvlm2 import engine as cogvlm2
+from guardedvlm.inference.reader import engine
+from guardedvlm.inference.reader.engine import ROLE
+from guardedvlm.reading import embedding, ppocr, ppocr_v4
 
 DIGEST = "5f" * 32
 
@@ -55,6 +65,28 @@ def test_known_names_are_written(name: str, written: str) -> None:
 def test_anything_else_is_known_by_its_digest(name: str) -> None:
     assert component_name(name, DIGEST) in ("other-5f5f5f5f5f5f", "reader")
     assert not is_component_name(name)
+
+
+def shipped() -> set[str]:
+    """Names of all weights, word lists, engines and models that the product comes with, as its own parts give them."""
+    own = {f"{part.PACKAGE}/{name}" for part in (ppocr, ppocr_v4, verify_faces) for name in part.WEIGHTS}
+    own |= {f"{package}/{name}" for package, name, _ in (embedding.MODEL, embedding.TOKENIZER)}
+    own |= {package for package, _, _ in MODELS} | set(check_lists())
+    return own | {f"{faces.PACKAGE}/{faces.FILE}", "topics-minilm", "minilm-int8", ROLE, cogvlm2.NAME, cogvlm2.MODEL}
+
+
+@pytest.mark.parametrize("name", sorted(shipped() | {"PP-OCRv6-small+all-MiniLM-L6-v2"}))
+def test_what_the_product_ships_is_known_by_its_name(name: str) -> None:
+    assert not component_name(name, DIGEST).startswith("other")
+
+
+def test_no_two_that_the_product_ships_share_a_name() -> None:
+    assert len({component_name(name, DIGEST) for name in shipped()}) == len(shipped())
+
+
+def test_the_embedded_reader_says_a_name_that_is_known() -> None:
+    """The reader makes its name itself; this looks it up where it stands."""
+    assert '"PP-OCRv6-small+all-MiniLM-L6-v2"' in Path(engine.__file__).read_text()
 
 
 def test_unknown_without_a_digest() -> None:

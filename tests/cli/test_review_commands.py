@@ -6,6 +6,7 @@ import time
 
 import pytest
 from typer.testing import CliRunner
+from written_ledger import Writing
 
 from guardedvlm.audit.checkpoint import CHECKPOINTS, read_checkpoints
 from guardedvlm.audit.completeness import Completeness, verify_logs
@@ -40,6 +41,11 @@ class Site:
     def sample(self):
         about = About("11" * 16, self.tenant, "33" * 32, Basis.RANDOM, 0, "44" * 32)
         return self.store.put(PICTURE, about, 3600).sample
+
+    def request(self):
+        writing = Writing(self.folder / "ledger" / "service")
+        writing.request(1, tenant=self.tenant)
+        writing.close()
 
     def run(self, *arguments):
         done = CliRunner().invoke(app, [*map(str, arguments), "--config", str(self.config)], env={"COLUMNS": "200"})
@@ -180,10 +186,10 @@ def report(site, output, *more):
 
 @pytest.mark.parametrize("name", ["report.html", "report.pdf"])
 def test_a_report_is_written(site, tmp_path, name):
-    ChainWriter(site.folder / "ledger" / "service", "a0" * 16).close()
+    site.request()
     done = report(site, tmp_path / name, "--tenant", "clinic")
     assert done.exit_code == 0
-    assert "The chain holds: 1 record in 1 log verified" in done.stdout
+    assert "The chain holds: 9 records in 1 log verified" in done.stdout
     assert "Completeness is not shown" in done.stdout
     content = (tmp_path / name).read_bytes()
     assert content.startswith(b"<!doctype html>" if name.endswith("html") else b"%PDF-")
@@ -213,7 +219,7 @@ def test_a_report_needs_a_name_a_period_and_what_draws_it(site, tmp_path, monkey
 
 
 def test_without_the_key_a_tenant_is_named_by_its_pseudonym(site, tmp_path):
-    ChainWriter(site.folder / "ledger", "a0" * 16).close()
+    site.request()
     (site.folder / "keys" / AUDIT_KEY).unlink()
     with pytest.raises(ConfigurationError):
         report(site, tmp_path / "report.html", "--tenant", "clinic")
@@ -225,3 +231,40 @@ def test_kinds_are_those_of_the_ledger(site, tmp_path):
     site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
     assert site.run("review", "mark", sample, "leaked", "-k", "Jane Roe").exit_code == 2
     assert site.run("review", "mark", sample, "over-redacted", "-k", Kind.DATE.value).exit_code == 0
+
+
+@pytest.mark.parametrize("tenant", ["clinik", "ab" * 16])
+def test_a_tenant_that_no_record_names_gets_no_report(site, tmp_path, tenant):
+    site.request()
+    with pytest.raises(ConfigurationError) as wrong:
+        report(site, tmp_path / "report.html", "--tenant", tenant)
+    assert "the ledger names no such tenant" in wrong.value.for_operator()
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_tenant_that_only_a_broken_record_names_gets_no_report(site, tmp_path):
+    site.request()
+    path = list_segments(site.folder / "ledger" / "service")[0].path
+    path.write_bytes(path.read_bytes().replace(b'"method":"AnalyzeImage"', b'"method":"Redact"', 1))
+    with pytest.raises(ConfigurationError):
+        report(site, tmp_path / "report.html", "--tenant", "clinic")
+
+
+def test_a_tenant_whose_name_stands_in_the_review_gets_a_report(site, tmp_path):
+    site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+    site.run("review", "mark", sample, "clean")
+    assert report(site, tmp_path / "report.html", "--tenant", "clinic").exit_code == 0
+
+
+def test_no_risk_is_told_from_a_ledger_that_does_not_verify(site, tmp_path):
+    site.run("review", "show", sample := site.sample(), "--out", tmp_path / "a.png")
+    site.run("review", "mark", sample, "clean")
+    assert site.run("review", "risk").exit_code == 0
+    path = list_segments(site.folder / "ledger" / "review")[0].path
+    path.write_bytes(path.read_bytes().replace(b'"torn_bytes":0', b'"torn_bytes":1', 1))
+
+    done = site.run("review", "risk", "--json")
+
+    assert done.exit_code == 5
+    assert done.stdout.strip() == ""
+    assert "does not verify" in done.stderr

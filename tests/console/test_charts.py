@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.audit.grid import CELLS, hidden_grid
-from guardedvlm.console.charts import HEIGHT, WIDTH, grid_runs, over_time, ranked
+from guardedvlm.console.charts import HEIGHT, SLOTS, WIDTH, grid_runs, over_time, ranked
 from guardedvlm.console.fold import DAY, HOUR
 from guardedvlm.console.periods import PERIODS, choose_period
 from guardedvlm.core.region import Box, Size
@@ -75,3 +75,13 @@ def test_a_young_ledger_is_shown_by_hours_and_an_old_one_whole() -> None:
     assert (young.name, busy.name, silent.name) == ("24h", "30d", "all")
     assert silent.since <= now - 400 * DAY
     assert choose_period("7d", None, now).until - choose_period("7d", None, now).since == PERIODS["7d"][1]
+
+
+@given(years=st.integers(0, 90))
+def test_no_span_has_more_bars_than_a_chart(years: int) -> None:
+    until = 100 * 365 * DAY
+    counts = [(until - years * 365 * DAY - week * 7 * DAY, "a", 1) for week in range(500)]
+    chart = over_time(counts, ["a"], until - (years + 10) * 365 * DAY, until)
+
+    assert len(chart.bars) <= SLOTS + 1
+    assert sum(chart.totals) == 500

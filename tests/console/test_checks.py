@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -20,6 +21,8 @@ from guardedvlm.audit.record import Entry
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.sink import FileSink
 from guardedvlm.console.app import Console
+from guardedvlm.console.checks import prove_and_check
+from guardedvlm.console.index import FILE
 from guardedvlm.console.watch import Outside, verify_all
 
 Open = Callable[..., tuple[Console, TestClient]]
@@ -114,12 +117,39 @@ def test_what_is_too_large_is_not_read(evidence: Evidence, open_console: Open) -
     assert client.post("/receipts", files={"receipt": b"x"}).status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/receipts", "/login"])
+@pytest.mark.parametrize("length", [{}, {"Content-Length": "10"}], ids=["chunked", "wrong length"])
+def test_what_is_too_large_and_says_otherwise_is_not_read(
+    evidence: Evidence, open_console: Open, path: str, length: dict[str, str]
+) -> None:
+    _, client = open_console(evidence.ledger)
+
+    def body() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="receipt"; filename="a"\r\n\r\n'
+        yield from (b"x" * 16_384 for _ in range(200))
+        yield b"\r\n--x--\r\n"
+
+    headers = SAME | length | {"Content-Type": "multipart/form-data; boundary=x"}
+
+    assert client.post(path, content=body(), headers=headers).status_code == 413
+
+
+def test_a_receipt_without_a_length_is_read(evidence: Evidence, open_console: Open) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    form = b'--x\r\nContent-Disposition: form-data; name="receipt"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+
+    headers = SAME | {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = client.post("/receipts", content=iter([form % evidence.receipt]), headers=headers)
+
+    assert "is authentic, and nothing speaks against it" in answer.text
+
+
 def test_an_inclusion_proof_holds(evidence: Evidence, open_console: Open) -> None:
     _, client = open_console(evidence.ledger, outside=evidence.outside)
 
     part = client.get(f"/requests/{request_id(2)}/proof", headers={"HX-Request": "true"}).text
 
-    assert part.lstrip().startswith('<div id="inclusion">')
+    assert part.lstrip().startswith('<div id="inclusion" tabindex="-1" autofocus>')
     assert f"all {len(LIFE)} records are in the Merkle tree" in part
     assert evidence.public.keys[0].id in part
     assert "<html" in client.get(f"/requests/{request_id(2)}/proof").text
@@ -156,6 +186,8 @@ def test_completeness_is_shown_with_checkpoints_from_elsewhere(evidence: Evidenc
 
     assert console.watch.verified.holds
     assert client.get("/evidence").text.count("completeness shown") == 2
+    assert "complete, by checkpoints from elsewhere" in client.get("/").text
+    assert 'class="state ok"' in client.get("/").text
 
 
 def test_what_cannot_be_compared_is_no_good_and_said(evidence: Evidence, open_console: Open) -> None:
@@ -200,3 +232,45 @@ def test_a_tail_that_was_cut_off_is_shown_as_such(evidence: Evidence, open_conso
     assert "its end was cut off" in page
     assert "The ledger does not verify." in client.get("/").text
     assert verify_all(evidence.ledger).holds
+
+
+def test_what_the_index_does_not_know_is_not_looked_for(
+    evidence: Evidence, open_console: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    proven: list[str] = []
+    monkeypatch.setattr(
+        "guardedvlm.console.checks.prove_and_check", lambda _watch, number, _keys: proven.append(number)
+    )
+
+    assert client.get(f"/requests/{'f' * 32}/proof").status_code == 404
+    assert proven == []
+
+
+def test_while_the_index_is_built_every_request_is_looked_for(
+    evidence: Evidence, open_console: Open, tmp_path: Path
+) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    (tmp_path / "cache" / FILE).unlink()
+
+    assert f"all {len(LIFE)} records" in client.get(f"/requests/{request_id(1)}/proof").text
+
+
+def test_one_proof_is_made_at_a_time(evidence: Evidence, open_console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, client = open_console(evidence.ledger, outside=evidence.outside)
+    second: list[tuple[int, str]] = []
+
+    def slow(*given: Any) -> Any:
+        monkeypatch.undo()
+        for headers in ({}, {"HX-Request": "true"}):
+            answer = client.get(f"/requests/{request_id(2)}/proof", headers=headers)
+            second.append((answer.status_code, answer.text))
+        return prove_and_check(*given)
+
+    monkeypatch.setattr("guardedvlm.console.checks.prove_and_check", slow)
+    first = client.get(f"/requests/{request_id(1)}/proof").text
+
+    assert f"all {len(LIFE)} records" in first
+    assert [status for status, _ in second] == [503, 200]
+    assert all("try again" in page and "does not hold" not in page for _, page in second)
+    assert f"all {len(LIFE)} records" in client.get(f"/requests/{request_id(2)}/proof").text

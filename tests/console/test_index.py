@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from written_ledger import Writing, request_id
 
 from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.record import MAX_LINE
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.audit.summary import summarize
 from guardedvlm.audit.verify import read_records, verify_ledger
+from guardedvlm.console import queries
 from guardedvlm.console.fold import DAY, HOUR, UNFINISHED
 from guardedvlm.console.index import FILE, open_index, refresh
 from guardedvlm.core.lifecycle import FINAL, State
@@ -167,7 +170,7 @@ def test_lines_that_are_no_records_are_counted_and_left_out(ledger: Path, tmp_pa
 
     with open_index(tmp_path / "cache") as database:
         assert database.execute("SELECT skipped FROM logs").fetchone()[0] == len(hostile)
-        assert database.execute("SELECT COUNT(*) FROM requests").fetchone()[0] == 4
+        assert database.execute("SELECT COUNT(*) FROM requests").fetchone()[0] == 3
 
 
 def test_a_request_whose_records_lie_in_two_logs(tmp_path: Path) -> None:
@@ -225,3 +228,63 @@ def test_a_ledger_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         refresh(tmp_path / "nowhere", tmp_path / "cache")
     assert caught.value.reason is Reason.INPUT_UNREADABLE
+
+
+OPENED = {"event": "OPENED", "facts": {"torn_bytes": 0}, "version": 1, "sequence": 9, "previous": "0" * 64,
+          "salt": "0" * 32, "time": "2026-11-23T10:00:00.000Z", "origin": "a0" * 16}  # fmt: skip
+POLICIES = {"event": "POLICIES", "facts": {"policies": [{"name": "finance", "digest": "ab" * 32}]}}
+
+
+def spelled(record: dict[str, object], **changed: object) -> bytes:
+    return json.dumps(record | changed, sort_keys=True, separators=(",", ":")).encode()
+
+
+TAMPERED = {
+    "surrogate": spelled(OPENED, facts={"torn_bytes": "\ud800"}),
+    "surrogate as a name": spelled(OPENED, request="\ud800", event="RECEIVED", facts={"method": "\ud800"}),
+    "deep": b"[" * 200_000,
+    "policies are a number": spelled(OPENED, **POLICIES | {"facts": {"policies": 5}}),
+    "policies are texts": spelled(OPENED, **POLICIES | {"facts": {"policies": ["x"]}}),
+    "bytes are a text": spelled(OPENED, facts={"torn_bytes": "a"}),
+    "year 9999": spelled(OPENED, time="9999-12-31T23:59:59.000Z"),
+    "year 1": spelled(OPENED, time="0001-01-01T00:00:00.000Z"),
+    "another spelling": json.dumps(OPENED).encode(),
+    "longer than a record": b'"' + b"x" * 3 * MAX_LINE + b'"',
+    "just longer than a record": b"x" * (MAX_LINE + 1),
+}
+
+
+@pytest.mark.parametrize("line", TAMPERED.values(), ids=TAMPERED.keys())
+def test_what_comes_after_a_line_that_is_no_record_is_in(ledger: Path, tmp_path: Path, line: bytes) -> None:
+    path = list_segments(ledger)[-1].path
+    good = spelled(OPENED, **POLICIES)
+    path.write_bytes(path.read_bytes() + line + b"\n" + good + b"\n")
+    refresh(ledger, tmp_path / "cache")
+
+    assert refresh(ledger, tmp_path / "cache") == 0
+    with path.open("ab") as stream:
+        stream.write(line + b"\n")
+    assert refresh(ledger, tmp_path / "cache") == 1
+    with open_index(tmp_path / "cache") as database:
+        assert queries.reach(database).skipped == 2
+        assert queries.reach(database).done == path.stat().st_size
+        assert "ab" * 32 in {version.digest for version in queries.versions(database)}
+
+
+def test_requests_of_a_time_that_cannot_be_stand_in_no_sum(ledger: Path, tmp_path: Path) -> None:
+    path = list_segments(ledger)[-1].path
+    lines = [line for line in path.read_bytes().splitlines() if request_id(1).encode() in line]
+    for number, year in ((8, b"2099"), (9, b"2001")):
+        fresh = [line.replace(request_id(1).encode(), request_id(number).encode()) for line in lines]
+        told = [re.sub(rb'("time":")\d{4}', rb"\g<1>" + year, line) for line in fresh if b"SHADOWED" not in line]
+        path.write_bytes(path.read_bytes() + b"\n".join(told) + b"\n")
+    refresh(ledger, tmp_path / "cache")
+
+    with open_index(tmp_path / "cache") as database:
+        first, last = queries.extent(database) or (0, 0)
+        assert last - first < DAY
+        assert queries.reach(database).skipped == 0
+        assert queries.reach(database).mistimed > 2
+        assert queries.find_request(database, request_id(8)) is not None
+        assert sum(number for _, _, number in queries.outcomes(database, queries.Span())) == 2
+        assert sum(row["requests"] for row in queries.totals(database, "tenant")) == 2

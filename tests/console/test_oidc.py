@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -175,6 +176,60 @@ def test_the_verifier_that_is_sent_is_the_one_that_was_challenged(
     digest = hashlib.sha256(sent["code_verifier"].encode()).digest()
     assert asked["code_challenge"] == [base64.urlsafe_b64encode(digest).rstrip(b"=").decode()]
     assert len(sent["code_verifier"]) >= 43  # RFC 7636, section 4.1
+
+
+def token_for(issuer: str, client_id: str, nonce: str) -> str:
+    """An ID token that the provider made for somebody's login at `client_id`."""
+    endpoints = httpx.get(f"{issuer}/.well-known/openid-configuration", trust_env=False).json()
+    asked = {"client_id": client_id, "redirect_uri": BASE, "response_type": "code", "scope": "openid", "nonce": nonce}
+    answer = httpx.post(endpoints["authorization_endpoint"], params=asked, data={"sub": "ann"}, trust_env=False)
+    code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+    sent = {"grant_type": "authorization_code", "code": code, "redirect_uri": BASE}
+    token = httpx.post(endpoints["token_endpoint"], data=sent, auth=(client_id, "secret"), trust_env=False)
+    return str(token.json()["id_token"])
+
+
+@pytest.mark.parametrize(("client_id", "status"), [("console", 303), ("billing", 401)])
+def test_an_id_token_for_another_application_is_refused(
+    open_login: Any, issuer: str, monkeypatch: pytest.MonkeyPatch, client_id: str, status: int
+) -> None:
+    client = open_login()
+    callback, asked = consent(client, "ann")
+    given = {"id_token": token_for(issuer, client_id, asked["nonce"][0]), "token_type": "Bearer"}
+
+    async def fetched(*_: Any, **__: Any) -> dict[str, Any]:
+        return dict(given)
+
+    monkeypatch.setattr(StarletteOAuth2App, "fetch_access_token", fetched)
+
+    assert finish(client, callback).status_code == status
+
+
+def test_claims_without_an_id_token_are_none(open_login: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fetched(*_: Any, **__: Any) -> dict[str, Any]:
+        return {"access_token": "a", "token_type": "Bearer", "userinfo": {"sub": "mallory", "roles": ["reviewer"]}}
+
+    client = open_login()
+    callback, _ = consent(client, "eve")
+    monkeypatch.setattr(StarletteOAuth2App, "fetch_access_token", fetched)
+
+    assert finish(client, callback).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [("/requests?outcome=REFUSED&kind=FACE", None), ("//evil.example", "/"), ("/" + "x" * 9_000, "/")],
+)
+def test_where_somebody_wanted_to_go_is_where_the_provider_leads(open_login: Any, wanted: str, got: str | None) -> None:
+    client = open_login()
+    page = client.get("/login", params={"next": wanted}).text
+    begin = unescape(page.partition('<a class="button" href="')[2].partition('"')[0])
+    away = client.get(begin)
+    answer = httpx.post(away.headers["location"], data={"sub": "ann"}, trust_env=False)
+
+    entered = finish(client, answer.headers["location"].removeprefix(BASE))
+
+    assert (entered.status_code, entered.headers["location"]) == (303, got or wanted)
 
 
 def test_a_provider_that_does_not_answer(open_login: Any) -> None:

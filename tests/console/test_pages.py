@@ -1,7 +1,9 @@
 """What the pages say, and that nothing in them is inline, foreign or unescaped."""
 
+import asyncio
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from written_ledger import HEALTHCARE, OTHER_TENANT, POLICIES, TENANT, request_i
 from guardedvlm.audit.segment import list_segments
 from guardedvlm.console.app import Console, Site, build_console
 from guardedvlm.console.rendering import STATIC
-from guardedvlm.console.watch import verify_all
+from guardedvlm.console.watch import Watch, verify_all
 from guardedvlm.web.assets import SHARED
 from guardedvlm.web.headers import HEADERS
 
@@ -270,3 +272,87 @@ def test_a_hostile_line_is_written_as_text(ledger: Path, tmp_path: Path, open_co
         inline.feed(page)
         assert inline.found == []
         assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    ("said", "notice"),
+    [
+        (b'{"policies":5}', "not a record in canonical form"),
+        (b'{"policies":["x"]}', "not a record in canonical form"),
+        (b'{"policies":[]}', "more than a day after"),
+    ],
+)
+def test_a_changed_event_fails_no_page(ledger: Path, open_console: Open, said: bytes, notice: str) -> None:
+    path = list_segments(ledger)[-1].path
+    line = next(line for line in path.read_bytes().splitlines() if b'"event":"POLICIES"' in line)
+    changed = re.sub(rb'"facts":.*?,"origin"', b'"facts":' + said + b',"origin"', line)
+    changed = re.sub(rb'"time":"\d{4}', b'"time":"2098', changed)
+    path.write_bytes(path.read_bytes() + changed + b"\n")
+    _, client = open_console(ledger)
+
+    for place in ("/", "/?period=all", "/requests", "/policies", "/evidence"):
+        assert client.get(place).status_code == 200
+    assert notice in text_of(client.get("/").text)
+    assert notice in text_of(client.get("/evidence").text)
+
+
+async def test_whatever_stops_the_index_or_the_verification_is_said(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> object:
+        raise RecursionError("CANARY")
+
+    monkeypatch.setattr("guardedvlm.console.watch.refresh", fail)
+    monkeypatch.setattr("guardedvlm.console.watch.verify_all", fail)
+    monkeypatch.setattr("guardedvlm.console.watch._worker", lambda: ThreadPoolExecutor(1))
+    watch = Watch(ledger, tmp_path / "cache")
+
+    async with watch.running():
+        while watch.verified is None or not watch.failed:  # noqa: ASYNC110  # nobody else waits for it
+            await asyncio.sleep(0.01)
+
+    assert watch.failed
+    assert watch.verified is not None
+    assert not watch.verified.holds
+    assert "CANARY" not in caplog.text
+
+
+def test_what_was_hidden_after_the_first_look_is_not_still_seen(client: TestClient) -> None:
+    page = text_of(client.get(f"/requests/{request_id(1)}").text)
+
+    assert "Seen at the first look, then hidden date 1" in page
+    assert "Still seen" not in page
+
+
+def test_a_chain_whose_end_nobody_vouches_for_is_not_green(ledger: Path, console: tuple[Console, TestClient]) -> None:
+    console[0].watch.verified = verify_all(ledger)
+    page = console[1].get("/").text
+
+    assert 'class="state open"' in page
+    assert "completeness not shown" in page
+
+
+def test_a_result_that_was_asked_for_gets_the_focus_and_a_look_later_does_not(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
+
+    assert 'tabindex="-1" autofocus' in client.post("/evidence/verify", headers=headers).text
+    assert "autofocus" not in client.get("/evidence/state", headers=headers).text
+
+
+def test_numbers_and_spans_of_one_are_said_as_one(ledger: Path, console: tuple[Console, TestClient]) -> None:
+    console[0].watch.verified = verify_all(ledger)
+    policy = text_of(console[1].get(f"/policies/{HEALTHCARE.digest()}").text)
+    listed, evidence = (text_of(console[1].get(path).text) for path in ("/policies", "/evidence"))
+
+    assert "1 time, on" in policy
+    assert not re.search(r"(\d{4}-\d\d-\d\d) to \1", listed)
+    assert "Log ledger" not in evidence
+    assert "Says" not in listed
+
+
+def test_a_page_on_paper_says_when_it_was_made_and_has_the_proof(client: TestClient) -> None:
+    page = client.get(f"/requests/{request_id(1)}").text
+
+    assert re.search(r"Page made \d{4}-\d\d-\d\d", text_of(page))
+    assert '<section aria-labelledby="h-proof">' in page
+    assert "counter(page)" in (SHARED / "look.css").read_text()

@@ -1,5 +1,6 @@
 """The application over a guard that gives what it is told: who comes in, what is kept, what is said."""
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 
@@ -220,3 +221,78 @@ async def test_logging_out_ends_the_session():
         await client.post("/logout", headers=SAME)
         client.cookies.update(cookie)
         assert (await client.get("/")).status_code == 303
+
+
+class Waiting(Told):
+    """A guard that begins and does not end."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def events(self, asked):
+        self.asked.append(asked)
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+            yield None
+        finally:
+            self.ended.set()
+
+
+async def test_a_trial_too_many_of_a_session_is_refused_unread():
+    guard, read = Waiting(), []
+
+    async def body():
+        read.append(1)
+        yield b"x"
+
+    async with browser(guard) as client:
+        running = [asyncio.create_task(tried(client)) for _ in range(2)]
+        while len(guard.asked) < 2:  # noqa: ASYNC110  # both have begun
+            await asyncio.sleep(0.01)
+        refused = await client.post("/try", content=body(), headers=SAME)
+        assert refused.status_code == 429
+        assert lines(refused.content)[0][0]["refused"]["reason"] == "QUOTA_EXCEEDED"
+        assert read == []
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        assert guard.ended.is_set()
+        third = asyncio.create_task(tried(client))
+        while len(guard.asked) < 3:  # noqa: ASYNC110  # there is room again
+            await asyncio.sleep(0.01)
+        third.cancel()
+
+
+async def test_a_trial_ends_with_its_session():
+    guard = Waiting()
+    async with browser(guard) as client:
+        running = asyncio.create_task(tried(client))
+        await guard.begun.wait()
+        await client.post("/logout", headers=SAME)
+        await asyncio.wait_for(guard.ended.wait(), 5)
+        await asyncio.wait({running}, timeout=5)
+        assert running.done()
+
+
+async def test_a_trial_that_is_still_read_ends_with_its_session():
+    reading = asyncio.Event()
+
+    async def body():
+        yield b'{"policy": "strict"}'
+        reading.set()
+        await asyncio.Event().wait()
+
+    async with browser(Told()) as client:
+        running = asyncio.create_task(client.post("/try", content=body(), headers=SAME))
+        await reading.wait()
+        await client.post("/logout", headers=SAME)
+        assert (await asyncio.wait_for(running, 5)).status_code == 401
+
+
+async def test_no_browser_sends_a_question_to_a_spelling_service():
+    async with browser(Told()) as client:
+        page = (await client.get("/")).text
+    assert 'spellcheck="true"' not in page
+    assert page.count('spellcheck="false"') == page.count("<textarea")

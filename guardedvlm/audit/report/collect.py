@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from guardedvlm.audit.checkpoint import CheckpointFile
 from guardedvlm.audit.completeness import LedgerVerdict, LogVerdict, verify_logs
@@ -19,11 +20,13 @@ from guardedvlm.audit.report.measured import Measured
 from guardedvlm.audit.review.desk import LOG
 from guardedvlm.audit.review.risk import Row, residual_risk, reviewed_samples
 from guardedvlm.audit.reviewed import Basis, Destroyed, Destruction, Incident, Marked, Sampled, Viewed
-from guardedvlm.audit.verify import LedgerReport, read_records
+from guardedvlm.audit.verify import verified_records
 from guardedvlm.errors import Reason
 
 SHORT = frozenset({LOG, "pruning"})
 """Logs that are opened for each entry: that is no start of the service."""
+_OF_REVIEW = ("sampled", "marked", "incident")
+"""Facts of the review that name a sample's tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Evidence:
     running: Running
     verdict: LedgerVerdict
     compared: bool  # with checkpoints from elsewhere
+    names_tenant: bool  # whether a verified record, in the period or not, names the tenant
     measured: tuple[Measured, ...]
 
     @property
@@ -111,10 +115,11 @@ def collect(
     verdict = verify_logs(ledger, given, keys)
     counting = Counting(period, tenant)
     reviewing, running, changes = _Reviewing(period, tenant), Running(), _Changes()
-    found = {log.name: log.report for log in verdict.logs}
+    found, tenants = {log.name: log.report for log in verdict.logs}, {""}
     for folder in list_logs(ledger):
         report = found.get(folder.name)
-        for record in _verified(folder, report) if report is not None else ():
+        for record in verified_records(folder, report) if report is not None else ():
+            tenants |= _tenants(record.facts)
             counting.take(record)
             changes.take(record)
             reviewing.take(record)
@@ -124,17 +129,14 @@ def collect(
     names = {name for name, _ in activity.policies} if tenant else None
     told = tuple(one for one in changes.found if period.has(one.at) and (names is None or one.name in names))
     reviewed = reviewing.finish()
-    return Evidence(tenant, period, activity, told, reviewed, running, verdict, given is not None, measured)
+    return Evidence(
+        tenant, period, activity, told, reviewed, running, verdict, given is not None, tenant in tenants, measured
+    )
 
 
-def _verified(folder: Path, found: LedgerReport) -> Iterator[Record]:
-    """Records that verified; what was written since is left for the next report."""
-    if found.records <= found.pruned:
-        return
-    for record in read_records(folder):
-        yield record
-        if record.sequence + 1 >= found.records:
-            return  # what comes next may be no record at all
+def _tenants(facts: Mapping[str, Any]) -> set[str]:
+    """Those that a record names: a request's own, or a sample's."""
+    return {told["tenant"] for told in (facts, *(facts.get(name, {}) for name in _OF_REVIEW)) if "tenant" in told}
 
 
 class _Changes:

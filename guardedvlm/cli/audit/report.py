@@ -49,6 +49,7 @@ def report(
 
     It verifies the ledger as `audit verify` does; that it is complete is shown only with --checkpoints and --keys.
     A tenant's name becomes a pseudonym by the key in the settings' folder of keys; without that key give the pseudonym.
+    A tenant that no verified record names is an error: a mistyped name would give a pack without a fault.
 
     Example:
 
@@ -67,6 +68,10 @@ def report(
     given, public = given_checkpoints(checkpoints, keys)
     period = Period(since.date(), until.date())
     evidence = collect(settings.ledger, period, pseudonym, measured, given=given, keys=public)
+    if not evidence.names_tenant:
+        raise ConfigurationError(
+            Reason.SETTINGS_INVALID, place="--tenant", explanation="the ledger names no such tenant"
+        )
     told = write_report(evidence, tenant, datetime.now(UTC))
     write_file(output, _drawn(told, suffix))
     out.print(f"wrote {output}. {told.verdict}", markup=False)

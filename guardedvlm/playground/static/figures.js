@@ -7,8 +7,8 @@ export function before(original, page, size, marks) {
   const sheet = drawn
     ? h("img", { src: original.url, alt: "Your picture, drawn by your browser", draggable: "false" })
     : blank(size, "Your browser draws no such page inside this one: boxes stand where something is hidden.");
-  const note = drawn ? null : h("p", { class: "muted small" }, h("a", { href: original.url, target: "_blank", rel: "noopener" },
-    "Open your file in a new tab"));
+  const note = drawn ? null : h("p", { class: "muted small" }, h("a", original.opens ? { href: original.link, target: "_blank", rel: "noopener" } : { href: original.link, download: original.name },
+    original.opens ? "Open your file in a new tab" : "Save your file"));
   return figure("Before", "your own file, not sent back", sheet, size, marks, note);
 }
 

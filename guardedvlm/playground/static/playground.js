@@ -1,27 +1,75 @@
 // The page: choose, press, look. Pictures stay in this tab's memory: object URLs, released when they are replaced.
 import { h } from "./dom.js";
 import { Outcome } from "./outcome.js";
-import { attempt } from "./stream.js";
+import { attempt, SessionEnded } from "./stream.js";
 
 const byId = (id) => document.getElementById(id);
 const LIMIT = 32 * 2 ** 20;
 const EXTENSIONS = { "image/png": "png", "image/tiff": "tiff", "application/pdf": "pdf", "application/dicom": "dcm" };
 const STAGES = [...document.querySelectorAll("template[data-stage]")].map((stage) => ({ name: stage.dataset.stage, words: stage.innerHTML }));
 
-let original = null; // the picture: {file, url, drawable, name}
+let original = null; // the picture: {file, url, link, opens, drawable, name}
 let policies = [];
 let running = null; // AbortController of the trial
 let outcome = null;
 let runs = 0;
 let last = null; // the last single run of this picture, to tell what an edited policy changed
 
+// --- the session ---
+
+const IDLE = Number(byId("trial").dataset.idle) * 1000;
+let idle = 0;
+
+/** Ask the server; every question keeps the session, and the answer may be that it is over. */
+async function ask(address) {
+  stay();
+  const response = await fetch(address, { cache: "no-store", redirect: "manual" });
+  if (response.type === "opaqueredirect" || response.status === 401) throw new SessionEnded();
+  return response;
+}
+
+function stay() {
+  clearTimeout(idle);
+  idle = setTimeout(leave, IDLE);
+}
+
+/** The session is over: nothing of it stays in the tab, nor behind its back button. */
+function leave() {
+  forget();
+  location.replace("/login");
+}
+
+function forget() {
+  running?.abort();
+  release();
+  forgetOriginal();
+  original = outcome = last = null;
+  for (const name of ["outcome", "chosen", "suggestions"]) byId(name).replaceChildren();
+  byId("chosen").hidden = true;
+  byId("trial").reset();
+}
+
+function failed(error) {
+  if (error instanceof SessionEnded) leave();
+  else if (error.name !== "AbortError") say("The playground does not answer. Is it still running?", true);
+}
+
+window.addEventListener("pagehide", forget);
+
 // --- the picture ---
+
+function forgetOriginal() {
+  for (const url of original ? [original.url, original.link] : []) URL.revokeObjectURL(url);
+}
 
 async function choose(file, name, questions = []) {
   if (file.size > LIMIT) { say(`This file has ${(file.size / 2 ** 20).toFixed(0)} MiB; the playground takes up to 32.`, true); return; }
-  if (original) URL.revokeObjectURL(original.url);
+  forgetOriginal();
   release();
-  original = { file, url: URL.createObjectURL(file), drawable: false, name };
+  // A tab of this origin runs what an HTML or SVG file holds: only a PDF, which has a viewer, opens; others are saved.
+  const opens = file.type === "application/pdf";
+  const link = URL.createObjectURL(opens ? file : new Blob([file], { type: "application/octet-stream" }));
+  original = { file, url: URL.createObjectURL(file), link, opens, drawable: false, name };
   last = null;
   const chosen = byId("chosen"), picture = new Image();
   picture.alt = "";
@@ -60,8 +108,8 @@ document.addEventListener("paste", (event) => {
 });
 for (const button of document.querySelectorAll("[data-sample]")) {
   button.addEventListener("click", async () => {
-    const response = await fetch(`/samples/full/${button.dataset.sample}.png`, { cache: "no-store" });
-    if (response.ok) await choose(await response.blob(), button.title, JSON.parse(button.dataset.questions));
+    const response = await ask(`/samples/full/${button.dataset.sample}.png`).catch(failed);
+    if (response?.ok) await choose(await response.blob(), button.title, JSON.parse(button.dataset.questions));
     for (const other of document.querySelectorAll("[data-sample]")) other.setAttribute("aria-pressed", String(other === button));
   });
 }
@@ -69,9 +117,7 @@ for (const button of document.querySelectorAll("[data-sample]")) {
 // --- the policies ---
 
 async function look() {
-  const response = await fetch("/policies", { cache: "no-store", redirect: "manual" });
-  if (response.type === "opaqueredirect") { location.assign("/login"); return; }
-  const told = await response.json();
+  const told = await (await ask("/policies")).json();
   if (told.refused) { fault(told.refused); policies = []; } else policies = told.policies;
   offer(byId("policy"), []);
   offer(byId("other"), [["", "no other policy"]]);
@@ -151,7 +197,7 @@ byId("trial").addEventListener("submit", async (event) => {
     }
     await tryAll(asked, byId("question").value.trim());
   } catch (error) {
-    if (error.name !== "AbortError") say("The playground does not answer. Is it still running?", true);
+    failed(error);
   } finally {
     running = null;
     byId("working").hidden = true;
@@ -180,6 +226,7 @@ async function tryAll(asked, question) {
 
 async function tryOne(run, index, of) {
   progress(null, run, index, of);
+  stay();
   const keep = (bytes, type) => { const url = URL.createObjectURL(new Blob([bytes], { type })); run.urls.push(url); return url; };
   try {
     await attempt({ policy: run.policy.id, question: run.question }, original.file, running.signal, (told, bytes) => {
@@ -213,8 +260,8 @@ function progress(told, run, index, of) {
 }
 
 async function changes(old, fresh) {
-  const response = await fetch(`/difference?old=${old}&new=${fresh}`, { cache: "no-store" });
+  const response = await ask(`/difference?old=${old}&new=${fresh}`);
   return response.ok ? (await response.json()).changes : null;
 }
 
-look().catch(() => say("The playground does not answer. Is it still running?", true));
+look().catch(failed);

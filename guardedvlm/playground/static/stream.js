@@ -1,12 +1,15 @@
 // How a trial crosses HTTP (guardedvlm/playground/framing.py): a line of JSON and the picture go; lines of JSON come, each
 // with `bytes` followed by as many bytes.
 
-/** Run a trial; calls `on(message, blob)` for every line as it comes. Throws when the connection breaks. */
+/** Nobody is logged in any more. */
+export class SessionEnded extends Error {}
+
+/** Run a trial; calls `on(message, blob)` for every line as it comes. Throws when the connection breaks, SessionEnded when one has to log in again. */
 export async function attempt(head, picture, signal, on) {
   const body = new Blob([JSON.stringify(head), "\n", picture]);
   const response = await fetch("/try", { method: "POST", body, signal, cache: "no-store",
     headers: { "Content-Type": "application/octet-stream" } });
-  if (response.status === 401) { location.assign("/login"); throw new Error("log in again"); }
+  if (response.status === 401) throw new SessionEnded();
   const reader = new Reader(response.body.getReader());
   for (let line; (line = await reader.line()) !== null;) {
     const message = JSON.parse(line);
