@@ -11,16 +11,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from guardedvlm.audit.checkpoint import CHECKPOINTS, last_checkpoint
 from guardedvlm.audit.checkpointer import Checkpointer
+from guardedvlm.audit.keys import PublicKeys
 from guardedvlm.audit.ledger import Ledger
-from guardedvlm.audit.logs import list_logs
+from guardedvlm.audit.logs import list_kept, list_logs
 from guardedvlm.audit.merkle import CompactRange, leaf_hash
+from guardedvlm.audit.note import BadNote
+from guardedvlm.audit.prunings import read_prunings
 from guardedvlm.audit.record import LedgerEvent, Record, make_entry
-from guardedvlm.audit.remains import LogFiles, Pruned, PrunedSegment, log_files, write_pruned
+from guardedvlm.audit.remains import PRUNED, LogFiles, Pruned, PrunedSegment, log_files, read_pruned, write_pruned
 from guardedvlm.audit.retention import PRUNING, days_kept
 from guardedvlm.audit.segment import Segment, list_segments, read_lines
 from guardedvlm.audit.verify import verify_beginning
@@ -54,14 +59,23 @@ def plan_removals(ledger: Path, now: datetime) -> list[Removal]:
     return found
 
 
-def remove(ledger: Path, now: datetime, origin: str, checkpointer: Checkpointer | None = None) -> list[Removal]:
-    """Remove what `plan_removals` names, and return it. `origin` is who writes the record of it.
+def remove(
+    ledger: Path,
+    now: datetime,
+    origin: str,
+    checkpointer: Checkpointer | None = None,
+    keys: PublicKeys | None = None,
+) -> list[Removal]:
+    """Remove what `plan_removals` names, and return it. `origin` is who writes the record of it. With `keys` only where
+    every earlier removal is under a checkpoint of `pruning` that one of them signed: the next one will be over all.
 
     Raises ConfigurationError: LEDGER_BROKEN when a segment does not verify (a broken ledger is evidence and stays),
     LEDGER_UNWRITABLE when the removal cannot be recorded or told, or another one is running.
     """
     if not plan_removals(ledger, now):
         return []
+    if keys is not None:
+        _check_earlier(ledger, keys)
     log = Ledger(ledger / PRUNING, origin)
     try:
         done = plan_removals(ledger, now)  # again: nobody else removes now
@@ -84,6 +98,21 @@ def remove(ledger: Path, now: datetime, origin: str, checkpointer: Checkpointer 
         return done
     finally:
         log.close()
+
+
+def _check_earlier(ledger: Path, keys: PublicKeys) -> None:
+    """Raise ConfigurationError(LEDGER_BROKEN) where records are gone and nobody with the key told of it."""
+    signed, covered = last_checkpoint(ledger / PRUNING / CHECKPOINTS), 0
+    if signed is not None:
+        with suppress(BadNote):
+            signed.verify(keys.keys)
+            covered = signed.checkpoint.size
+    told = read_prunings(ledger, covered)
+    for folder in list_kept(ledger):
+        pruned = read_pruned(folder)
+        if pruned is not None and (folder.name, pruned.origin, pruned.end) not in told:
+            explanation = "tells of a removal that no signed checkpoint is over"
+            raise ConfigurationError(Reason.LEDGER_BROKEN, place=f"{folder.name}/{PRUNED}", explanation=explanation)
 
 
 def _removal(folder: Path, before: datetime) -> Removal | None:

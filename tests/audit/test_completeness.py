@@ -413,7 +413,7 @@ def _remove(site: Site, now: datetime = LATER) -> int:
     """A removal at that time."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("guardedvlm.audit.writer.now", lambda: _stamp(now))
-        return sum(one.records for one in remove(site.ledger, now, ORIGIN, site.checkpointer()))
+        return sum(one.records for one in remove(site.ledger, now, ORIGIN, site.checkpointer(), site.public))
 
 
 def _stamp(at: datetime) -> str:
@@ -486,6 +486,20 @@ def test_a_pruning_that_the_checkpoints_do_not_tell_of_is_not_believed(site: Sit
     assert log.report is not None
     assert log.report.flaw is Flaw.UNTOLD
     assert not found.is_good
+
+
+def test_no_removal_signs_for_an_earlier_one_that_nobody_told(site: Site) -> None:
+    """Its checkpoint of `pruning` would cover the record that somebody without the key wrote there."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("guardedvlm.audit.writer.now", lambda: _stamp(LATER))
+        assert remove(site.ledger, LATER, ORIGIN, None)
+    site.run(25)
+    before = site.elsewhere.read_bytes()
+    with pytest.raises(ConfigurationError) as caught:
+        _remove(site)
+    assert (caught.value.reason, caught.value.place) == (Reason.LEDGER_BROKEN, f"{YEARS_6}/{PRUNED}")
+    assert site.elsewhere.read_bytes() == before
+    assert not site.verify().is_good
 
 
 def test_a_log_in_whose_place_is_an_invented_one_is_seen(site: Site) -> None:

@@ -48,6 +48,7 @@ def prune(
     if not yes:
         typer.confirm("remove them?", abort=True)
     with ExitStack() as parts:
-        checkpointer = make_checkpointer(settings, evidence_signer(settings, parts))
-        done = remove_records(settings.ledger, now, replica(settings), checkpointer)
+        signer = evidence_signer(settings, parts)
+        checkpointer = make_checkpointer(settings, signer)
+        done = remove_records(settings.ledger, now, replica(settings), checkpointer, signer.public())
     out.print(f"removed {sum(removal.records for removal in done)} records")
