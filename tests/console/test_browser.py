@@ -83,6 +83,12 @@ def visit(browser: Browser, address: str) -> Iterator[object]:
             if answer is not None and answer.status == 200:
                 break
             visitor.page.wait_for_timeout(250)
+        for _ in range(60):
+            visitor.go("/requests")
+            if visitor.page.locator("#h-results").inner_text() != "0 requests":
+                break
+            visitor.page.wait_for_timeout(250)
+        visitor.page.goto(visitor.home)
         visitor.complaints.clear()
         return visitor
 
