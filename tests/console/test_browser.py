@@ -86,6 +86,12 @@ def visit(browser: Browser, address: str) -> Iterator[object]:
             if answer is not None and answer.status == 200:
                 break
             visitor.page.wait_for_timeout(250)
+        for _ in range(60):
+            visitor.go("/requests")
+            if visitor.page.locator("#h-results").inner_text() != "0 requests":
+                break
+            visitor.page.wait_for_timeout(250)
+        visitor.page.goto(visitor.home)
         visitor.complaints.clear()
         return visitor
 
@@ -143,14 +149,16 @@ def test_by_keyboard_alone(visit: object) -> None:
 def test_a_phone_shows_every_check_and_a_result_gets_the_focus(visit: object) -> None:
     visitor: Visitor = visit(viewport=PHONE)  # type: ignore[operator]
     page = visitor.page
+    wait_for_verification(visitor)  # by then the index is there
     visitor.go(f"/requests/{request_id(1)}")
+    expect(page.locator("td.own-line .badge").first).to_be_visible()
     for line in page.locator("td.own-line .badge").all():
         box = line.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= PHONE["width"] - 14
     page.get_by_role("link", name="Prove and check now").click()
     expect(page.locator("#inclusion")).to_be_focused()
-    wait_for_verification(visitor)
+    visitor.go("/evidence")
     page.get_by_role("button", name="Verify now").click()
     expect(page.locator("#state")).to_be_focused()
     expect(page.get_by_role("button", name="Verify now")).to_be_enabled(timeout=60_000)
