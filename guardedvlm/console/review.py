@@ -26,7 +26,8 @@ from guardedvlm.console.review_form import FORM_BYTES, MAX_FIELDS, NOTHING, Said
 from guardedvlm.console.shown import Shown
 from guardedvlm.console.watch import Watch
 from guardedvlm.core.finding import Kind
-from guardedvlm.errors import GuardedVLMError, Reason
+from guardedvlm.errors import GuardedVLMError, Overloaded, Reason
+from guardedvlm.web.body import in_memory
 
 STATUS = {Reason.SAMPLE_GONE: 410, Reason.SAMPLE_UNSEEN: 409, Reason.LEDGER_UNWRITABLE: 503}
 """What a browser is told; 500 for every other reason."""
@@ -93,10 +94,11 @@ class ReviewPages:
 
     async def mark(self, request: Request) -> Response:
         """Take a mark down and go on to the next sample."""
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > FORM_BYTES:
-            raise HTTPException(413)
-        async with request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=FORM_BYTES) as form:
+        try:
+            whole = await in_memory(request, FORM_BYTES)
+        except Overloaded:
+            raise HTTPException(413) from None
+        async with whole.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=FORM_BYTES) as form:
             said = read_said(form)
         return await run_in_threadpool(self._mark, request, said)
 

@@ -191,6 +191,8 @@ def test_a_post_of_another_site_marks_nothing(client: TestClient, office: Office
         assert answer.status_code == 403
     assert office.facts(LedgerEvent.MARKED) == []
     assert client.post(f"/review/{sample}", content=b"a" * 40_000, headers=OURS).status_code == 413
+    parts = (b"a" * 10_000 for _ in range(4))  # no length is announced
+    assert client.post(f"/review/{sample}", content=parts, headers=OURS).status_code == 413
 
 
 def test_expired_while_looked_at(client: TestClient, office: Office) -> None:
