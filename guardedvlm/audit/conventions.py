@@ -110,7 +110,13 @@ _OF_LEDGER: Mapping[str, Mapping[str, Check]] = {
     },
     "incident": {"sample": PSEUDONYM, "of": PSEUDONYM, **_WHOSE},
     "destroyed": {"sample": PSEUDONYM, "cause": one_of(*Destruction)},
-    "pruned": {"log": form("years-[1-9][0-9]{0,2}"), "origin": PSEUDONYM, "records": is_number, "root": DIGEST},
+    "pruned": {
+        "log": form("years-[1-9][0-9]{0,2}"),
+        "origin": PSEUDONYM,
+        "records": is_number,
+        "root": DIGEST,
+        "until": form("20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][.][0-9]{3}Z"),
+    },
 }
 """What events of the ledger say of blind review and of records that were removed."""
 

@@ -143,7 +143,7 @@ async def test_an_incident_is_an_error_that_names_kinds(folder: Path, collector:
     marked = {"sample": "5a" * 16, "reviewer": "c3" * 16, "verdict": ReviewVerdict.LEAKED, "kinds": kinds}
     cells = {"cells": hidden_grid([Box(0, 0, 2, 2)], Size(32, 32)), "of": "d4" * 16, "basis": Basis.RANDOM}
     sampled = {"tenant": TENANT, "basis": Basis.RANDOM, "sample": "5b" * 16, "expires": 1_800_000_000}
-    pruned = {"log": "years-6", "origin": ORIGIN, "records": 7, "root": "bb" * 32}
+    pruned = {"log": "years-6", "origin": ORIGIN, "records": 7, "root": "bb" * 32, "until": "2028-02-29T12:00:00.000Z"}
     for event, fact, told in (
         (LedgerEvent.SAMPLED, "sampled", sampled),
         (LedgerEvent.MARKED, "marked", marked | cells | of),
@@ -163,6 +163,7 @@ async def test_an_incident_is_an_error_that_names_kinds(folder: Path, collector:
     assert (said["guardedvlm.marked.verdict"], said["guardedvlm.marked.cells"]) == ("leaked", 4)
     assert values(by_event["DESTROYED"])["guardedvlm.destroyed.cause"] == "leaked"
     assert values(by_event["PRUNED"])["guardedvlm.pruned.records"] == 7
+    assert values(by_event["PRUNED"])["guardedvlm.pruned.until"] == pruned["until"]
     assert values(by_event["SAMPLED"])["guardedvlm.sampled.basis"] == "random"
     assert "5b" * 16 not in values(by_event["SAMPLED"]).values()
 
