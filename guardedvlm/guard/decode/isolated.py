@@ -1,8 +1,9 @@
 """Decoding in a process of its own, with limits: one hostile picture must not take another request with it.
 
 The worker's memory (RLIMIT_AS), its processor time a document (RLIMIT_CPU) and what it writes (RLIMIT_FSIZE, which
-holds for the memory files that carry the pixels) are bounded. When it dies on a document, that document is at fault:
-the request is refused and the worker replaced. Its answer is checked against the limits again on this side.
+holds for the memory files that carry the pixels) are bounded, and it can only read, compute and answer (`sandbox`, in
+its tightest form). When it dies on a document, that document is at fault: the request is refused and the worker
+replaced. Its answer is checked against the limits again on this side.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.errors import InvalidInput, Reason, TimedOut, Unavailable
 from guardedvlm.guard.decode.budget import Budget
+from guardedvlm.guard.decode.codecs import load_codecs
 from guardedvlm.guard.decode.document import decode, number_pages
 from guardedvlm.guard.decode.identifiers import MAX_SECRET_CHARS, MAX_SECRETS
 from guardedvlm.guard.decode.kept import check_kept
@@ -31,6 +33,7 @@ from guardedvlm.guard.image import (
     checked_resolution,
 )
 from guardedvlm.policy.model import Limits
+from guardedvlm.sandbox import Confinement
 from guardedvlm.worker import Array, WithArrays, WorkerPool, WorkerSpec
 
 CALL_SECONDS = 20
@@ -56,6 +59,7 @@ class Decoder:
 
     def __init__(self, cpu_seconds: int = 0, written_bytes: int = 0) -> None:
         self._cpu_seconds = cpu_seconds
+        load_codecs()
         if written_bytes:
             resource.setrlimit(resource.RLIMIT_FSIZE, (written_bytes, written_bytes))
 
@@ -82,6 +86,7 @@ def decode_worker_spec(max_pixels: int = Limits().max_pixels) -> WorkerSpec:
         options={"cpu_seconds": CALL_SECONDS, "written_bytes": 3 * max_pixels},
         memory_bytes=BASE_BYTES + BYTES_PER_PIXEL * max_pixels,
         call_seconds=CALL_SECONDS,
+        confinement=Confinement.DECODER,
     )
 
 
