@@ -41,6 +41,9 @@ from guardedvlm.sandbox import harden_process as harden_process
 T = TypeVar("T")
 Array = npt.NDArray[np.uint8]
 
+_SHAPES: TypeAdapter[list[tuple[int, ...]]] = TypeAdapter(list[tuple[int, ...]])
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+"""Made here: pydantic loads a part of itself for its first adapter, and a confined worker may open no file."""
 MAX_ARRAYS = 200
 """File descriptors in one message; Linux allows 253 (SCM_MAX_FD)."""
 MAX_HEADER = 64 * 2**20
@@ -294,7 +297,7 @@ def _receive(sock: socket.socket, limit: Deadline | None) -> tuple[dict[str, Any
         if length > MAX_HEADER:
             raise EOFError
         header = json.loads(_read(sock, length, limit))
-        shapes = TypeAdapter(list[tuple[int, ...]]).validate_python(header["shapes"])
+        shapes = _SHAPES.validate_python(header["shapes"])
         if len(shapes) != len(descriptors) or sum(os.fstat(one).st_size for one in descriptors) > MAX_REPLY_BYTES:
             raise EOFError
         return header, [_map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)]
@@ -379,7 +382,7 @@ def _answer(sock: socket.socket, worker: object, request: dict[str, Any], arrays
         value = getattr(worker, request["method"])(*arrays, **request["args"])
         if isinstance(value, WithArrays):
             value, found = value.value, list(value.arrays)
-        reply: dict[str, Any] = {"value": json.loads(TypeAdapter(Any).dump_json(value))}
+        reply: dict[str, Any] = {"value": json.loads(_ANYTHING.dump_json(value))}
     except Exception as failure:
         reply, found = {"error": _error_to(failure)}, []
     _send(sock, reply, found)

@@ -57,7 +57,7 @@ _OPENED_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(o
 _CLONE_THREAD = 0x10000
 _FCNTL = (1, 2, 3, 4, 1030)  # descriptor flags, status flags, a duplicate that is closed on exec
 _IOCTL = (0x5421, 0x5401, 0x5451)  # FIONBIO (timeouts of sockets), TCGETS (is it a terminal?), FIOCLEX
-_PR_SET_NAME = 15
+_PR_SET_DUMPABLE, _PR_SET_NAME = 4, 15
 _RLIMIT_CPU = 0
 _NOT_THERE = refusal(errno.ENOSYS)
 """The C library falls back to `clone`, whose flags are no pointer."""
@@ -110,7 +110,8 @@ def _detector() -> Iterator[Rule]:
     yield from (Rule(name, refusal()) for name in sorted(HOSTILE | WRITING))
     yield from _opened_to_read()
     yield from (Rule(name, refusal()) for name in ("openat", "open"))
-    # processor affinity and priorities are a library's to set, other processes' limits are not
+    yield Rule("prctl", refusal(), (Argument(0, (_PR_SET_DUMPABLE,)),))
+    # a library may set its own process's limits
     yield Rule("prlimit64", ALLOW, (Argument(0, (0, os.getpid())),))
     yield Rule("prlimit64", refusal())
     yield from _threads_only(refusal())

@@ -94,8 +94,8 @@ MACHINES: Mapping[str, Machine] = {
 
 _HARMLESS = """
 read write readv writev pread64 pwrite64 close lseek fstat newfstatat stat lstat statx access faccessat
-faccessat2 readlink readlinkat getdents64 sendto sendmsg recvfrom recvmsg poll ppoll select pselect6 mmap munmap
-mremap madvise brk mprotect membarrier memfd_create ftruncate futex set_robust_list get_robust_list rseq
+faccessat2 readlink readlinkat getdents64 sendto sendmsg recvfrom recvmsg poll ppoll select pselect6 munmap
+mremap madvise brk membarrier memfd_create ftruncate futex set_robust_list get_robust_list rseq
 sched_yield sched_getaffinity set_tid_address getcpu rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack
 restart_syscall clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getpid gettid getppid
 getuid geteuid getgid getegid getcwd getrandom getrusage getrlimit sysinfo uname times exit exit_group
