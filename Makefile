@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu check browser protos bench clean
+.PHONY: install demo test test-slow test-gpu check browser protos bench fuzz clean
 
 install: $(STAMP)
 
@@ -39,6 +39,13 @@ test-slow: install
 # On a machine with a GPU; see tests/cogvlm2/test_gpu.py.
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu --timeout 1800
+
+# Coverage-guided, one target after the other; findings lie in out/fuzz/TARGET/findings. See docs/sandbox.md.
+SECONDS ?= 1800
+fuzz: install
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	for target in decode dicom policy proto; do \
+		nice $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) --out out/fuzz || exit 1; done
 
 protos: install
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/guardedvlm/v1/*.proto

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import importlib
 import json
+import logging
 import mmap
 import os
 import resource
@@ -38,6 +39,7 @@ from guardedvlm.errors import GuardedVLMError, Internal, Reason, Refused, TimedO
 from guardedvlm.sandbox import Confinement, Sandbox, Sandboxed, confine_calls, confine_files, drop_privileges
 from guardedvlm.sandbox import harden_process as harden_process
 
+LOG = logging.getLogger("guardedvlm")
 T = TypeVar("T")
 Array = npt.NDArray[np.uint8]
 
@@ -121,8 +123,7 @@ class Worker:
             except Exception:
                 # Dead, or taken over: a reply that is not of the agreed form, however it fails to be read (too deep for
                 # the recursion limit, sides too large for an array), ends the process that sent it.
-                self._kill()
-                raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
+                raise self._death() from None
 
     def stop(self) -> None:
         """End the child; idempotent."""
@@ -177,13 +178,24 @@ class Worker:
             raise _error_from(reply["error"], self.spec.role)
         return TypeAdapter(result).validate_json(json.dumps(reply["value"])), found
 
+    def _death(self) -> GuardedVLMError:
+        """End the child, if it has not ended yet; what its end says of the call."""
+        process = self._process
+        self._kill()
+        ended_by = -process.returncode if process is not None else 0
+        if ended_by == signal.SIGXCPU:
+            return TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role)
+        if ended_by == signal.SIGSYS:
+            LOG.error("the worker %s tried what its sandbox forbids and was ended", self.spec.role)
+        return Unavailable(Reason.WORKER_DIED, stage=self.spec.role)
+
     def _kill(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                self._process.kill()  # nothing where it has ended by itself
             self._process.wait()
             self._process = None
 
