@@ -80,10 +80,10 @@ class Tail(Part):
 
 class Review(Part):
     """Where redacted pictures wait for a reviewer, where a policy keeps any, and how many at most. Their keys lie in
-    `keys`, without it in the folder `review` of the settings' `keys`."""
+    `sample_keys`, without it in the folder `review` of the settings' `keys`."""
 
     folder: Path = Path("review")
-    keys: Path | None = None
+    sample_keys: Path | None = None
     max_samples: Annotated[int, Field(ge=1, le=10_000)] = MAX_SAMPLES
 
 

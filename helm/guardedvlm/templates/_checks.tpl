@@ -33,6 +33,7 @@
 {{- if and (not $guard.listen.mutualTls) $guard.clientCa.existingSecret }}{{ fail "guard.clientCa.existingSecret is for client certificates, and nobody is asked for one: set guard.listen.mutualTls to true, or leave the secret out" }}{{ end -}}
 {{- if not $guard.keys.existingSecret }}{{ fail "guard.keys.existingSecret is empty: make a Secret with audit.key, tokens.key, clearance.key and ring.json (docs/operator.md, Keys) and name it; the chart makes no key" }}{{ end -}}
 {{- if not $guard.tenants.existingSecret }}{{ fail "guard.tenants.existingSecret is empty: make a Secret with tenants.yaml and name it" }}{{ end -}}
+{{- if and .Values.test.enabled .Values.test.token.existingSecret (not $guard.listen.tokens) }}{{ fail "test.token is a bearer token, and the guard takes none: set guard.listen.tokens to true, or leave test.token.existingSecret out" }}{{ end -}}
 {{- range $guard.extraFiles -}}
 {{- if eq (empty .secret) (empty .configMap) }}{{ fail (printf "guard.extraFiles %s: name one of secret and configMap" .name) }}{{ end -}}
 {{- end -}}
@@ -45,7 +46,7 @@
 {{- fail (printf "guard.settings.%s is the chart's own: %s" $key (ternary "leave it out" (printf "set %s instead" $instead) (empty $instead))) -}}
 {{- end -}}
 {{- end -}}
-{{- range $part, $keys := dict "checkpoints" (list "sink" "file") "tail" (list "inside" "state") "review" (list "folder" "keys") -}}
+{{- range $part, $keys := dict "checkpoints" (list "sink" "file") "tail" (list "inside" "state") "review" (list "folder" "sample_keys") -}}
 {{- range $key := $keys -}}
 {{- if hasKey (default dict (get $settings $part)) $key }}{{ fail (printf "guard.settings.%s.%s is the chart's own: leave it out%s" $part $key (ternary ", and set checkpoints.sink instead" "" (eq $part "checkpoints"))) }}{{ end -}}
 {{- end -}}
@@ -56,7 +57,7 @@
 {{- $policies := .Values.policies -}}
 {{- if and $policies.files $policies.existingConfigMap }}{{ fail "policies.files and policies.existingConfigMap are both set: keep the one that you mean" }}{{ end -}}
 {{- if not (or $policies.files $policies.existingConfigMap) }}{{ fail "there are no policies: set policies.files (--set-file 'policies.files.finance/policy\\.yaml=policies/finance/policy.yaml') or policies.existingConfigMap" }}{{ end -}}
-{{- if and $policies.existingConfigMap (not (and $policies.items $policies.sha256)) }}{{ fail "policies.existingConfigMap needs policies.items, which key is which NAME/policy.yaml, and policies.sha256, a digest of its content that you change with it, so that the pods roll" }}{{ end -}}
+{{- if and $policies.existingConfigMap (not (and $policies.items $policies.sha256)) }}{{ fail "policies.existingConfigMap needs two more: set policies.items, which key is which NAME/policy.yaml, and policies.sha256, a digest of its content that you change with it, so that the pods roll" }}{{ end -}}
 {{- if and $policies.publicKey $policies.files -}}
 {{- range $path, $_ := $policies.files -}}
 {{- if and (hasSuffix "/policy.yaml" $path) (not (hasKey $policies.files (printf "%s.sig" $path))) }}{{ fail (printf "policies.publicKey demands signed policies, and %s.sig is not among policies.files: sign it (guardedvlm policy sign) and add the signature, or leave the key out" $path) }}{{ end -}}
@@ -98,7 +99,10 @@
 {{- end -}}
 {{- if and (gt $parallel 1) (ne $inference.engine "vllm") }}{{ fail (printf "inference.tensorParallelSize is %d, and only the engine vllm computes on several GPUs so: set inference.engine to vllm, or the size to 1" $parallel) }}{{ end -}}
 {{- if and (eq $inference.engine "vllm") (ne $parallel $gpus) }}{{ fail (printf "inference.tensorParallelSize is %d and inference.gpu.count is %d: set both to the number of GPUs of one pod" $parallel $gpus) }}{{ end -}}
-{{- if and (ne $inference.engine "transformers") (or $inference.offload $inference.compile $inference.attention) }}{{ fail (printf "inference.offload, compile and attention belong to the engine transformers, and inference.engine is %s: leave them out" $inference.engine) }}{{ end -}}
+{{- if and (ne $inference.engine "transformers") (or $inference.offload $inference.compile $inference.attention $inference.model.adapter) }}{{ fail (printf "inference.offload, compile, attention and model.adapter belong to the engine transformers, and inference.engine is %s: leave them out" $inference.engine) }}{{ end -}}
+{{- $vllm := $inference.vllm }}
+{{- if and (ne $inference.engine "vllm") (or $vllm.maxModelLen $vllm.maxNumSeqs $vllm.gpuMemoryUtilization $vllm.kvCacheMemory $vllm.eager) }}{{ fail (printf "inference.vllm belongs to the engine vllm, and inference.engine is %s: leave it out" $inference.engine) }}{{ end -}}
+{{- if and $vllm.kvCacheMemory $vllm.gpuMemoryUtilization }}{{ fail "inference.vllm.kvCacheMemory stands instead of what gpuMemoryUtilization leaves: set one of them" }}{{ end -}}
 {{- if and $inference.offload $inference.compile }}{{ fail "inference.compile records one graph on the GPU and inference.offload copies weights meanwhile: choose one" }}{{ end -}}
 {{- end -}}
 {{- end }}

@@ -25,6 +25,8 @@
 - --manifest
 - /etc/guardedvlm/manifest/{{ $inference.model.manifest.key }}
 {{- end }}
+{{- end }}
+{{- if eq $inference.engine "transformers" }}
 {{- with $inference.model.adapter }}
 - --adapter
 - /models/{{ . }}
@@ -43,6 +45,25 @@
 {{- if eq $inference.engine "vllm" }}
 - --tensor-parallel-size
 - {{ $inference.tensorParallelSize | quote }}
+{{- with $inference.vllm.maxModelLen }}
+- --max-model-len
+- {{ . | quote }}
+{{- end }}
+{{- with $inference.vllm.maxNumSeqs }}
+- --max-num-seqs
+- {{ . | quote }}
+{{- end }}
+{{- with $inference.vllm.gpuMemoryUtilization }}
+- --gpu-memory-utilization
+- {{ . | quote }}
+{{- end }}
+{{- with $inference.vllm.kvCacheMemory }}
+- --kv-cache-memory
+- {{ . }}
+{{- end }}
+{{- if $inference.vllm.eager }}
+- --eager
+{{- end }}
 {{- end }}
 {{- end }}
 

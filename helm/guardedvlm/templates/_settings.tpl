@@ -11,7 +11,7 @@
   "tenants" "/etc/guardedvlm/tenants/tenants.yaml"
   "keys" "/run/guardedvlm/keys"
   "ledger" "/var/lib/guardedvlm/ledger"
-  "review" (dict "folder" "/var/lib/guardedvlm/review" "keys" "/var/lib/guardedvlm-state/review-keys")
+  "review" (dict "folder" "/var/lib/guardedvlm/review" "sample_keys" "/var/lib/guardedvlm-state/review-keys")
   "checkpoints" (dict "sink" .Values.checkpoints.sink)
   "inference" (include "guardedvlm.inference" .)
   "drain_seconds" (float64 $guard.drainSeconds)
