@@ -43,6 +43,7 @@ from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
 from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.inference.vllm_engine import require_vllm
 from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
@@ -259,6 +260,7 @@ def _transformers(settings: InferenceSettings, model: Path, parts: AsyncExitStac
 
 
 async def _vllm(settings: InferenceSettings, parts: AsyncExitStack) -> VLLMEngine:
+    require_vllm()
     from guardedvlm.inference.vllm_engine.engine import VLLMEngine
     from guardedvlm.inference.vllm_engine.loading import MAX_SEQUENCES, MEMORY_SHARE, Loading, load
 

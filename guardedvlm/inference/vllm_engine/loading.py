@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from guardedvlm.cogvlm2.processing import CogVLM2Processor
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.inference.vllm_engine.quiet import Outlet, prepare_environment, silence_loggers
 
-NOT_INSTALLED = "vLLM is not installed in this environment: pip install 'guardedvlm[vllm]'"
 NOT_STARTED = "vLLM did not start; what it said stands above"
 MEMORY_SHARE = 0.9
 """Of a GPU's memory, vLLM's own default."""
@@ -47,19 +45,11 @@ class Loaded:
     max_sequences: int
 
 
-def require_vllm() -> None:
-    """Raise ConfigurationError(SETTINGS_INVALID) where vLLM is not installed."""
-    if find_spec("vllm") is None:
-        raise ConfigurationError(Reason.SETTINGS_INVALID, place="engine", explanation=NOT_INSTALLED)
-
-
 async def load(loading: Loading) -> Loaded:
     """Verify the checkpoint's digests and start vLLM on it.
 
-    Raises ConfigurationError: SETTINGS_INVALID where vLLM is missing or does not start, CHECKPOINT_*, TENSOR_*,
-    TOKENIZER_INVALID.
+    Raises ConfigurationError: SETTINGS_INVALID where vLLM does not start, CHECKPOINT_*, TENSOR_*, TOKENIZER_INVALID.
     """
-    require_vllm()
     checked = await asyncio.to_thread(check, loading.directory, manifest=loading.manifest)
     processor = CogVLM2Processor.from_pretrained(loading.directory)
     prepare_environment()

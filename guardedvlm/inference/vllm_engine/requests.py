@@ -56,7 +56,8 @@ class Requests:
         is_constrained = _is_schema(prompt.schema)
         return Request(
             prompt={
-                "prompt_token_ids": [self._config.bos_token_id, self._config.image_token_id, *words],
+                # The picture's placeholders are the plugin's to put in, behind beginning-of-text.
+                "prompt_token_ids": [self._config.bos_token_id, *words],
                 "multi_modal_data": {"image": Image.fromarray(image.raster)},
                 "multi_modal_uuids": {"image": [picture_key(scope, image.digest)]},
                 "cache_salt": scope,
