@@ -171,7 +171,7 @@ def said(text, finish=None):
 
 def engine(processor, *steps, errored=False, monkeypatch):
     monkeypatch.setattr("guardedvlm.inference.vllm_engine.engine._parameters", lambda request: None)
-    return VLLMEngine(Loaded(Scripted(*steps, errored=errored), None, "0" * 64, processor, 8192, 4))
+    return VLLMEngine(Loaded(Scripted(*steps, errored=errored), None, "0" * 64, processor, 8192, 4, lambda: None))
 
 
 async def drafts(made, seconds=30.0):

@@ -33,6 +33,7 @@ class VLLMEngine:
         side = int(loaded.processor.config.vision_config.image_size)
         self.meters = loaded.meters
         self._llm = loaded.llm
+        self._clean_up = loaded.clean_up
         self._tokenizer = loaded.processor.tokenizer
         self._requests = Requests(loaded.processor, loaded.context)
         self._capacity = Capacity(
@@ -58,6 +59,7 @@ class VLLMEngine:
     def close(self) -> None:
         """End vLLM's processes."""
         self._llm.shutdown()
+        self._clean_up()
 
     async def generate(
         self, image: ClearedImage, prompt: ClearedPrompt, sampling: Sampling, scope: str, deadline: Deadline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Loaded:
     processor: CogVLM2Processor
     context: int  # tokens of prompt and answer together
     max_sequences: int
+    clean_up: Callable[[], None]  # what is left when vLLM has ended
 
 
 async def load(loading: Loading) -> Loaded:
@@ -52,7 +54,7 @@ async def load(loading: Loading) -> Loaded:
     """
     checked = await asyncio.to_thread(check, loading.directory, manifest=loading.manifest)
     processor = CogVLM2Processor.from_pretrained(loading.directory)
-    prepare_environment()
+    sockets = prepare_environment()
     outlet = Outlet()
     try:
         with outlet.inherited():
@@ -63,7 +65,8 @@ async def load(loading: Loading) -> Loaded:
     silence_loggers()
     config = llm.vllm_config
     meters.blocks = config.cache_config.num_gpu_blocks
-    return Loaded(llm, meters, checked.digest, processor, config.model_config.max_model_len, loading.max_sequences)
+    context = config.model_config.max_model_len
+    return Loaded(llm, meters, checked.digest, processor, context, loading.max_sequences, sockets.cleanup)
 
 
 def _started(loading: Loading, dtype: str) -> tuple[Any, Any]:

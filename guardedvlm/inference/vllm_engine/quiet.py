@@ -39,14 +39,16 @@ _UNSET = ("VLLM_LOGGING_CONFIG_PATH", "VLLM_DEBUG_DUMP_PATH", "VLLM_CONFIGURE_LO
 LOG_LEVEL = "VLLM_LOGGING_LEVEL"
 
 
-def prepare_environment() -> None:
-    """Set what vLLM reads when it is imported, and what its processes inherit. Its sockets go into a folder that is
-    this user's alone."""
+def prepare_environment() -> tempfile.TemporaryDirectory[str]:
+    """Set what vLLM reads when it is imported, and what its processes inherit. Returns the folder of its sockets, which
+    is this user's alone."""
     os.environ.update(_SET)
     for name in _UNSET:
         os.environ.pop(name, None)
     os.environ.setdefault(LOG_LEVEL, "WARNING")
-    os.environ["VLLM_RPC_BASE_PATH"] = tempfile.mkdtemp(prefix="guardedvlm-vllm-")
+    sockets = tempfile.TemporaryDirectory(prefix="guardedvlm-vllm-", ignore_cleanup_errors=True)
+    os.environ["VLLM_RPC_BASE_PATH"] = sockets.name
+    return sockets
 
 
 class Outlet:
