@@ -209,7 +209,16 @@ class Settings(Part):
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
-        for name in ("policies", "policy_key", "policies_issued", "tenants", "keys", "ledger", "spacy_model", "otlp_ca"):
+        for name in (
+            "policies",
+            "policy_key",
+            "policies_issued",
+            "tenants",
+            "keys",
+            "ledger",
+            "spacy_model",
+            "otlp_ca",
+        ):
             if values[name] is not None:
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference", "signer"):

@@ -25,7 +25,9 @@ class Endpoint:
     ports: Mapping[str, int] = field(default_factory=dict)  # named ports
 
 
-def can_reach(policies: list[Object], source: Endpoint, destination: Endpoint, port: int, protocol: str = "TCP") -> bool:
+def can_reach(
+    policies: list[Object], source: Endpoint, destination: Endpoint, port: int, protocol: str = "TCP"
+) -> bool:
     """Whether `source` may open a connection to `port` of `destination`."""
     out = _allows(policies, "Egress", source, destination, (port, protocol), destination)
     return out and _allows(policies, "Ingress", destination, source, (port, protocol), destination)
@@ -50,9 +52,7 @@ def _selects(policy: Object, pod: Endpoint) -> bool:
     return in_namespace and matches(policy["spec"]["podSelector"], pod.labels)
 
 
-def _admits(
-    rule: Object, way: str, other: Endpoint, port: tuple[int, str], served: Endpoint, namespace: str
-) -> bool:
+def _admits(rule: Object, way: str, other: Endpoint, port: tuple[int, str], served: Endpoint, namespace: str) -> bool:
     peers = rule.get("to" if way == "Egress" else "from")
     ports = rule.get("ports")
     by_peer = not peers or any(_is_peer(peer, other, namespace) for peer in peers)

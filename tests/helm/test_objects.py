@@ -5,7 +5,6 @@ import re
 import kubernetes_validate
 import pytest
 import yaml
-
 from chart import EXAMPLES, at, container, containers, example, merged, named, pods, render, rendered
 
 VERSIONS = tuple(f"1.{minor}" for minor in range(29, 38))

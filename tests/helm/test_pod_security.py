@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-
 from chart import EXAMPLES, containers, pods, rendered
 from pod_security import violations
 

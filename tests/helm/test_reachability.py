@@ -1,7 +1,6 @@
 """Who reaches whom, computed from the rendered NetworkPolicies."""
 
 import pytest
-
 from chart import EXAMPLES, NAMESPACE, at, example, merged, pods, render, rendered
 from reachability import Endpoint, can_reach, endpoints, policies_of
 

@@ -9,10 +9,9 @@ import sys
 
 import pytest
 import yaml
+from chart import EXAMPLES, PUBLIC_KEY, ROOT, at, container, containers, example, merged, named, pods, render, rendered
 from typer.testing import CliRunner
 
-from chart import EXAMPLES, PUBLIC_KEY, ROOT, at, container, containers, example, merged, named, pods, render, rendered
-from guardedvlm.app import TOKENS_KEY
 from guardedvlm.audit.digest import load_or_create_key
 from guardedvlm.audit.keys import create_keys, load_keys
 from guardedvlm.audit.otel import Otel
@@ -25,6 +24,7 @@ from guardedvlm.evidence import AUDIT_KEY, EVIDENCE_KEYS
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.transport.clearance_key import load_or_create_signing_key
 from guardedvlm.transport.secret_file import write_key
+from guardedvlm.trust import TOKENS_KEY
 
 
 class Captured(Exception):
@@ -137,9 +137,9 @@ def test_inference_takes_its_command_line(name, tmp_path, monkeypatch):
             "tensor-parallel",
             at(
                 "inference.vllm",
-                {"maxModelLen": 4096, "maxNumSeqs": 8, "kvCacheMemory": "40GiB", "eager": True},
+                {"maxModelLen": 4096, "maxNumSeqs": 8, "gpuMemoryUtilization": 0.8, "eager": True},
             ),
-            {"max_model_len": 4096, "max_num_seqs": 8, "kv_cache_bytes": 40 * 2**30, "eager": True},
+            {"max_model_len": 4096, "max_num_seqs": 8, "gpu_memory_utilization": 0.8, "eager": True},
         ),
     ],
 )
@@ -254,7 +254,12 @@ def _mount_secret(folder, source):
     """As the kubelet does: links, and files that the group may read."""
     dated = folder / "..2026_11_23_22_00_00.123456789"
     dated.mkdir(parents=True)
-    for path in (source / "audit.key", source / "tokens.key", source / "clearance.key", source / "evidence" / "ring.json"):
+    for path in (
+        source / "audit.key",
+        source / "tokens.key",
+        source / "clearance.key",
+        source / "evidence" / "ring.json",
+    ):
         shutil.copy(path, dated / path.name)
         (dated / path.name).chmod(0o440)
     (folder / "..data").symlink_to(dated.name)

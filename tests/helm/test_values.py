@@ -6,10 +6,9 @@ import re
 import pytest
 import regex
 import yaml
+from chart import CHART, EXAMPLES, NAMESPACE, PUBLIC_KEY, ROOT, at, example, merged, render, render_files
 from helm_python.chart import lint
 from helm_python.errors import HelmError
-
-from chart import CHART, EXAMPLES, NAMESPACE, PUBLIC_KEY, ROOT, at, example, merged, render, render_files
 from settings_schema import PREFIX, SCHEMA, settings_definitions
 
 EXTERNAL = {"mode": "external", "guardKeys": None}
@@ -207,7 +206,16 @@ def test_the_schema_knows_every_default_and_nothing_else():
     schema = json.loads(SCHEMA.read_text("utf-8"))
     values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
     assert {*values, "global"} == set(schema["properties"])
-    for name in ("guard", "policies", "checkpoints", "inference", "console", "telemetry", "monitoring", "networkPolicy"):
+    for name in (
+        "guard",
+        "policies",
+        "checkpoints",
+        "inference",
+        "console",
+        "telemetry",
+        "monitoring",
+        "networkPolicy",
+    ):
         assert set(values[name]) == set(schema["properties"][name]["properties"]), name
 
 

@@ -36,7 +36,8 @@ def tail(
 
     Every record arrives at least once, each log in order; docs/telemetry.md says what is told. It follows the ledger
     until SIGTERM or Ctrl-C, delivers then what is left (--drain), and waits for a collector that is away; with --once
-    that is exit code 4. A service that delivers itself (`tail: {inside: true}`, the default) holds the cursors; a second tailer is refused.
+    that is exit code 4. A service that delivers itself (`tail: {inside: true}`, the default) holds the cursors; a
+    second tailer is refused.
 
     Example:
 
