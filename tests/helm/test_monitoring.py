@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics, labels and reasons that the service really tells, and the runbook has each alert."""
+"""Alerts and dashboard ask for what the service really tells: metrics, labels, reasons; the runbook has each alert."""
 
 import json
 import re
