@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from guardedvlm.admission import NEVER, Gate
+from guardedvlm.core.quota import Quota
 from guardedvlm.errors import GuardedVLMError, Reason
 
 
@@ -29,8 +30,8 @@ class Calls:
 
     @property
     def limited(self) -> Mapping[str, int]:
-        """Calls that met a limit, by the limit's name."""
-        return dict(self._gate.refused)
+        """Calls that met a limit, by the limit's name; all of them, also those that nobody met."""
+        return {limit.value: self._gate.refused[limit.value] for limit in Quota}
 
     @property
     def held_bytes(self) -> int:

@@ -86,6 +86,13 @@ def details(failure):
     return {detail.TypeName(): detail for detail in rpc_status.from_call(failure).details}
 
 
+async def until(is_so):
+    """Wait for what another task does."""
+    async with asyncio.timeout(20):
+        while not is_so():
+            await asyncio.sleep(0.02)
+
+
 async def test_a_refused_request_is_told_when_to_come_back_and_is_on_record(tmp_path):
     async with front(tmp_path) as guard:
         first = await guard.refusal(guard.stub.RedactImage, pb.RedactImageRequest(document=TEXT))
@@ -103,7 +110,8 @@ async def test_a_refused_request_is_told_when_to_come_back_and_is_on_record(tmp_
         assert [record.event for record in last] == [State.RECEIVED, State.ADMITTED, State.REFUSED]
         assert last[2].facts["reason"] == "QUOTA_EXCEEDED"
         assert last[1].facts["input_bytes"] == len(TEXT.content)
-        assert (guard.service.limited, guard.gate.held_bytes) == ({"requests_per_second": 1}, 0)
+        assert {limit: count for limit, count in guard.service.limited.items() if count} == {"requests_per_second": 1}
+        assert guard.gate.held_bytes == 0
         assert guard.service.refused["QUOTA_EXCEEDED"] == 1
 
 
@@ -137,17 +145,11 @@ async def test_a_caller_who_leaves_the_queue_frees_the_place(tmp_path):
         busy.arrive(1)
         async with busy.turn("RedactImage", Deadline.after(60)):
             call = guard.stub.RedactImage(pb.RedactImageRequest(document=TEXT), metadata=guard.metadata, timeout=20)
-            for _ in range(200):
-                await asyncio.sleep(0.02)
-                if guard.gate.turns.waiting:
-                    break
-            assert (guard.gate.turns.waiting, guard.service.waiting()["admission"]) == (1, 1)
+            await until(lambda: guard.gate.turns.waiting)
+            assert guard.service.waiting()["admission"] == 1
             assert guard.gate.held_bytes > 1
             call.cancel()
-            for _ in range(200):
-                await asyncio.sleep(0.02)
-                if guard.records()[-1].event is State.REFUSED:
-                    break
+            await until(lambda: guard.records()[-1].event is State.REFUSED)
             assert (guard.gate.turns.waiting, guard.gate.held_bytes) == (0, 1)
             assert guard.records()[-1].facts["reason"] == "CANCELLED"
             late = await guard.refusal(
@@ -155,7 +157,8 @@ async def test_a_caller_who_leaves_the_queue_frees_the_place(tmp_path):
                 pb.RedactImageRequest(document=TEXT),
             )
             assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert (guard.gate.turns.running, guard.gate.turns.waiting) == (0, 0)
+        # Its client knew the time before the server did: it may have got the turn, and ends it at once.
+        await until(lambda: not guard.gate.turns.running and not guard.gate.turns.waiting)
 
 
 async def test_reading_the_policy_counts_as_a_call(tmp_path):
