@@ -89,7 +89,7 @@ def details(failure):
 async def until(is_so):
     """Wait for what another task does."""
     async with asyncio.timeout(20):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  # numbers of a service, which sets no event
             await asyncio.sleep(0.02)
 
 
