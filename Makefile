@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VENV := .venv-vllm
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu check browser protos bench fuzz clean
+.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz clean
 
 install: $(STAMP)
 
@@ -19,8 +20,8 @@ demo: install
 	$(BIN)/guardedvlm demo --out out
 
 check: install
-	$(BIN)/ruff check guardedvlm tests
-	$(BIN)/ruff format --check guardedvlm tests
+	$(BIN)/ruff check guardedvlm tests helm
+	$(BIN)/ruff format --check guardedvlm tests helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
@@ -47,8 +48,15 @@ fuzz: install
 	for target in decode dicom policy proto; do \
 		nice $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) --out out/fuzz || exit 1; done
 
+# vLLM pins other versions than the rest of the project, so it has an environment of its own. See docs/vllm.md.
+install-vllm: $(VLLM_VENV)/.installed
+
+$(VLLM_VENV)/.installed: .ci/install-vllm pyproject.toml
+	PYTHON=$(PYTHON) .ci/install-vllm $(VLLM_VENV)
+	touch $@
+
 protos: install
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/guardedvlm/v1/*.proto
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(VLLM_VENV) out
