@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
@@ -51,8 +50,8 @@ from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
-from guardedvlm.transport.identity import Identities
-from guardedvlm.transport.tls import channel_credentials, server_credentials
+from guardedvlm.transport.reload import TRUST, Reloads
+from guardedvlm.trust import Trust, client_credentials, server_certificate, watched_certificate
 from guardedvlm.worker import Worker, harden_process
 
 T = TypeVar("T")
@@ -63,7 +62,6 @@ WATCH_SECONDS = 1.0
 """How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-TOKENS_KEY = "tokens.key"
 SWEEP_SECONDS = 60.0
 """Between two sweeps of the samples; what has expired is not readable before either."""
 
@@ -99,6 +97,7 @@ class Guard:
     signer: EvidenceSigner
     telemetry: Telemetry
     calls: Calls
+    backend: Backend
 
 
 @asynccontextmanager
@@ -124,7 +123,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend)
 
 
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
@@ -147,10 +146,13 @@ async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
     """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
     policies = _policies(settings)
-    identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
-    listeners = _listeners(settings)
+    trust = await Trust.load(settings, policies)
+    listeners = trust.listeners()
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer), guard.calls)
+        receipts = Receipts(guard.signer)
+        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls)
+        trust.watch(service.take_identities, guard.backend)
+        guard.calls.broken = trust.broken
         server = GuardServer(service, with_reflection=settings.reflection)
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service, server.health)
@@ -164,9 +166,12 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
                 is_swept = guard.pipeline.reviews.healthy
                 await server.health.set_ready(SERVICE, is_written and is_signed and is_told and is_swept)
                 await watch.look()
+                await trust.look()
+                await server.health.set_ready(TRUST, not any(trust.broken().values()))
                 await sweeper.look()
         finally:
             await server.stop(settings.drain_seconds)
+            await trust.close()
 
 
 def _policies(settings: Settings) -> PolicyStore:
@@ -181,8 +186,9 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
     """Serve an engine until `stop` is set; `started` gets the port when calls are answered. Raises GuardedVLMError."""
     harden_process()
     keys = load_public_keys(settings.guard_keys)
-    tls = settings.tls
-    credentials = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
+    certificate = server_certificate(settings.tls)
+    credentials = certificate.credentials() if certificate else None
+    reloads = Reloads([watched_certificate(certificate)] if certificate else ())
     async with AsyncExitStack() as parts:
         engine = await asyncio.to_thread(_engine, settings, parts)
         host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
@@ -191,6 +197,7 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
             started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
             async for _ in _ticks(stop):
                 await server.health.set_ready(INFERENCE, host.healthy)
+                await reloads.look()
         finally:
             await server.stop(settings.drain_seconds)
 
@@ -211,9 +218,7 @@ async def _inference(
         return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
     private = load_or_create_signing_key(private_folder(settings.keys))
     tls = settings.inference_tls
-    backend = RemoteBackend(
-        settings.inference, channel_credentials(tls.ca, tls.certificate, tls.key) if tls is not None else None
-    )
+    backend = RemoteBackend(settings.inference, client_credentials(tls) if tls is not None else None)
     parts.push_async_callback(backend.close)
     return _signer(private), backend
 
@@ -255,12 +260,3 @@ def _reader(parts: AsyncExitStack) -> ReaderEngine:
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
     """Scopes are keyed anew at each start: nothing that an engine cached for an earlier guard is found again."""
     return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
-
-
-def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
-    tls = settings.tls
-    listeners: dict[str, grpc.ServerCredentials | None] = {}
-    if settings.token_listen:
-        listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key) if tls else None
-    listeners[settings.listen] = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
-    return listeners
