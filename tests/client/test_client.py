@@ -10,10 +10,11 @@ from pathlib import Path
 import grpc
 import pytest
 from packaging.requirements import Requirement
-from scripted_guard import HANG, ScriptedGuard, serving
+from scripted_guard import HANG, ScriptedGuard, issuing, serving
 
 from guardedvlm.client import UPLOAD_ABOVE, AsyncClient, Client, Retry, token_from_file
 from guardedvlm.client.tokens import ExpiringToken
+from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import (
     ConfigurationError,
     InvalidInput,
@@ -259,3 +260,46 @@ def _closure(name, seen=None):
 
 def _plain(name):
     return name.lower().replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    return issuing(tmp_path_factory.mktemp("evidence"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_receipts_are_verified_before_the_response_is_given(kind, evidence):
+    guard, got = ScriptedGuard([None, Refused(Reason.KIND_REFUSED)]), []
+    guard.receipts, keys = evidence
+    options = {"make": {"receipt_keys": keys}, "on_receipt": got.append}
+    with serving(guard) as target:
+        call(kind, target, "analyze", b"mine", "What?", **options)
+        with pytest.raises(Refused) as failure:
+            call(kind, target, "analyze", b"mine", "What?", **options)
+        assert [receipt.statement.outcome for receipt in got] == ["released", "refused"]
+        assert failure.value.audit_id == got[1].statement.audit_id
+        guard.receipts = lambda document, end: evidence[0](b"another's", end)
+        with pytest.raises(Unavailable) as failure:
+            call(kind, target, "analyze", b"mine", "What?", **options)
+        assert failure.value.reason is Reason.RECEIPT_BROKEN
+        guard.receipts = lambda document, end: evidence[0](document, State.REFUSED)
+        with pytest.raises(Unavailable):
+            call(kind, target, "stream", b"mine", "What?", **options)
+        guard.receipts = None
+        with pytest.raises(Unavailable) as failure:
+            call(kind, target, "redact", b"mine", make={"receipt_keys": keys})
+        assert failure.value.reason is Reason.RECEIPT_MISSING
+    assert len(got) == 2
+
+
+def test_a_receipt_by_another_key_is_none(evidence, tmp_path):
+    guard = ScriptedGuard([None, Refused(Reason.KIND_REFUSED)])
+    guard.receipts, _ = evidence
+    _, others = issuing(tmp_path)
+    with serving(guard) as target:
+        with pytest.raises(Unavailable) as failure:
+            call(Client, target, "analyze", b"mine", "What?", make={"receipt_keys": others})
+        assert failure.value.reason is Reason.RECEIPT_BROKEN
+        with pytest.raises(Refused) as failure:
+            call(Client, target, "analyze", b"mine", "What?", make={"receipt_keys": others})
+        assert failure.value.audit_id == ""
