@@ -226,6 +226,7 @@ class InferenceEngine(StrEnum):
 
     READER = "reader"
     TRANSFORMERS = "transformers"  # CogVLM2
+    VLLM = "vllm"  # CogVLM2, many requests at a time
 
 
 class Attention(StrEnum):
@@ -234,6 +235,20 @@ class Attention(StrEnum):
     EAGER = "eager"
     SDPA = "sdpa"
     FLASH_ATTENTION_2 = "flash_attention_2"  # sdpa where it is not installed
+
+
+_OF_AN_ENGINE = {
+    InferenceEngine.TRANSFORMERS: {"adapter", "attention", "offload", "compiled"},
+    InferenceEngine.VLLM: {
+        "tensor_parallel_size",
+        "max_model_len",
+        "gpu_memory_utilization",
+        "kv_cache_bytes",
+        "max_num_seqs",
+        "eager",
+    },
+}
+"""Settings that only one engine knows."""
 
 
 class InferenceSettings(Part):
@@ -248,6 +263,12 @@ class InferenceSettings(Part):
     attention: Attention | None = None  # None: the engine's own choice
     offload: bool = False  # the model's visual experts in host memory
     compiled: bool = False  # decoding as one compiled graph
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1  # GPUs that share each layer
+    max_model_len: Annotated[int, Field(ge=1)] | None = None  # tokens of prompt and answer; None: the model's own
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None  # share of the memory; None: vLLM's own
+    kv_cache_bytes: Annotated[int, Field(ge=1)] | None = None  # instead of what that share leaves
+    max_num_seqs: Annotated[int, Field(ge=1, le=256)] | None = None  # answers made at the same time; None: the engine's
+    eager: bool = False  # no compiled graphs
     guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
     tls: Tls | None = None  # with client_ca: who may connect
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
@@ -260,11 +281,14 @@ class InferenceSettings(Part):
 
     @model_validator(mode="after")
     def _model_where_it_is_run(self) -> InferenceSettings:
-        if (self.engine is InferenceEngine.TRANSFORMERS) != (self.model is not None):
-            raise ValueError("the engine 'transformers' needs a model directory, and no other engine takes one")
-        of_a_model = {"manifest", "adapter", "attention", "offload", "compiled"}
-        if self.model is None and of_a_model & self.model_fields_set:
-            raise ValueError("'manifest', 'adapter', 'attention', 'offload' and 'compiled' belong to a model directory")
+        if (self.engine is not InferenceEngine.READER) != (self.model is not None):
+            raise ValueError("the engines 'transformers' and 'vllm' need a model directory, and no other takes one")
+        if self.model is None and "manifest" in self.model_fields_set:
+            raise ValueError("'manifest' belongs to a model directory")
+        for engine, names in _OF_AN_ENGINE.items():
+            foreign = names & self.model_fields_set
+            if self.engine is not engine and foreign:
+                raise ValueError(f"'{min(foreign)}' belongs to the engine '{engine.value}'")
         return self
 
     @model_validator(mode="after")
