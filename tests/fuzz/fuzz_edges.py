@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError
 from jsonschema import Draft202012Validator
 
+from guardedvlm.admission import Gate
 from guardedvlm.audit.receipt import Receipt
 from guardedvlm.audit.receipt_proof import Given, prove
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.clearance import SignedClearance, Turn
 from guardedvlm.core.field_schema import parse_fields
+from guardedvlm.core.quota import TenantLimits
 from guardedvlm.errors import GuardedVLMError, InvalidInput, NotIdentified, Reason, Refused
 from guardedvlm.guard.decode.isolated import Beside
 from guardedvlm.inference.clearance import ClearanceChecker
@@ -78,10 +80,12 @@ def _upload(data: bytes) -> None:
         for message in messages:
             yield message
 
+    place = Gate(1).place("clinic", TenantLimits())
     try:
-        request = _run(assembled(arriving(), policy_in_force()))
+        request = _run(assembled(arriving(), policy_in_force(), place))
     except InvalidInput:
         return
+    assert not place.is_refused
     assert 0 < len(request.document.content) == messages[0].header.content_bytes
 
 
