@@ -36,6 +36,8 @@ CHUNK_BYTES = 2**20
 """Of an upload; the service takes at most this much a message."""
 UPLOAD_ABOVE = 24 * 2**20
 """Documents above this many bytes are uploaded in chunks; the service's limit for one message is 32 MiB."""
+CALL_SECONDS = 120.0
+"""Of a call, unless the client is made with another timeout."""
 MAX_RECEIVE = 512 * 2**20
 """A redacted document comes back as one file."""
 
@@ -57,7 +59,7 @@ class Client:
         ca: Path | None = None,
         certificate: Path | None = None,
         key: Path | None = None,
-        timeout: float = 120.0,
+        timeout: float = CALL_SECONDS,
     ) -> None:
         options = {**dict(CHANNEL_OPTIONS), "grpc.max_receive_message_length": MAX_RECEIVE}
         if ca is None:

@@ -22,6 +22,7 @@ from guardedvlm import __version__
 from guardedvlm.cli import (
     ask,
     audit,
+    batch,
     console,
     demo,
     doctor,
@@ -61,6 +62,8 @@ app.command("serve-inference")(serve.serve_inference)
 app.command("ask")(ask.ask)
 app.command("extract")(extract.extract)
 app.command("redact")(redact.redact)
+app.command("batch")(batch.batch)
+app.command("batch-status")(batch.batch_status)
 app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
 app.command("console")(console.console)
