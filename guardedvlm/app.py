@@ -102,13 +102,13 @@ class Guard:
 
 
 @asynccontextmanager
-async def running_guard(settings: Settings, engine: Engine | None = None) -> AsyncIterator[Guard]:
-    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name. Raises
-    GuardedVLMError."""
+async def running_guard(settings: Settings, engine: Engine | None = None, member: str = "") -> AsyncIterator[Guard]:
+    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name; `member` is
+    its name among several guards of one machine, whose ledgers are told apart by it. Raises GuardedVLMError."""
     harden_process()
     async with AsyncExitStack() as parts:
         key = load_or_create_key(private_folder(settings.keys) / AUDIT_KEY)
-        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname(), *([member] if member else []))
         evidence = evidence_signer(settings, parts)
         ledger = open_logs(settings, origin, evidence, parts)
         telemetry = make_telemetry(settings, origin)

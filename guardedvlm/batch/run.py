@@ -16,8 +16,8 @@ from guardedvlm.batch.store import Progress, Store
 from guardedvlm.errors import InvalidInput, Reason, Unavailable
 
 MOST_ATTEMPTS = 5
-"""Runs that may die with a document in work before it counts as one that kills. What was in work at a kill comes last, so that
-what was only beside it is done before."""
+"""Runs that may die with a document in work before it counts as one that kills. What was in work at a kill comes last:
+what was only beside such a document is done before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,18 +24,21 @@ from guardedvlm.batch.catalog import Catalog, Presence, survey
 from guardedvlm.batch.inputs import Inputs, find_inputs
 from guardedvlm.batch.key import BatchKey
 from guardedvlm.batch.manifest import Manifest, Wanted, check_folder, keep_manifest, read_manifest
+from guardedvlm.batch.on_ray import OnRay, require_ray
+from guardedvlm.batch.order import Order
 from guardedvlm.batch.rows import Failed, Outcome
 from guardedvlm.batch.run import Here, Limits, Source, pending, run
 from guardedvlm.batch.store import Store, open_store, read_progress
 from guardedvlm.batch.tables import read_catalog, require_arrow, write_catalog
 from guardedvlm.cli import options
-from guardedvlm.cli.local import connected, find_policy, local_caller, local_settings
+from guardedvlm.cli.local import connected, find_policy, local_caller, local_settings, policy_file
 from guardedvlm.cli.output import err, exit_code_of, out
 from guardedvlm.client import Client
 from guardedvlm.config import Settings
 from guardedvlm.core.field_schema import MAX_CHARS, parse_fields
 from guardedvlm.core.tenant import Role
 from guardedvlm.errors import ConfigurationError, InvalidInput, Reason
+from guardedvlm.evidence import evidence_signer
 from guardedvlm.policy.model import Policy
 
 INTERRUPTED = 130
@@ -80,6 +83,7 @@ class Job:
     where: Where | None
     settings: Settings
     policy: Policy | None  # None: the service's
+    policy_place: str
 
 
 def batch(
@@ -147,7 +151,10 @@ def batch(
         Where(server, token_file, ca, certificate, key) if server else None,
         settings,
         None if server else find_policy(policy, settings),
+        policy,
     )
+    if job.ray is not None:
+        require_ray(settings)
     check_folder(job.output)
     found = find_inputs(inputs, job.output)
     code = _count(found, job) if dry_run else _run(found, job)
@@ -276,9 +283,27 @@ async def _source(job: Job, terms: Terms, store: Store, key: BatchKey, parts: As
         asker = Service(client, job.wanted, job.receipts, job.concurrency)
         return Here(asker, reading, job.concurrency, store)
     assert job.policy is not None
+    if job.ray is not None:
+        return OnRay(_order(job, job.policy), key, job.ray)
     guard = await parts.enter_async_context(running_guard(job.settings))
     here = GuardHere(guard, job.policy, job.wanted, local_caller(Role.CALLER), job.receipts)
     return Here(here, reading, job.concurrency, store)
+
+
+def _order(job: Job, policy: Policy) -> Order:
+    """What the guards on Ray must know. The keys are made here once: several guards would each begin a ring."""
+    with ExitStack() as parts:
+        evidence_signer(job.settings, parts)
+    return Order(
+        state=job.output / folders.STATE,
+        settings=job.settings,
+        policy=policy_file(job.policy_place).resolve(),
+        policy_digest=policy.digest(),
+        wanted=job.wanted,
+        caller=local_caller(Role.CALLER).name,
+        concurrency=job.concurrency,
+        receipts=job.receipts,
+    )
 
 
 @contextmanager
