@@ -11,15 +11,15 @@ import contextlib
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from guardedvlm.admission import Gate
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
@@ -27,10 +27,10 @@ from guardedvlm.audit.receipt import Receipts
 from guardedvlm.audit.signer import EvidenceSigner, is_ready
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, Attention, InferenceEngine, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
-from guardedvlm.errors import Refused
+from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.evidence import AUDIT_KEY, evidence_signer, make_telemetry, open_logs, private_folder, sample_store
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.review import Reviews
@@ -43,6 +43,7 @@ from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
 from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.inference.vllm_engine import require_vllm
 from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
@@ -51,9 +52,12 @@ from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
-from guardedvlm.transport.identity import Identities
-from guardedvlm.transport.tls import channel_credentials, server_credentials
+from guardedvlm.transport.reload import TRUST, Reloads
+from guardedvlm.trust import Trust, client_credentials, server_certificate, watched_certificate
 from guardedvlm.worker import Worker, harden_process
+
+if TYPE_CHECKING:
+    from guardedvlm.inference.vllm_engine.engine import VLLMEngine
 
 T = TypeVar("T")
 
@@ -63,7 +67,6 @@ WATCH_SECONDS = 1.0
 """How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-TOKENS_KEY = "tokens.key"
 SWEEP_SECONDS = 60.0
 """Between two sweeps of the samples; what has expired is not readable before either."""
 
@@ -99,6 +102,8 @@ class Guard:
     signer: EvidenceSigner
     telemetry: Telemetry
     calls: Calls
+    backend: Backend
+    gate: Gate
 
 
 @asynccontextmanager
@@ -114,7 +119,9 @@ async def running_guard(settings: Settings, engine: Engine | None = None, member
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
         roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
-        calls = Calls(roles.waiting)
+        admission = settings.admission
+        gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
+        calls = Calls(roles.waiting, gate)
         telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
@@ -124,7 +131,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None, member
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend, gate)
 
 
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
@@ -147,10 +154,13 @@ async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
     """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
     policies = _policies(settings)
-    identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
-    listeners = _listeners(settings)
+    trust = await Trust.load(settings, policies)
+    listeners = trust.listeners()
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer), guard.calls)
+        receipts = Receipts(guard.signer)
+        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls, guard.gate)
+        trust.watch(service.take_identities, guard.backend)
+        guard.calls.broken = trust.broken
         server = GuardServer(service, with_reflection=settings.reflection)
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service, server.health)
@@ -164,9 +174,12 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
                 is_swept = guard.pipeline.reviews.healthy
                 await server.health.set_ready(SERVICE, is_written and is_signed and is_told and is_swept)
                 await watch.look()
+                await trust.look()
+                await server.health.set_ready(TRUST, not any(trust.broken().values()))
                 await sweeper.look()
         finally:
             await server.stop(settings.drain_seconds)
+            await trust.close()
 
 
 def _policies(settings: Settings) -> PolicyStore:
@@ -181,16 +194,20 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
     """Serve an engine until `stop` is set; `started` gets the port when calls are answered. Raises GuardedVLMError."""
     harden_process()
     keys = load_public_keys(settings.guard_keys)
-    tls = settings.tls
-    credentials = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
+    certificate = server_certificate(settings.tls)
+    credentials = certificate.credentials() if certificate else None
+    reloads = Reloads([watched_certificate(certificate)] if certificate else ())
     async with AsyncExitStack() as parts:
-        engine = await asyncio.to_thread(_engine, settings, parts)
+        engine, is_alive = await _engine(settings, parts)
         host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
-        server = InferenceServer(InferenceService(host))
+        server = InferenceServer(InferenceService(host), engine.capacity().max_concurrent)
         try:
             started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
             async for _ in _ticks(stop):
-                await server.health.set_ready(INFERENCE, host.healthy)
+                await server.health.set_ready(INFERENCE, host.healthy and is_alive())
+                if not is_alive():  # an engine that died stays dead: whoever started this process starts another
+                    raise Unavailable(Reason.INFERENCE_UNAVAILABLE, engine=settings.engine.value)
+                await reloads.look()
         finally:
             await server.stop(settings.drain_seconds)
 
@@ -211,9 +228,7 @@ async def _inference(
         return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
     private = load_or_create_signing_key(private_folder(settings.keys))
     tls = settings.inference_tls
-    backend = RemoteBackend(
-        settings.inference, channel_credentials(tls.ca, tls.certificate, tls.key) if tls is not None else None
-    )
+    backend = RemoteBackend(settings.inference, client_credentials(tls) if tls is not None else None)
     parts.push_async_callback(backend.close)
     return _signer(private), backend
 
@@ -225,15 +240,23 @@ def _local(engine: Engine) -> tuple[ClearanceSigner, Backend]:
     return _signer(private), LocalBackend(EngineHost(engine, checker))
 
 
-def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
+async def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> tuple[Engine, Callable[[], bool]]:
+    """The engine, and whether what it runs on still lives."""
+    if settings.engine is InferenceEngine.VLLM:
+        vllm = await _vllm(settings, parts)
+        return vllm, lambda: vllm.alive
     if settings.model is None:
-        return _reader(parts)
+        return await asyncio.to_thread(_reader, parts), lambda: True
+    return await asyncio.to_thread(_transformers, settings, settings.model, parts), lambda: True
+
+
+def _transformers(settings: InferenceSettings, model: Path, parts: AsyncExitStack) -> Engine:
     # torch and transformers are loaded here and nowhere else in this process's life.
     from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
     from guardedvlm.inference.cogvlm2.model import COMPILE_BACKEND, Loading, Model
 
     loading = Loading(
-        settings.model,
+        model,
         settings.manifest,
         adapter=settings.adapter,
         attention=settings.attention or Attention.SDPA,
@@ -241,6 +264,27 @@ def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
         compile_backend=COMPILE_BACKEND if settings.compiled else "",
     )
     engine = CogVLM2Engine(Model(loading))
+    parts.callback(engine.close)
+    return engine
+
+
+async def _vllm(settings: InferenceSettings, parts: AsyncExitStack) -> VLLMEngine:
+    require_vllm()
+    from guardedvlm.inference.vllm_engine.engine import VLLMEngine
+    from guardedvlm.inference.vllm_engine.loading import MAX_SEQUENCES, MEMORY_SHARE, Loading, load
+
+    assert settings.model is not None  # the settings' own check
+    loading = Loading(
+        settings.model,
+        settings.manifest,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        max_model_len=settings.max_model_len,
+        memory_share=settings.gpu_memory_utilization or MEMORY_SHARE,
+        kv_cache_bytes=settings.kv_cache_bytes,
+        max_sequences=settings.max_num_seqs or MAX_SEQUENCES,
+        eager=settings.eager,
+    )
+    engine = VLLMEngine(await load(loading))
     parts.callback(engine.close)
     return engine
 
@@ -255,12 +299,3 @@ def _reader(parts: AsyncExitStack) -> ReaderEngine:
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
     """Scopes are keyed anew at each start: nothing that an engine cached for an earlier guard is found again."""
     return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
-
-
-def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
-    tls = settings.tls
-    listeners: dict[str, grpc.ServerCredentials | None] = {}
-    if settings.token_listen:
-        listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key) if tls else None
-    listeners[settings.listen] = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
-    return listeners

@@ -78,6 +78,73 @@ class Tail(Part):
     most_seconds: Annotated[float, Field(gt=0)] = MOST_SECONDS
 
 
+class SignatureAlgorithm(StrEnum):
+    """Signatures that a token may carry: asymmetric ones. No `none`, and no HMAC, whose key would be everybody's."""
+
+    RS256 = "RS256"
+    RS384 = "RS384"
+    RS512 = "RS512"
+    PS256 = "PS256"
+    PS384 = "PS384"
+    PS512 = "PS512"
+    ES256 = "ES256"
+    ES384 = "ES384"
+    ES512 = "ES512"
+    ED25519 = "Ed25519"
+    EDDSA = "EdDSA"
+
+
+ClaimPath = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class JwtClaims(Part):
+    """Where a token says who calls: dotted paths. `client` is looked up in the tenants file (`jwt.client`); with
+    `tenant` every caller there needs a `jwt.tenant` that agrees; with `roles` a caller has those of its roles that the
+    token holds, too, by the file's `jwt_roles`."""
+
+    client: ClaimPath = "sub"
+    tenant: ClaimPath | None = None
+    roles: ClaimPath | None = None
+
+
+class Jwt(Part):
+    """Bearer tokens of an identity provider, beside those of the tenants file."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024)]  # `iss`, letter for letter
+    audience: Annotated[str, Field(min_length=1, max_length=1024)]  # that `aud` must hold
+    jwks: Annotated[str, Field(min_length=1, max_length=2048)]  # file, or https:// (http:// on this machine alone)
+    ca: Path | None = None  # authority of the provider's certificate; none: those of the system
+    algorithms: Annotated[tuple[SignatureAlgorithm, ...], Field(min_length=1)] = (
+        SignatureAlgorithm.RS256,
+        SignatureAlgorithm.ES256,
+    )
+    claims: JwtClaims = JwtClaims()
+    skew_seconds: Annotated[float, Field(ge=0, le=300)] = 30.0  # by which clocks may differ
+    max_lifetime_seconds: Annotated[float, Field(ge=60, le=86_400)] = 3_600.0  # from `iat` to `exp`
+    refresh_seconds: Annotated[float, Field(ge=10, le=86_400)] = 300.0  # between two looks at the JWKS address
+    stale_seconds: Annotated[float, Field(ge=60, le=604_800)] = 3_600.0  # that keys are believed without a good look
+
+    @model_validator(mode="after")
+    def _no_keys_in_clear(self) -> Jwt:
+        scheme, separator, rest = self.jwks.partition("://")
+        if separator and scheme != "https" and not (scheme == "http" and _is_local(rest.partition("/")[0])):
+            raise ValueError("'jwks' must be a file or https://")
+        if self.ca is not None and scheme != "https":
+            raise ValueError("'ca' belongs to 'jwks' at https://")
+        if self.stale_seconds <= self.refresh_seconds:
+            raise ValueError("'stale_seconds' must be more than 'refresh_seconds'")
+        return self
+
+
+class Admission(Part):
+    """How much is worked on at once, and how much may wait. Limits of tenants stand in the tenants file."""
+
+    # Documents that are looked at, at the same time; none: twice `replicas`, so that one is read while one is verified.
+    concurrency: Annotated[int, Field(ge=1, le=1_024)] | None = None
+    queue: Annotated[int, Field(ge=1, le=100_000)] = 256  # requests that wait, of all tenants
+    queue_mebibytes: Annotated[int, Field(ge=1, le=1_048_576)] = 1_024  # of documents that all calls hold
+
+
 class Review(Part):
     """Where redacted pictures wait for a reviewer, where a policy keeps any, and how many at most. Their keys lie in
     the folder `review` of `keys`."""
@@ -96,6 +163,8 @@ class Settings(Part):
     policies: Path = Path("policies")
     policy_key: Path | None = None  # public key (PEM): every policy must be signed by it
     tenants: Path = Path("tenants.yaml")
+    jwt: Jwt | None = None  # bearer tokens of an identity provider
+    admission: Admission = Admission()
     keys: Path = Path("keys")
     ledger: Path = Path("ledger")
     checkpoints: Checkpoints = Checkpoints()
@@ -143,7 +212,9 @@ class Settings(Part):
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
             values[name] = _resolved_socket(values[name], folder)
-        for name in ("tls", "inference_tls", "checkpoints", "tail", "review"):
+        if self.jwt is not None and "://" not in self.jwt.jwks:
+            values["jwt"] = self.jwt.model_copy(update={"jwks": str(folder / self.jwt.jwks)})
+        for name in ("tls", "inference_tls", "checkpoints", "tail", "review", "jwt"):
             if values[name] is not None:
                 parts = dict(values[name]).items()
                 values[name] = {key: folder / value if isinstance(value, Path) else value for key, value in parts}
@@ -155,6 +226,7 @@ class InferenceEngine(StrEnum):
 
     READER = "reader"
     TRANSFORMERS = "transformers"  # CogVLM2
+    VLLM = "vllm"  # CogVLM2, many requests at a time
 
 
 class Attention(StrEnum):
@@ -163,6 +235,20 @@ class Attention(StrEnum):
     EAGER = "eager"
     SDPA = "sdpa"
     FLASH_ATTENTION_2 = "flash_attention_2"  # sdpa where it is not installed
+
+
+_OF_AN_ENGINE = {
+    InferenceEngine.TRANSFORMERS: {"adapter", "attention", "offload", "compiled"},
+    InferenceEngine.VLLM: {
+        "tensor_parallel_size",
+        "max_model_len",
+        "gpu_memory_utilization",
+        "kv_cache_bytes",
+        "max_num_seqs",
+        "eager",
+    },
+}
+"""Settings that only one engine knows."""
 
 
 class InferenceSettings(Part):
@@ -177,6 +263,12 @@ class InferenceSettings(Part):
     attention: Attention | None = None  # None: the engine's own choice
     offload: bool = False  # the model's visual experts in host memory
     compiled: bool = False  # decoding as one compiled graph
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1  # GPUs that share each layer
+    max_model_len: Annotated[int, Field(ge=1)] | None = None  # tokens of prompt and answer; None: the model's own
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None  # share of the memory; None: vLLM's own
+    kv_cache_bytes: Annotated[int, Field(ge=1)] | None = None  # instead of what that share leaves
+    max_num_seqs: Annotated[int, Field(ge=1, le=256)] | None = None  # answers made at the same time; None: the engine's
+    eager: bool = False  # no compiled graphs
     guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
     tls: Tls | None = None  # with client_ca: who may connect
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
@@ -189,11 +281,14 @@ class InferenceSettings(Part):
 
     @model_validator(mode="after")
     def _model_where_it_is_run(self) -> InferenceSettings:
-        if (self.engine is InferenceEngine.TRANSFORMERS) != (self.model is not None):
-            raise ValueError("the engine 'transformers' needs a model directory, and no other engine takes one")
-        of_a_model = {"manifest", "adapter", "attention", "offload", "compiled"}
-        if self.model is None and of_a_model & self.model_fields_set:
-            raise ValueError("'manifest', 'adapter', 'attention', 'offload' and 'compiled' belong to a model directory")
+        if (self.engine is not InferenceEngine.READER) != (self.model is not None):
+            raise ValueError("the engines 'transformers' and 'vllm' need a model directory, and no other takes one")
+        if self.model is None and "manifest" in self.model_fields_set:
+            raise ValueError("'manifest' belongs to a model directory")
+        for engine, names in _OF_AN_ENGINE.items():
+            foreign = names & self.model_fields_set
+            if self.engine is not engine and foreign:
+                raise ValueError(f"'{min(foreign)}' belongs to the engine '{engine.value}'")
         return self
 
     @model_validator(mode="after")

@@ -159,6 +159,8 @@ _LABEL: Mapping[str, str] = {
     table.FAILURES.name: table.SIGNAL,
     table.REFUSALS.name: "error.type",
     table.QUEUE.name: table.ROLE,
+    table.LIMITED.name: table.LIMIT,
+    table.BROKEN.name: table.PART,
 }
 """The label of a metric that is read as numbers by its value."""
 

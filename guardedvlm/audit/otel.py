@@ -70,8 +70,22 @@ class ServiceState(Protocol):
         """Calls that ended with an error, by reason."""
         ...
 
+    @property
+    def limited(self) -> Mapping[str, int]:
+        """Calls that met a limit of admission, by the limit."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of documents that calls hold."""
+        ...
+
     def waiting(self) -> Mapping[str, int]:
-        """Calls that wait for a worker process, by role."""
+        """Calls that wait, by what they wait for."""
+        ...
+
+    def broken(self) -> Mapping[str, int]:
+        """1 for each part of which something newer cannot be used, else 0."""
         ...
 
 
@@ -131,6 +145,9 @@ class Telemetry:
             self._measures.gauge(table.RUNNING, lambda: service.running)
             self._measures.total(table.REFUSALS, lambda: dict(service.refused))
             self._measures.gauge(table.QUEUE, service.waiting)
+            self._measures.total(table.LIMITED, lambda: dict(service.limited))
+            self._measures.gauge(table.HELD, lambda: service.held_bytes)
+            self._measures.gauge(table.BROKEN, lambda: service.broken())
 
     def is_behind(self) -> bool:
         """Whether delivery is further behind than it may be, or it cannot be told how far. Reads files."""

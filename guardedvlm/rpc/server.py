@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.health import HealthServer
 from guardedvlm.transport.listen import RECEIVE_LIMIT, SERVER_OPTIONS, bind
+from guardedvlm.transport.reload import TRUST
 from guardedvlm.v1 import guard_pb2
 from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
 
@@ -34,9 +37,11 @@ class GuardServer:
         self._service = service
         self._with_reflection = with_reflection
         self._servers: list[grpc.aio.Server] = []
-        self.health = HealthServer([SERVICE], [POLICIES])
+        self.health = HealthServer([SERVICE], [POLICIES, TRUST])
 
-    async def start(self, listeners: dict[str, grpc.ServerCredentials | None], health_address: str) -> tuple[int, ...]:
+    async def start(
+        self, listeners: Mapping[str, grpc.ServerCredentials | None], health_address: str
+    ) -> tuple[int, ...]:
         """Serve at every address of `listeners`; returns their ports. Raises ConfigurationError(PORT_TAKEN)."""
         ports = []
         for address, credentials in listeners.items():

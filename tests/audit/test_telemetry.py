@@ -39,6 +39,7 @@ from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.audit.verify import read_records
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
+from guardedvlm.core.quota import Quota
 from guardedvlm.core.region import Box, Size
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 from guardedvlm.rpc.calls import Calls
@@ -207,6 +208,7 @@ async def test_guardrails_that_came_to_no_judgement_say_none(
 async def test_metrics(folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]) -> None:
     telemetry = telemetry_of(folder, collector)
     calls = Calls(lambda: {"reader": 2, "text_verifier": 0})
+    calls.broken = lambda: {"tenants": 1, "server_tls": 0}
     telemetry.watch(ledger, calls)
     with pytest.raises(ConfigurationError), calls.counted():
         raise ConfigurationError(Reason.POLICY_MISSING)
@@ -239,7 +241,11 @@ async def test_metrics(folder: Path, collector: Collector, ledger: Ledger, life:
     (refused,) = points["guardedvlm.calls.refused"]
     assert (values(refused), refused.as_int) == ({"error.type": "POLICY_MISSING"}, 1)
     waiting = {values(point)["guardedvlm.role"]: point.as_int for point in points["guardedvlm.queue.depth"]}
-    assert waiting == {"reader": 2, "text_verifier": 0}
+    assert waiting == {"reader": 2, "text_verifier": 0, "admission": 0, "model": 0}
+    limited = {values(point)["guardedvlm.limit"]: point.as_int for point in points["guardedvlm.admission.refused"]}
+    assert limited == dict.fromkeys(Quota, 0)
+    broken = {values(point)["guardedvlm.part"]: point.as_int for point in points["guardedvlm.reload.broken"]}
+    assert broken == {"tenants": 1, "server_tls": 0}
 
 
 async def test_the_resource_is_ours_alone(
