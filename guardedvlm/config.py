@@ -147,9 +147,10 @@ class Admission(Part):
 
 class Review(Part):
     """Where redacted pictures wait for a reviewer, where a policy keeps any, and how many at most. Their keys lie in
-    the folder `review` of `keys`."""
+    `sample_keys`, without it in the folder `review` of the settings' `keys`."""
 
     folder: Path = Path("review")
+    sample_keys: Path | None = None
     max_samples: Annotated[int, Field(ge=1, le=10_000)] = MAX_SAMPLES
 
 
@@ -162,6 +163,7 @@ class Settings(Part):
     tls: Tls | None = None
     policies: Path = Path("policies")
     policy_key: Path | None = None  # public key (PEM): every policy must be signed by it
+    policies_issued: Path | None = None  # what was in force last, with policy_key; none: in the folder of the keys
     tenants: Path = Path("tenants.yaml")
     jwt: Jwt | None = None  # bearer tokens of an identity provider
     admission: Admission = Admission()
@@ -207,7 +209,16 @@ class Settings(Part):
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
-        for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model", "otlp_ca"):
+        for name in (
+            "policies",
+            "policy_key",
+            "policies_issued",
+            "tenants",
+            "keys",
+            "ledger",
+            "spacy_model",
+            "otlp_ca",
+        ):
             if values[name] is not None:
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
