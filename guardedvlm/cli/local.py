@@ -16,7 +16,7 @@ from guardedvlm.audit.receipt import Closed
 from guardedvlm.cli.files import LocalReceipt, receipted
 from guardedvlm.cli.output import err
 from guardedvlm.cli.progress import asking
-from guardedvlm.client import CALL_SECONDS, Client
+from guardedvlm.client import Client
 from guardedvlm.config import Settings, load_settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Sampling
@@ -32,6 +32,9 @@ from guardedvlm.policy.signature import Use, check_signature
 from guardedvlm.policy.store import CANDIDATE_NAME
 from guardedvlm.transport.clearance_key import read_public_key
 from guardedvlm.transport.reidentification import read_public
+
+CALL_SECONDS = 120.0
+"""Of a call to a service, unless said."""
 
 
 def state_folder() -> Path:

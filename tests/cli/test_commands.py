@@ -39,6 +39,7 @@ COMMANDS = (
     ["receipt", "verify"],
     ["doctor"],
     ["playground"],
+    ["openai"],
     ["model"],
     ["model", "check"],
     ["model", "pin"],
