@@ -4,7 +4,7 @@
 
 On a CPU the random model of about 285 million parameters of `bench_cogvlm2.py`, 448 px, float32; on a GPU one of the
 real size, bfloat16. Every request has a picture and a scope of its own, so that nothing is found in a cache. The
-transformers engine takes `--native` requests one after the other; vLLM takes as many as `--concurrent` says at once. Both
+transformers engine takes `--native` requests one after the other, vLLM as many as `--concurrent` says at once. Both
 run on as many threads, in one run, the transformers engine before and after vLLM: what counts is the ratio, and the
 machine's load is told with it.
 """
