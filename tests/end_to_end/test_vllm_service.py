@@ -28,7 +28,7 @@ from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = Path(os.environ.get("GUARDEDVLM_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
-SMALL = ("--eager", "--kv-cache-memory", "16MiB", "--max-num-seqs", "4")
+SMALL = ("--eager", "--kv-cache-memory", "64MiB", "--max-num-seqs", "4")
 START_SECONDS = 400
 CANARY = "Kowalczyk-4711"
 ANSWER_CANARY = "Zwetschgen-0815"
