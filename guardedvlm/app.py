@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from guardedvlm.admission import Gate
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
@@ -93,6 +94,7 @@ class Guard:
     telemetry: Telemetry
     calls: Calls
     backend: Backend
+    gate: Gate
 
 
 @asynccontextmanager
@@ -108,7 +110,9 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
         roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
-        calls = Calls(roles.waiting)
+        admission = settings.admission
+        gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
+        calls = Calls(roles.waiting, gate)
         telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
@@ -118,7 +122,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend, gate)
 
 
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
@@ -145,7 +149,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     listeners = trust.listeners()
     async with running_guard(settings) as guard:
         receipts = Receipts(guard.signer)
-        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls)
+        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls, guard.gate)
         trust.watch(service.take_identities, guard.backend)
         guard.calls.broken = trust.broken
         server = GuardServer(service, with_reflection=settings.reflection)
@@ -173,7 +177,7 @@ def _policies(settings: Settings) -> PolicyStore:
     """The policies; with a key signed ones, and none that is older than one that was in force."""
     if settings.policy_key is None:
         return PolicyStore(settings.policies)
-    issued = Issued(private_folder(settings.keys) / ISSUED)
+    issued = Issued(settings.policies_issued or private_folder(settings.keys) / ISSUED)
     return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
 
 

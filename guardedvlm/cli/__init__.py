@@ -59,6 +59,7 @@ def _add_all() -> None:
         extract,
         init,
         keys,
+        openai_api,
         playground,
         policy,
         receipt,
@@ -78,6 +79,7 @@ def _add_all() -> None:
     app.command("doctor")(doctor.doctor)
     app.command("console")(console.console)
     app.command("playground")(playground.playground)
+    app.command("openai")(openai_api.openai)
     app.add_typer(policy.app, name="policy")
     app.add_typer(model.app, name="model")
     app.add_typer(evaluate.app, name="eval")
