@@ -186,7 +186,7 @@ def _policies(settings: Settings) -> PolicyStore:
     """The policies; with a key signed ones, and none that is older than one that was in force."""
     if settings.policy_key is None:
         return PolicyStore(settings.policies)
-    issued = Issued(private_folder(settings.keys) / ISSUED)
+    issued = Issued(settings.policies_issued or private_folder(settings.keys) / ISSUED)
     return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
 
 

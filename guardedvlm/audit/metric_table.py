@@ -115,6 +115,13 @@ LAG_RECORDS = Metric(
 LAG_SECONDS = Metric(
     "guardedvlm.ledger.lag.seconds", "s", "Age of the oldest record not delivered yet.", Source.TAIL, {LEDGER_LOG: LOG}
 )
+BROKEN = Metric(
+    "guardedvlm.ledger.broken",
+    "1",
+    "1 while a log does not go on from what was delivered of it, else 0.",
+    Source.TAIL,
+    {LEDGER_LOG: LOG},
+)
 APPENDS = Metric("guardedvlm.ledger.appends", "{record}", "Records made durable since the start.", Source.SERVICE, {})
 LEDGER_FAILURES = Metric(
     "guardedvlm.ledger.failures", "{record}", "Records that could not be made durable.", Source.SERVICE, {}
@@ -168,6 +175,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             UNTOLD,
             LAG_RECORDS,
             LAG_SECONDS,
+            BROKEN,
             APPENDS,
             LEDGER_FAILURES,
             HEALTHY,

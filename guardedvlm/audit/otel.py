@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -209,9 +210,18 @@ class TailProcess:
         report_lag(self._measures, Lagging(LagWatch(ledger, state)))
         report_delivery(self._measures, self._exporter)
 
-    def run(self, stop: threading.Event) -> None:
-        """Deliver until `stop` is set."""
+    def run(self, stop: threading.Event, drain_seconds: float = SHUTDOWN_SECONDS) -> None:
+        """Deliver until `stop` is set, and then what is there, within `drain_seconds`; the rest waits in the ledger."""
         self._tailer.run(stop)
+        end = time.monotonic() + drain_seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._tailer.drain(left)
+                return
+            except NotDelivered:  # a collector that starts anew takes it in the end
+                time.sleep(min(1.0, left))
+            except ConfigurationError:
+                return
 
     def once(self) -> int:
         """Deliver what is there; returns the number of records. Raises Unavailable when the collector does not take it,

@@ -30,6 +30,7 @@ from guardedvlm.cli import (
     init,
     keys,
     model,
+    openai_api,
     playground,
     policy,
     receipt,
@@ -65,6 +66,7 @@ app.command("reidentify")(reidentify.reidentify)
 app.command("doctor")(doctor.doctor)
 app.command("console")(console.console)
 app.command("playground")(playground.playground)
+app.command("openai")(openai_api.openai)
 app.add_typer(policy.app, name="policy")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluate.app, name="eval")

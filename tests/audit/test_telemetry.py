@@ -553,3 +553,46 @@ def test_the_table_is_the_one_that_is_checked_in() -> None:
     assert telemetry_table() + "\n" == (ROOT / "docs" / "telemetry.md").read_text(), (
         "run: guardedvlm audit telemetry > docs/telemetry.md"
     )
+
+
+async def test_a_tailer_that_is_stopped_delivers_what_is_left(
+    folder: Path, tmp_path: Path, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    """Also to a collector that comes back only then; one that stays away holds up the end no longer than was said."""
+    collector = Collector(tmp_path)
+    await lived(ledger, life)
+    process = TailProcess(folder, None, otlp.Collector(collector.endpoint), version="0.1.0")
+    stop = threading.Event()
+    stop.set()
+    began = time.monotonic()
+    await asyncio.to_thread(process.run, stop, 1.5)
+    assert 1.0 < time.monotonic() - began < 10
+    thread = threading.Thread(target=process.run, args=(stop, 60.0))
+    thread.start()
+    collector.start()
+    try:
+        await asyncio.to_thread(thread.join, 60)
+        assert not thread.is_alive()
+        assert len(collector.log_records()) == 9
+        process.close()
+    finally:
+        collector.kill()
+
+
+async def test_a_log_that_does_not_go_on_is_a_metric(
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    await lived(ledger, life)
+    process = TailProcess(folder, None, otlp.Collector(collector.endpoint), version="0.1.0")
+    process.once()
+    process._measures.flush()
+    assert [point.as_int for point in collector.points()["guardedvlm.ledger.broken"]] == [0]
+    await lived(ledger, life)
+    (path,) = [segment.path for segment in list_segments(folder)]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:9], lines[10], *lines[11:]]))  # a record is gone from the middle
+    with pytest.raises(ConfigurationError):
+        process.once()
+    process.close()
+    (point,) = collector.points()["guardedvlm.ledger.broken"]
+    assert (point.as_int, values(point)) == (1, {names.LEDGER_LOG: "ledger"})
