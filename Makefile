@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
+VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/vllm_engine)
 STAMP := $(VENV)/.installed
 
 .PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench clean
@@ -40,6 +41,10 @@ test-slow: install
 # On a machine with a GPU; see tests/cogvlm2/test_gpu.py.
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu --timeout 1800
+
+# Its libraries' own warnings are not ours to raise.
+test-vllm: install-vllm
+	$(VLLM_VENV)/bin/python -m pytest -m vllm -W default --timeout 600 $(VLLM_TESTS)
 
 # vLLM pins other versions than the rest of the project, so it has an environment of its own. See docs/vllm.md.
 install-vllm: $(VLLM_VENV)/.installed
