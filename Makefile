@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
-VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/vllm_engine)
+VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/test_vllm_*.py)
 STAMP := $(VENV)/.installed
 
 .PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench clean
@@ -21,8 +21,8 @@ demo: install
 	$(BIN)/guardedvlm demo --out out
 
 check: install
-	$(BIN)/ruff check guardedvlm tests
-	$(BIN)/ruff format --check guardedvlm tests
+	$(BIN)/ruff check guardedvlm tests helm
+	$(BIN)/ruff format --check guardedvlm tests helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos

@@ -1,7 +1,7 @@
 """The composition root: the one place that knows both zones and wires them.
 
 `running_guard` holds everything of one guard process, started in order and stopped in reverse; `serve` puts the gRPC
-edge in front of it, and the command line uses it without one. `serve_inference` runs an engine in a process of its own.
+edge in front of it, and the command line uses it without one. An engine in a process of its own is `inference_app`'s.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from guardedvlm.admission import Gate
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
@@ -26,7 +27,7 @@ from guardedvlm.audit.receipt import Receipts
 from guardedvlm.audit.signer import EvidenceSigner, is_ready
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.errors import Refused
@@ -38,10 +39,7 @@ from guardedvlm.guard.run import Witness
 from guardedvlm.guard.verify import ClearanceSigner
 from guardedvlm.inference.clearance import ClearanceChecker
 from guardedvlm.inference.host import EngineHost
-from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
-from guardedvlm.inference.server import SERVICE as INFERENCE
-from guardedvlm.inference.server import InferenceServer
-from guardedvlm.inference.service import InferenceService
+from guardedvlm.inference_app import start_reader, ticks
 from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
@@ -49,17 +47,15 @@ from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
-from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
-from guardedvlm.transport.reload import TRUST, Reloads
-from guardedvlm.trust import Trust, client_credentials, server_certificate, watched_certificate
-from guardedvlm.worker import Worker, harden_process
+from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, read_public_key
+from guardedvlm.transport.reload import TRUST
+from guardedvlm.trust import Trust, client_credentials
+from guardedvlm.worker import harden_process
 
 T = TypeVar("T")
 
 START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
-WATCH_SECONDS = 1.0
-"""How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 SWEEP_SECONDS = 60.0
@@ -98,6 +94,7 @@ class Guard:
     telemetry: Telemetry
     calls: Calls
     backend: Backend
+    gate: Gate
 
 
 @asynccontextmanager
@@ -113,7 +110,9 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
         roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
-        calls = Calls(roles.waiting)
+        admission = settings.admission
+        gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
+        calls = Calls(roles.waiting, gate)
         telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
@@ -123,7 +122,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend, gate)
 
 
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
@@ -150,7 +149,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     listeners = trust.listeners()
     async with running_guard(settings) as guard:
         receipts = Receipts(guard.signer)
-        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls)
+        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls, guard.gate)
         trust.watch(service.take_identities, guard.backend)
         guard.calls.broken = trust.broken
         server = GuardServer(service, with_reflection=settings.reflection)
@@ -159,7 +158,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         sweeper = Sweeper(guard.pipeline.reviews)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
-            async for _ in _ticks(stop):
+            async for _ in ticks(stop):
                 is_written = guard.ledger.healthy or await guard.ledger.probe()
                 is_signed = await asyncio.to_thread(is_ready, guard.signer)
                 is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
@@ -178,36 +177,8 @@ def _policies(settings: Settings) -> PolicyStore:
     """The policies; with a key signed ones, and none that is older than one that was in force."""
     if settings.policy_key is None:
         return PolicyStore(settings.policies)
-    issued = Issued(private_folder(settings.keys) / ISSUED)
+    issued = Issued(settings.policies_issued or private_folder(settings.keys) / ISSUED)
     return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
-
-
-async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, started: asyncio.Future[int]) -> None:
-    """Serve an engine until `stop` is set; `started` gets the port when calls are answered. Raises GuardedVLMError."""
-    harden_process()
-    keys = load_public_keys(settings.guard_keys)
-    certificate = server_certificate(settings.tls)
-    credentials = certificate.credentials() if certificate else None
-    reloads = Reloads([watched_certificate(certificate)] if certificate else ())
-    async with AsyncExitStack() as parts:
-        engine = await asyncio.to_thread(_engine, settings, parts)
-        host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
-        server = InferenceServer(InferenceService(host))
-        try:
-            started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
-            async for _ in _ticks(stop):
-                await server.health.set_ready(INFERENCE, host.healthy)
-                await reloads.look()
-        finally:
-            await server.stop(settings.drain_seconds)
-
-
-async def _ticks(stop: asyncio.Event) -> AsyncIterator[None]:
-    """At once and then every WATCH_SECONDS, until `stop` is set."""
-    while not stop.is_set():
-        yield
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
 
 
 async def _inference(
@@ -215,7 +186,7 @@ async def _inference(
 ) -> tuple[ClearanceSigner, Backend]:
     """The given engine, or the one that the settings name, and the signer whose clearances it takes."""
     if engine is not None or settings.inference == EMBEDDED:
-        return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
+        return await asyncio.to_thread(lambda: _local(engine or start_reader(parts)))
     private = load_or_create_signing_key(private_folder(settings.keys))
     tls = settings.inference_tls
     backend = RemoteBackend(settings.inference, client_credentials(tls) if tls is not None else None)
@@ -228,33 +199,6 @@ def _local(engine: Engine) -> tuple[ClearanceSigner, Backend]:
     private = Ed25519PrivateKey.generate()
     checker = ClearanceChecker({key_id(private.public_key()): private.public_key()}, engine.capacity().audience)
     return _signer(private), LocalBackend(EngineHost(engine, checker))
-
-
-def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
-    if settings.model is None:
-        return _reader(parts)
-    # torch and transformers are loaded here and nowhere else in this process's life.
-    from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
-    from guardedvlm.inference.cogvlm2.model import COMPILE_BACKEND, Loading, Model
-
-    loading = Loading(
-        settings.model,
-        settings.manifest,
-        adapter=settings.adapter,
-        attention=settings.attention or Attention.SDPA,
-        offload=settings.offload,
-        compile_backend=COMPILE_BACKEND if settings.compiled else "",
-    )
-    engine = CogVLM2Engine(Model(loading))
-    parts.callback(engine.close)
-    return engine
-
-
-def _reader(parts: AsyncExitStack) -> ReaderEngine:
-    worker = Worker(reader_worker_spec())
-    parts.callback(worker.stop)
-    worker.start()
-    return ReaderEngine(worker)
 
 
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:

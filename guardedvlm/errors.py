@@ -14,6 +14,8 @@
 
 `str(error)` is the reason's fixed sentence plus numeric or enumerated details, so it is safe to print, to log and to
 send. An error must never be built from an exception's text, a file name or anything a caller wrote.
+
+At a client an error has `retry_after`, `request_id` and `audit_id` as well; they stay there, `str` does not show them.
 """
 
 from __future__ import annotations
@@ -211,6 +213,12 @@ class GuardedVLMError(Exception):
     """Root of the tree. `details` hold numbers and words of a closed vocabulary only."""
 
     code: ClassVar[str] = "INTERNAL"
+    retry_after: float | None = None
+    """At a client: seconds after which the service says that the call may be made again."""
+    request_id: str = ""
+    """At a client: the request_id under which it was called."""
+    audit_id: str = ""
+    """At a client: the service's own id of the request, where the refusal is on record."""
 
     def __init__(self, reason: Reason, /, **details: int | float | str) -> None:
         for name, value in details.items():

@@ -37,6 +37,7 @@ COMMANDS = (
     ["receipt", "verify"],
     ["doctor"],
     ["playground"],
+    ["openai"],
     ["model"],
     ["model", "check"],
     ["model", "pin"],
