@@ -118,6 +118,7 @@ class Reason(StrEnum):
     PORT_TAKEN = "PORT_TAKEN"
     OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
     INPUT_UNREADABLE = "INPUT_UNREADABLE"
+    INPUT_CHANGED = "INPUT_CHANGED"
     SEAL_UNOPENED = "SEAL_UNOPENED"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
@@ -201,6 +202,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",
     Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
     Reason.INPUT_UNREADABLE: "an input file cannot be read",
+    Reason.INPUT_CHANGED: "an input file was changed after it was listed; run the batch again",
     Reason.SEAL_UNOPENED: "this key does not open it: it was sealed for another one, or changed since",
     Reason.MESSAGE_TOO_LARGE: "the message is larger than the receive limit of 32 MiB; use the streamed upload",
     Reason.QUOTA_EXCEEDED: "a limit of the tenant is reached",

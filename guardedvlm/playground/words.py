@@ -129,6 +129,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SERVICE_UNAVAILABLE: "The guard does not answer. Try again in a moment; else ask the operator.",
     Reason.MESSAGE_TOO_LARGE: "The playground takes files up to 32 MiB. Use guardedvlm ask for larger ones.",
     Reason.QUOTA_EXCEEDED: "Wait until other requests are over.",
+    Reason.QUEUE_FULL: "Wait until other requests are over.",
+    Reason.IDENTITY_UNAVAILABLE: "Log in with a certificate or a token of this service, or wait for the provider.",
     Reason.INTERNAL: "Nothing was released. If it happens again, tell the operator the time.",
 }
 """What somebody can do about a refusal."""
