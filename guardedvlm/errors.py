@@ -75,6 +75,7 @@ class Reason(StrEnum):
     DETECTOR_MISSING = "DETECTOR_MISSING"
     WEIGHTS_CHANGED = "WEIGHTS_CHANGED"
     WORKER_DIED = "WORKER_DIED"
+    SANDBOX_MISSING = "SANDBOX_MISSING"
     STAGE_TIMEOUT = "STAGE_TIMEOUT"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     CANCELLED = "CANCELLED"
@@ -163,6 +164,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.DETECTOR_MISSING: "a detector that the policy needs is not installed",
     Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",
     Reason.WORKER_DIED: "the worker process died on this request and was replaced",
+    Reason.SANDBOX_MISSING: "the kernel cannot confine the worker processes",
     Reason.STAGE_TIMEOUT: "a stage took longer than its limit",
     Reason.DEADLINE_EXCEEDED: "the request's deadline passed",
     Reason.CANCELLED: "the caller went away before the end",

@@ -118,6 +118,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.DETECTOR_FAILED: "Nothing was cleared because a detector failed. Try again; else ask the operator.",
     Reason.DETECTOR_MISSING: "The operator must install it: guardedvlm doctor says which.",
     Reason.WEIGHTS_CHANGED: "The operator must look: guardedvlm doctor says which.",
+    Reason.SANDBOX_MISSING: "The operator must look: guardedvlm doctor says what the kernel lacks.",
     Reason.WORKER_DIED: "The part was replaced. Try again.",
     Reason.STAGE_TIMEOUT: "Try again, with a smaller picture or when the service has less to do.",
     Reason.DEADLINE_EXCEEDED: "Send fewer pages, or raise limits.max_seconds in the policy.",
