@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
+VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/test_vllm_*.py)
 STAMP := $(VENV)/.installed
 
 .PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz clean
@@ -40,6 +41,10 @@ test-slow: install
 # On a machine with a GPU; see tests/cogvlm2/test_gpu.py.
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu --timeout 1800
+
+# Its libraries' own warnings are not ours to raise.
+test-vllm: install-vllm
+	$(VLLM_VENV)/bin/python -m pytest -m vllm -W default --timeout 600 $(VLLM_TESTS)
 
 # Coverage-guided, one target after the other; findings lie in out/fuzz/TARGET/findings. See docs/sandbox.md.
 SECONDS ?= 1800
