@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import time
@@ -53,6 +54,7 @@ from guardedvlm.trust import Trust, client_credentials
 from guardedvlm.worker import harden_process
 
 T = TypeVar("T")
+LOG = logging.getLogger("guardedvlm")
 
 START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
@@ -98,18 +100,20 @@ class Guard:
 
 
 @asynccontextmanager
-async def running_guard(settings: Settings, engine: Engine | None = None) -> AsyncIterator[Guard]:
-    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name. Raises
-    GuardedVLMError."""
+async def running_guard(settings: Settings, engine: Engine | None = None, member: str = "") -> AsyncIterator[Guard]:
+    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name; `member` is
+    its name among several guards of one machine, whose ledgers are told apart by it. Raises GuardedVLMError."""
     harden_process()
     async with AsyncExitStack() as parts:
         key = load_or_create_key(private_folder(settings.keys) / AUDIT_KEY)
-        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname(), *([member] if member else []))
         evidence = evidence_signer(settings, parts)
         ledger = open_logs(settings, origin, evidence, parts)
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
-        roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
+        roles = Roles(
+            settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "", settings.sandbox
+        )
         admission = settings.admission
         gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
         calls = Calls(roles.waiting, gate)
@@ -118,6 +122,8 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
         signer, backend = await _both(_inference(settings, parts, engine), loading)
+        if roles.unconfined:
+            LOG.warning("no system call filter holds these workers: %s", ", ".join(roles.unconfined))
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))

@@ -21,6 +21,7 @@ from guardedvlm.audit.review.store import MAX_SAMPLES
 from guardedvlm.audit.sink import Sink
 from guardedvlm.audit.traceparent import Traces
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.sandbox import Sandbox
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
 ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
@@ -182,6 +183,7 @@ class Settings(Part):
     tail: Tail = Tail()
     traces: Traces = Traces.DERIVE  # what becomes of callers' trace ids
     reflection: bool = False
+    sandbox: Sandbox = Sandbox.REQUIRED  # of the guard's workers; when-possible: also where the kernel cannot
     signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
     signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0

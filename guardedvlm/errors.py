@@ -75,6 +75,7 @@ class Reason(StrEnum):
     DETECTOR_MISSING = "DETECTOR_MISSING"
     WEIGHTS_CHANGED = "WEIGHTS_CHANGED"
     WORKER_DIED = "WORKER_DIED"
+    SANDBOX_MISSING = "SANDBOX_MISSING"
     STAGE_TIMEOUT = "STAGE_TIMEOUT"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     CANCELLED = "CANCELLED"
@@ -118,6 +119,7 @@ class Reason(StrEnum):
     PORT_TAKEN = "PORT_TAKEN"
     OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
     INPUT_UNREADABLE = "INPUT_UNREADABLE"
+    INPUT_CHANGED = "INPUT_CHANGED"
     SEAL_UNOPENED = "SEAL_UNOPENED"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
@@ -162,6 +164,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.DETECTOR_MISSING: "a detector that the policy needs is not installed",
     Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",
     Reason.WORKER_DIED: "the worker process died on this request and was replaced",
+    Reason.SANDBOX_MISSING: "the kernel cannot confine the worker processes",
     Reason.STAGE_TIMEOUT: "a stage took longer than its limit",
     Reason.DEADLINE_EXCEEDED: "the request's deadline passed",
     Reason.CANCELLED: "the caller went away before the end",
@@ -201,6 +204,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",
     Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
     Reason.INPUT_UNREADABLE: "an input file cannot be read",
+    Reason.INPUT_CHANGED: "an input file was changed after it was listed; run the batch again",
     Reason.SEAL_UNOPENED: "this key does not open it: it was sealed for another one, or changed since",
     Reason.MESSAGE_TOO_LARGE: "the message is larger than the receive limit of 32 MiB; use the streamed upload",
     Reason.QUOTA_EXCEEDED: "a limit of the tenant is reached",

@@ -52,6 +52,7 @@ def _add_all() -> None:
     from guardedvlm.cli import (
         ask,
         audit,
+        batch,
         console,
         demo,
         doctor,
@@ -75,6 +76,8 @@ def _add_all() -> None:
     app.command("ask")(ask.ask)
     app.command("extract")(extract.extract)
     app.command("redact")(redact.redact)
+    app.command("batch")(batch.batch)
+    app.command("batch-status")(batch.batch_status)
     app.command("reidentify")(reidentify.reidentify)
     app.command("doctor")(doctor.doctor)
     app.command("console")(console.console)

@@ -23,6 +23,8 @@ COMMANDS = (
     ["serve-inference"],
     ["ask"],
     ["redact"],
+    ["batch"],
+    ["batch-status"],
     ["extract"],
     ["reidentify"],
     ["keys"],
