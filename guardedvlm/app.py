@@ -47,11 +47,13 @@ from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.calls import Calls
+from guardedvlm.rpc.readiness import Check, Readiness
 from guardedvlm.rpc.reload import PolicyWatch
-from guardedvlm.rpc.server import SERVICE, GuardServer
+from guardedvlm.rpc.server import CANARY, POLICIES, SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
 from guardedvlm.transport.identity import Identities
+from guardedvlm.transport.listen import connection_options
 from guardedvlm.transport.tls import channel_credentials, server_credentials
 from guardedvlm.worker import Worker, harden_process
 
@@ -113,7 +115,12 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         ledger = open_logs(settings, origin, evidence, parts)
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
-        roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
+        roles = Roles(
+            settings.replicas,
+            str(settings.spacy_model or ""),
+            settings.spacy_model_sha256 or "",
+            settings.canary_seconds,
+        )
         calls = Calls(roles.waiting)
         telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
@@ -122,7 +129,8 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
-        pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
+        pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings), roles.canary)
+        parts.push_async_callback(roles.canary.close)
         parts.push_async_callback(pipeline.close)
         yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
 
@@ -151,22 +159,51 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     listeners = _listeners(settings)
     async with running_guard(settings) as guard:
         service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer), guard.calls)
-        server = GuardServer(service, with_reflection=settings.reflection)
+        server = GuardServer(
+            service,
+            with_reflection=settings.reflection,
+            connections=connection_options(*settings.connections.in_order()),
+        )
         await asyncio.to_thread(_prepare, guard.ledger, policies)
-        watch = PolicyWatch(policies, guard.ledger.service, server.health)
-        sweeper = Sweeper(guard.pipeline.reviews)
+        watch = PolicyWatch(policies, guard.ledger.service)
+        readiness = Readiness(server.health, SERVICE, _checks(guard), {POLICIES: watch.look, CANARY: _canary(guard)})
+        await guard.roles.canary.look()
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in _ticks(stop):
-                is_written = guard.ledger.healthy or await guard.ledger.probe()
-                is_signed = await asyncio.to_thread(is_ready, guard.signer)
-                is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
-                is_swept = guard.pipeline.reviews.healthy
-                await server.health.set_ready(SERVICE, is_written and is_signed and is_told and is_swept)
-                await watch.look()
-                await sweeper.look()
+                await readiness.look()
         finally:
             await server.stop(settings.drain_seconds)
+            readiness.close()
+
+
+def _checks(guard: Guard) -> dict[str, Check]:
+    """What readiness needs, by the name that a log tells."""
+    sweeper = Sweeper(guard.pipeline.reviews)
+
+    async def is_written() -> bool:
+        return guard.ledger.healthy or await guard.ledger.probe()
+
+    async def is_signed() -> bool:
+        return await asyncio.to_thread(is_ready, guard.signer)
+
+    async def is_told() -> bool:
+        return not await asyncio.to_thread(guard.telemetry.is_behind)
+
+    async def is_swept() -> bool:
+        await sweeper.look()
+        return guard.pipeline.reviews.healthy
+
+    checks = {"ledger": is_written, "signer": is_signed, "telemetry": is_told, "review": is_swept}
+    return checks | {"canary": _canary(guard)}
+
+
+def _canary(guard: Guard) -> Check:
+    async def is_seen() -> bool:
+        guard.roles.canary.turn()
+        return guard.roles.canary.healthy
+
+    return is_seen
 
 
 def _policies(settings: Settings) -> PolicyStore:

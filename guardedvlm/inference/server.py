@@ -6,13 +6,16 @@ import grpc
 import grpc.aio
 
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.transport.drain import Drain
 from guardedvlm.transport.health import HealthServer
-from guardedvlm.transport.listen import SERVER_OPTIONS, bind
+from guardedvlm.transport.listen import SERVER_OPTIONS, bind, connection_options
 from guardedvlm.v1 import inference_pb2
 from guardedvlm.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 
 MAX_CALLS = 64
 """Calls at the same time; each holds a picture of up to 32 MiB, and the engine takes one after the other."""
+FLUSH_SECONDS = 1.0
+"""For responses that are on their way when all calls are over."""
 SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
 
@@ -20,7 +23,12 @@ class InferenceServer:
     """A listener of one servicer. Not ready before `start` returned."""
 
     def __init__(self, service: InferenceService) -> None:
-        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+        self._drain = Drain()
+        self._server = grpc.aio.server(
+            options=(*SERVER_OPTIONS, *connection_options()),
+            interceptors=[self._drain],
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
         add_InferenceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]  # generated
         self.health = HealthServer([SERVICE])
 
@@ -33,7 +41,9 @@ class InferenceServer:
         return port
 
     async def stop(self, drain_seconds: float) -> None:
-        """Take no new calls, give running ones `drain_seconds`, then end them; idempotent."""
+        """Not ready first; then refuse new calls (SHUTTING_DOWN), give running ones `drain_seconds`, end what is left,
+        and close the listener; idempotent."""
         await self.health.set_ready(SERVICE, False)
-        await self._server.stop(drain_seconds)
+        await self._drain.finish(drain_seconds)
+        await self._server.stop(FLUSH_SECONDS)
         await self.health.stop()
