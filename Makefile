@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VENV := .venv-vllm
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu check browser protos bench clean
+.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench clean
 
 install: $(STAMP)
 
@@ -40,8 +41,15 @@ test-slow: install
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu --timeout 1800
 
+# vLLM pins other versions than the rest of the project, so it has an environment of its own. See docs/vllm.md.
+install-vllm: $(VLLM_VENV)/.installed
+
+$(VLLM_VENV)/.installed: .ci/install-vllm pyproject.toml
+	PYTHON=$(PYTHON) .ci/install-vllm $(VLLM_VENV)
+	touch $@
+
 protos: install
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/guardedvlm/v1/*.proto
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(VLLM_VENV) out

@@ -10,30 +10,28 @@ import asyncio
 import contextlib
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
 from guardedvlm.audit.receipt import Receipts
-from guardedvlm.audit.signer import EvidenceSigner, is_ready
+from guardedvlm.audit.signer import EvidenceSigner
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
+from guardedvlm.checks import Sweeper, canary_check, ledger_check, signer_check, telemetry_check, trust_check
 from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.errors import Refused
 from guardedvlm.evidence import AUDIT_KEY, evidence_signer, make_telemetry, open_logs, private_folder, sample_store
 from guardedvlm.guard.pipeline import Pipeline
-from guardedvlm.guard.review import Reviews
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
 from guardedvlm.guard.verify import ClearanceSigner
@@ -52,9 +50,9 @@ from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import CANARY, POLICIES, SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
-from guardedvlm.transport.identity import Identities
 from guardedvlm.transport.listen import connection_options
-from guardedvlm.transport.tls import channel_credentials, server_credentials
+from guardedvlm.transport.reload import TRUST, Reloads
+from guardedvlm.trust import Trust, client_credentials, server_certificate, watched_certificate
 from guardedvlm.worker import Worker, harden_process
 
 T = TypeVar("T")
@@ -65,28 +63,11 @@ WATCH_SECONDS = 1.0
 """How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-TOKENS_KEY = "tokens.key"
-SWEEP_SECONDS = 60.0
-"""Between two sweeps of the samples; what has expired is not readable before either."""
 
 
 def default_policies() -> Path:
     """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
     return Path(__file__).parent / "_policies"
-
-
-class Sweeper:
-    """Destroys samples that have expired, every SWEEP_SECONDS at most."""
-
-    def __init__(self, reviews: Reviews) -> None:
-        self._reviews = reviews
-        self._due = 0.0
-
-    async def look(self) -> None:
-        """Sweep if it is due."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + SWEEP_SECONDS
-            await self._reviews.sweep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +82,7 @@ class Guard:
     signer: EvidenceSigner
     telemetry: Telemetry
     calls: Calls
+    backend: Backend
 
 
 @asynccontextmanager
@@ -132,7 +114,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings), roles.canary)
         parts.push_async_callback(roles.canary.close)
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend)
 
 
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
@@ -155,18 +137,19 @@ async def _both(first: Awaitable[T], second: Awaitable[object]) -> T:
 async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future[tuple[int, ...]]) -> None:
     """Serve until `stop` is set; `started` gets the ports when calls are answered. Raises GuardedVLMError."""
     policies = _policies(settings)
-    identities = Identities.load(settings.tenants, settings.keys / TOKENS_KEY, policies.names)
-    listeners = _listeners(settings)
+    trust = await Trust.load(settings, policies)
+    listeners = trust.listeners()
     async with running_guard(settings) as guard:
-        service = GuardService(guard.pipeline, policies, identities, guard.key, Receipts(guard.signer), guard.calls)
-        server = GuardServer(
-            service,
-            with_reflection=settings.reflection,
-            connections=connection_options(*settings.connections.in_order()),
-        )
+        receipts = Receipts(guard.signer)
+        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls)
+        trust.watch(service.take_identities, guard.backend)
+        guard.calls.broken = trust.broken
+        connections = connection_options(*settings.connections.in_order())
+        server = GuardServer(service, with_reflection=settings.reflection, connections=connections)
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service)
-        readiness = Readiness(server.health, SERVICE, _checks(guard), {POLICIES: watch.look, CANARY: _canary(guard)})
+        reports = {POLICIES: watch.look, CANARY: canary_check(guard.roles.canary), TRUST: trust_check(trust)}
+        readiness = Readiness(server.health, SERVICE, _checks(guard), reports)
         await guard.roles.canary.look()
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
@@ -175,35 +158,18 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         finally:
             await server.stop(settings.drain_seconds)
             readiness.close()
+            await trust.close()
 
 
 def _checks(guard: Guard) -> dict[str, Check]:
     """What readiness needs, by the name that a log tells."""
-    sweeper = Sweeper(guard.pipeline.reviews)
-
-    async def is_written() -> bool:
-        return guard.ledger.healthy or await guard.ledger.probe()
-
-    async def is_signed() -> bool:
-        return await asyncio.to_thread(is_ready, guard.signer)
-
-    async def is_told() -> bool:
-        return not await asyncio.to_thread(guard.telemetry.is_behind)
-
-    async def is_swept() -> bool:
-        await sweeper.look()
-        return guard.pipeline.reviews.healthy
-
-    checks = {"ledger": is_written, "signer": is_signed, "telemetry": is_told, "review": is_swept}
-    return checks | {"canary": _canary(guard)}
-
-
-def _canary(guard: Guard) -> Check:
-    async def is_seen() -> bool:
-        guard.roles.canary.turn()
-        return guard.roles.canary.healthy
-
-    return is_seen
+    return {
+        "ledger": ledger_check(guard.ledger),
+        "signer": signer_check(guard.signer),
+        "telemetry": telemetry_check(guard.telemetry),
+        "review": Sweeper(guard.pipeline.reviews).look,
+        "canary": canary_check(guard.roles.canary),
+    }
 
 
 def _policies(settings: Settings) -> PolicyStore:
@@ -218,8 +184,9 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
     """Serve an engine until `stop` is set; `started` gets the port when calls are answered. Raises GuardedVLMError."""
     harden_process()
     keys = load_public_keys(settings.guard_keys)
-    tls = settings.tls
-    credentials = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
+    certificate = server_certificate(settings.tls)
+    credentials = certificate.credentials() if certificate else None
+    reloads = Reloads([watched_certificate(certificate)] if certificate else ())
     async with AsyncExitStack() as parts:
         engine = await asyncio.to_thread(_engine, settings, parts)
         host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
@@ -228,6 +195,7 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
             started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
             async for _ in _ticks(stop):
                 await server.health.set_ready(INFERENCE, host.healthy)
+                await reloads.look()
         finally:
             await server.stop(settings.drain_seconds)
 
@@ -248,9 +216,7 @@ async def _inference(
         return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
     private = load_or_create_signing_key(private_folder(settings.keys))
     tls = settings.inference_tls
-    backend = RemoteBackend(
-        settings.inference, channel_credentials(tls.ca, tls.certificate, tls.key) if tls is not None else None
-    )
+    backend = RemoteBackend(settings.inference, client_credentials(tls) if tls is not None else None)
     parts.push_async_callback(backend.close)
     return _signer(private), backend
 
@@ -292,12 +258,3 @@ def _reader(parts: AsyncExitStack) -> ReaderEngine:
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:
     """Scopes are keyed anew at each start: nothing that an engine cached for an earlier guard is found again."""
     return ClearanceSigner(private, key_id(private.public_key()), secrets.token_bytes(SCOPE_KEY_BYTES))
-
-
-def _listeners(settings: Settings) -> dict[str, grpc.ServerCredentials | None]:
-    tls = settings.tls
-    listeners: dict[str, grpc.ServerCredentials | None] = {}
-    if settings.token_listen:
-        listeners[settings.token_listen] = server_credentials(tls.certificate, tls.key) if tls else None
-    listeners[settings.listen] = server_credentials(tls.certificate, tls.key, tls.client_ca) if tls else None
-    return listeners

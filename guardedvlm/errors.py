@@ -56,6 +56,7 @@ class Reason(StrEnum):
     UNAUTHENTICATED = "UNAUTHENTICATED"
     ROLE_MISSING = "ROLE_MISSING"
     TENANT_UNKNOWN = "TENANT_UNKNOWN"
+    IDENTITY_UNAVAILABLE = "IDENTITY_UNAVAILABLE"
     # the policy
     POLICY_MISSING = "POLICY_MISSING"
     POLICY_INVALID = "POLICY_INVALID"
@@ -120,6 +121,7 @@ class Reason(StrEnum):
     SEAL_UNOPENED = "SEAL_UNOPENED"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    QUEUE_FULL = "QUEUE_FULL"
     INTERNAL = "INTERNAL"
 
 
@@ -145,6 +147,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.UNAUTHENTICATED: "no client certificate or bearer token that this service knows",
     Reason.ROLE_MISSING: "the caller's roles do not include the one that this call needs",
     Reason.TENANT_UNKNOWN: "the caller's tenant is not configured",
+    Reason.IDENTITY_UNAVAILABLE: "the identity provider's keys are absent or too old, so no token of it can be checked",
     Reason.POLICY_MISSING: "the tenant has no policy, so nothing can be cleared",
     Reason.POLICY_INVALID: "the policy is invalid",
     Reason.POLICY_UNSIGNED: "the policy is not signed by the key that this service was given",
@@ -203,6 +206,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.SEAL_UNOPENED: "this key does not open it: it was sealed for another one, or changed since",
     Reason.MESSAGE_TOO_LARGE: "the message is larger than the receive limit of 32 MiB; use the streamed upload",
     Reason.QUOTA_EXCEEDED: "a limit of the tenant is reached",
+    Reason.QUEUE_FULL: "too many requests wait, or this one could not have ended in time; come back later",
     Reason.INTERNAL: "an internal error; the request was refused",
 }
 

@@ -25,6 +25,8 @@ CAPACITY_SECONDS = 10.0
 """An engine that does not say within this what it takes is not up."""
 RECONNECT_MS = 1_000
 """Longest wait between attempts to reach an engine that was gone; gRPC's own is two minutes."""
+RENEW_SECONDS = 600.0
+"""For calls on a channel whose credentials were replaced: the longest request that a policy may allow."""
 OPTIONS = (
     *CHANNEL_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -46,16 +48,31 @@ class RemoteBackend:
         if credentials is None and not target.startswith(_LOCAL):
             explanation = "an inference service on another machine needs TLS"
             raise ConfigurationError(Reason.SETTINGS_INVALID, place="inference", explanation=explanation)
+        self._target = target
         self._socket = Path(target.removeprefix("unix:").removeprefix("//")) if target.startswith("unix:") else None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._connect(credentials)
+
+    def _connect(self, credentials: grpc.ChannelCredentials | None) -> None:
         self._channel = (
-            grpc.aio.insecure_channel(target, OPTIONS)
+            grpc.aio.insecure_channel(self._target, OPTIONS)
             if credentials is None
-            else grpc.aio.secure_channel(target, credentials, OPTIONS)
+            else grpc.aio.secure_channel(self._target, credentials, OPTIONS)
         )
         self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
+    def renew(self, credentials: grpc.ChannelCredentials) -> None:
+        """Ask with other credentials from now on; calls that run end with those that they began with."""
+        old = self._channel
+        self._connect(credentials)
+        closing = asyncio.ensure_future(old.close(RENEW_SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
     async def close(self) -> None:
         """Close the channel; calls that run on it are cancelled."""
+        for closing in self._closing:
+            closing.cancel()
         await self._channel.close(None)
 
     async def capacity(self) -> Capacity:

@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from guardedvlm.app import TOKENS_KEY, default_policies
+from guardedvlm.app import default_policies
 from guardedvlm.cli.output import out
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.transport.clearance_key import load_or_create_signing_key
 from guardedvlm.transport.dev_pki import DevPki, write_dev_pki
 from guardedvlm.transport.identity import new_token
 from guardedvlm.transport.secret_file import write_key, write_secret
+from guardedvlm.trust import TOKENS_KEY
 
 TENANTS = {"clinic": "healthcare", "bank": "finance"}
 """The example's tenants and their policies."""

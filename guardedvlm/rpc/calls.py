@@ -17,6 +17,8 @@ class Calls:
         self.refused: Counter[str] = Counter()
         """By reason; a defect of ours is INTERNAL, a caller who went away CANCELLED."""
         self.waiting = waiting
+        self.broken: Callable[[], Mapping[str, int]] = dict
+        """1 for each part of which something newer cannot be used, else 0 (transport.reload)."""
 
     @contextmanager
     def counted(self) -> Iterator[None]:

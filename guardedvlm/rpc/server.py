@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
@@ -11,6 +12,7 @@ from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.drain import Drain
 from guardedvlm.transport.health import HealthServer
 from guardedvlm.transport.listen import RECEIVE_LIMIT, SERVER_OPTIONS, bind, connection_options
+from guardedvlm.transport.reload import TRUST
 from guardedvlm.v1 import guard_pb2
 from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
 
@@ -49,9 +51,11 @@ class GuardServer:
         self._drain = Drain()
         self._with_reflection = with_reflection
         self._servers: list[grpc.aio.Server] = []
-        self.health = HealthServer([SERVICE], [POLICIES, CANARY])
+        self.health = HealthServer([SERVICE], [POLICIES, TRUST, CANARY])
 
-    async def start(self, listeners: dict[str, grpc.ServerCredentials | None], health_address: str) -> tuple[int, ...]:
+    async def start(
+        self, listeners: Mapping[str, grpc.ServerCredentials | None], health_address: str
+    ) -> tuple[int, ...]:
         """Serve at every address of `listeners`; returns their ports. Raises ConfigurationError(PORT_TAKEN)."""
         ports = []
         for address, credentials in listeners.items():

@@ -1,4 +1,4 @@
-"""Who calls: the tenants file, and from a client certificate or a bearer token to a Caller.
+"""Who calls: from a client certificate or a bearer token to a Caller, by the tenants file.
 
     tenants:
       clinic: {policy: healthcare, reidentify_key: "x25519:<base64>"}
@@ -8,6 +8,7 @@
         roles: [caller, reidentify]
         san: ["spiffe://hospital.example/radiology-gateway"]
         token_hmac: "hmac-sha256:<64 hex digits>"
+        jwt: {client: "0oa1b2c3"}
 
 The file holds no secret: a token stands in it as HMAC-SHA256 under a key of the server's, which lies elsewhere, so
 whoever reads the file can neither call nor test guesses; a `reidentify_key` is a public one, whose private half lies
@@ -19,18 +20,19 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-
-from guardedvlm.core.tenant import Caller, Role
+from guardedvlm.core.quota import TenantLimits
+from guardedvlm.core.tenant import Caller
 from guardedvlm.errors import NotIdentified, Reason
-from guardedvlm.policy.document import Contradiction, Contradictions, Document, examine, read_text, require
-from guardedvlm.policy.yaml_tree import Where
+from guardedvlm.policy.document import Document, examine, read_text, require
+from guardedvlm.transport.jwks import Keys
+from guardedvlm.transport.jwt import MAX_CHARS, JwtRules, key_id, looks_like_jwt, verified
 from guardedvlm.transport.reidentification import SealingKey
 from guardedvlm.transport.secret_file import KEY_BYTES, read_key
+from guardedvlm.transport.tenants_file import CallerEntry, TenantEntry, TenantsFile
 
 FILE_NAME = "tenants.yaml"
 TOKEN_PREFIX = "gvlm_"  # noqa: S105  (what secret scanners look for, not a secret)
@@ -41,141 +43,85 @@ MAX_TOKEN_CHARS = 512
 
 _SCHEME = "hmac-sha256:"
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)\Z", re.IGNORECASE)  # RFC 6750, section 2.1
-_SAN = re.compile(r"(spiffe://[!-~]+|uri:[!-~]+|dns:[a-z0-9.-]+|email:[!-~]+@[!-~]+)\Z")
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 
 
-def _checked_san(san: str) -> str:
-    if not _SAN.match(san):
-        explanation = "a SAN must be spiffe://..., uri:..., dns:<host in lower case, no wildcard> or email:..."
-        raise Contradictions([Contradiction((), explanation)])
-    return san
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An identity provider: what is demanded of its tokens, and its keys."""
 
-
-def _checked_key(key: str) -> str:
-    try:
-        SealingKey.parse(key)
-    except ValueError:
-        explanation = "reidentify_key must be the line that `guardedvlm keys reidentify-init` prints"
-        raise Contradictions([Contradiction((), explanation)]) from None
-    return key
-
-
-class _Part(BaseModel):
-    """Closed and frozen; its errors never show values."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class _Tenant(_Part):
-    policy: Name
-    reidentify_key: Annotated[str, AfterValidator(_checked_key)] | None = None
-
-
-class _Caller(_Part):
-    name: Name
-    tenant: Name
-    roles: Annotated[frozenset[Role], Field(min_length=1)]
-    token_hmac: Annotated[str | None, Field(pattern=r"^hmac-sha256:[0-9a-f]{64}$", repr=False)] = None
-    san: tuple[Annotated[str, AfterValidator(_checked_san)], ...] = ()
-
-
-class TenantsFile(_Part):
-    """The whole file."""
-
-    tenants: Annotated[dict[Name, _Tenant], Field(min_length=1)]
-    callers: Annotated[tuple[_Caller, ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> TenantsFile:
-        """Refuse a caller without tenant or credential, and a name or credential that stands for two callers."""
-        found = [*self._unusable(), *self._shared()]
-        if found:
-            raise Contradictions(found)
-        return self
-
-    def _unusable(self) -> Iterator[Contradiction]:
-        for index, caller in enumerate(self.callers):
-            where: Where = ("callers", index)
-            if caller.tenant not in self.tenants:
-                explanation = f"tenant {caller.tenant!r} is not under 'tenants'"
-                yield Contradiction((*where, "tenant"), explanation, Reason.TENANT_UNKNOWN)
-            if caller.token_hmac is None and not caller.san:
-                yield Contradiction(where, "a caller needs 'token_hmac', 'san' or both")
-            yield from self._idle_role(where, caller)
-
-    def _idle_role(self, where: Where, caller: _Caller) -> Iterator[Contradiction]:
-        """The role to have labels undone, where it could not be used."""
-        if Role.REIDENTIFY not in caller.roles:
-            return
-        if Role.CALLER not in caller.roles:
-            yield Contradiction((*where, "roles"), "the role reidentify needs the role caller beside it")
-        tenant = self.tenants.get(caller.tenant)
-        if tenant is not None and tenant.reidentify_key is None:
-            explanation = f"the role reidentify needs 'reidentify_key' under tenants.{caller.tenant}"
-            yield Contradiction((*where, "roles"), explanation)
-
-    def _shared(self) -> Iterator[Contradiction]:
-        owners: dict[tuple[str, str], str] = {}
-        for index, caller in enumerate(self.callers):
-            marks: list[tuple[Where, str, str]] = [(("name",), "name", caller.name)]
-            marks += [(("san", position), "SAN", san) for position, san in enumerate(caller.san)]
-            marks += [(("token_hmac",), "token", caller.token_hmac)] if caller.token_hmac else []
-            for where, what, mark in marks:
-                owner = owners.setdefault((what, mark), f"callers[{index}]")
-                if owner != f"callers[{index}]":
-                    yield Contradiction(("callers", index, *where), f"this {what} belongs to {owner}, too")
+    rules: JwtRules
+    keys: Keys
 
 
 class Identities:
     """The callers and tenants of one tenants file. Immutable; a new file makes a new object."""
 
-    def __init__(self, document: Document[TenantsFile], key: bytes) -> None:
+    def __init__(self, document: Document[TenantsFile], key: bytes, provider: Provider | None = None) -> None:
         """Take a valid document; `load` and `parse` make one."""
         self._document = document
         self._key = key
+        self._provider = provider
         self._by_san: dict[str, Caller] = {}
         self._by_token: list[tuple[str, Caller]] = []
-        for entry in document.value.callers:
+        self._by_client: dict[str, tuple[str | None, Caller]] = {}
+        for index, entry in enumerate(document.value.callers):
             caller = Caller(entry.tenant, entry.name, entry.roles)
+            self._check_jwt(index, entry)
+            if entry.jwt is not None:
+                self._by_client[entry.jwt.client] = (entry.jwt.tenant, caller)
             self._by_san |= dict.fromkeys(entry.san, caller)
             if entry.token_hmac is not None:
                 self._by_token.append((entry.token_hmac, caller))
 
     @classmethod
-    def load(cls, path: Path, key_file: Path, policies: Collection[str]) -> Identities:
+    def load(
+        cls, path: Path, key_file: Path, policies: Collection[str], provider: Provider | None = None
+    ) -> Identities:
         """The identities of the tenants file `path`, whose HMAC key lies in `key_file` (`secret_file.write_key`).
 
         `policies` are the names of the policies that exist. Raises ConfigurationError as `parse` and `require_policies`
         do, and SETTINGS_INVALID for a key file that is absent, too short or open to others.
         """
         key = read_key(key_file)
-        found = cls.parse(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name)
+        found = cls.parse(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name, provider)
         found.require_policies(policies)
         return found
 
     @classmethod
-    def parse(cls, text: str, key: bytes, name: str = FILE_NAME) -> Identities:
+    def parse(cls, text: str, key: bytes, name: str = FILE_NAME, provider: Provider | None = None) -> Identities:
         """The identities that `text` describes; `name` stands for the file in errors.
 
         Raises ConfigurationError with line and reason: TENANT_UNKNOWN for a caller of no tenant, else SETTINGS_INVALID.
         """
-        return cls(require(examine(text, name, TenantsFile, Reason.SETTINGS_INVALID)), key)
+        return cls(require(examine(text, name, TenantsFile, Reason.SETTINGS_INVALID)), key, provider)
+
+    async def prepare(self, bearer: str | None) -> None:
+        """Before `caller`: have the provider's keys looked up anew where its token names one that is not here. Raises
+        NotIdentified for what is no token."""
+        if bearer is not None and self._provider is not None and looks_like_jwt(bearer):
+            await self._provider.keys.prepare(key_id(bearer))
 
     def caller(self, peer_sans: Sequence[str], bearer: str | None) -> Caller:
         """Who calls, by the names of the verified client certificate (`tls.peer_sans`) and the bearer token.
 
         One of the two is enough. Names in a certificate that no caller has are ignored: a mesh gives every workload
         one. A token that nobody has is refused, even beside a certificate that is known, and so are credentials that
-        stand for different callers. Raises NotIdentified(UNAUTHENTICATED), which does not say why.
+        stand for different callers; of two that stand for one, the roles that both give count.
+
+        Raises NotIdentified(UNAUTHENTICATED), which does not say why, and Unavailable(IDENTITY_UNAVAILABLE) for a
+        provider's token while its keys are not to be had.
         """
         found = {self._by_san[san] for san in peer_sans if san in self._by_san}
         if bearer is not None:
             found.add(self._bearer(bearer))
-        if len(found) != 1:
+        if len({(caller.tenant, caller.name) for caller in found}) != 1:
             raise NotIdentified(Reason.UNAUTHENTICATED)
-        return found.pop()
+        first, *others = found
+        return replace(first, roles=first.roles.intersection(*(other.roles for other in others)))
+
+    def limits(self, tenant: str) -> TenantLimits:
+        """What the tenant may ask of the service. Raises NotIdentified(TENANT_UNKNOWN)."""
+        return self._tenant(tenant).limits.over(self._document.value.limits.over(TenantLimits()))
 
     def policy_name(self, tenant: str) -> str:
         """The name of the tenant's policy. Raises NotIdentified(TENANT_UNKNOWN)."""
@@ -201,13 +147,26 @@ class Identities:
                 explanation = f"there is no policy {entry.policy!r}"
                 raise self._document.error(("tenants", tenant, "policy"), explanation, Reason.POLICY_MISSING)
 
-    def _tenant(self, name: str) -> _Tenant:
+    def _tenant(self, name: str) -> TenantEntry:
         entry = self._document.value.tenants.get(name)
         if entry is None:
             raise NotIdentified(Reason.TENANT_UNKNOWN)
         return entry
 
+    def _check_jwt(self, index: int, entry: CallerEntry) -> None:
+        """Raise ConfigurationError for a caller whom no token could name."""
+        if entry.jwt is None:
+            return
+        where = ("callers", index, "jwt")
+        if self._provider is None:
+            raise self._document.error(where, "'jwt' of a caller needs 'jwt' in the settings")
+        if (entry.jwt.tenant is None) != (self._provider.rules.tenant is None):
+            explanation = "'tenant' stands here exactly where the settings name a claim for it (jwt.claims.tenant)"
+            raise self._document.error(where, explanation)
+
     def _bearer(self, token: str) -> Caller:
+        if self._provider is not None and looks_like_jwt(token):
+            return self._vouched(token, self._provider)
         if not 0 < len(token) <= MAX_TOKEN_CHARS:
             raise NotIdentified(Reason.UNAUTHENTICATED)
         presented = token_hmac(self._key, token)
@@ -216,6 +175,17 @@ class Identities:
         if not matches:
             raise NotIdentified(Reason.UNAUTHENTICATED)
         return matches[0]
+
+    def _vouched(self, token: str, provider: Provider) -> Caller:
+        """The caller whom a provider's token names. Its roles are the file's, or those of them that the token holds."""
+        said = verified(token, provider.rules, provider.keys.current())
+        tenant, caller = self._by_client.get(said.client, (None, None))
+        if caller is None or tenant != said.tenant:
+            raise NotIdentified(Reason.UNAUTHENTICATED)
+        if said.roles is None:
+            return caller
+        known = self._document.value.jwt_roles
+        return replace(caller, roles=caller.roles & {known[word] for word in said.roles if word in known})
 
 
 def tenant_names(path: Path) -> frozenset[str]:
@@ -234,7 +204,8 @@ def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     if not values:
         return None
     found = _BEARER.match(values[0]) if len(values) == 1 and isinstance(values[0], str) else None
-    if found is None or len(found[1]) > MAX_TOKEN_CHARS:
+    most = MAX_CHARS if found is not None and looks_like_jwt(found[1]) else MAX_TOKEN_CHARS
+    if found is None or len(found[1]) > most:
         raise NotIdentified(Reason.UNAUTHENTICATED)
     return found[1]
 

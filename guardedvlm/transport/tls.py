@@ -22,6 +22,46 @@ MAX_BYTES = 2**20
 """The bundle of all public authorities has 230 KB."""
 
 
+class ServerCertificate:
+    """A server's certificate, key and client CA, which may change while it serves: `load` reads the files, `take` puts
+    them in force for connections that begin from then on; those that are open go on.
+
+    Raises ConfigurationError(SETTINGS_INVALID) for a file that cannot be used, a key of another certificate, or a
+    certificate outside its validity.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        self.files = (certificate, key, *([client_ca] if client_ca else []))
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._current = self.load()
+
+    def load(self) -> grpc.ServerCertificateConfiguration:
+        """What the files hold now."""
+        pair = _key_pair(self._certificate, self._key)
+        authority = _authority(self._client_ca) if self._client_ca else None
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
+
+    def take(self, found: grpc.ServerCertificateConfiguration) -> None:
+        """Put what `load` gave in force."""
+        self._current = found
+
+    def credentials(self, *, mutual: bool = True) -> grpc.ServerCredentials:
+        """Credentials for one listener. With a client CA every caller must show a certificate of it, unless the
+        listener is not `mutual`."""
+        served = self._current
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # gRPC asks before every handshake, on a thread of its own.
+            nonlocal served
+            if served is self._current:
+                return None
+            served = self._current
+            return served
+
+        is_mutual = mutual and self._client_ca is not None
+        return grpc.dynamic_ssl_server_credentials(served, changed, require_client_authentication=is_mutual)  # type: ignore[arg-type]  # None: unchanged
+
+
 def server_credentials(certificate: Path, key: Path, client_ca: Path | None = None) -> grpc.ServerCredentials:
     """Credentials of a server. With `client_ca` every caller must show a certificate of that CA (mutual TLS).
 

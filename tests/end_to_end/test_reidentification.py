@@ -12,7 +12,6 @@ from google.protobuf.json_format import MessageToDict
 from PIL import Image, ImageDraw, ImageFont
 from running_service import free_port, start_service, stop_service
 
-from guardedvlm.app import TOKENS_KEY
 from guardedvlm.audit.completeness import verify_logs
 from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli.init import make_site
@@ -22,6 +21,7 @@ from guardedvlm.errors import InvalidInput, NotPermitted, Reason, Refused
 from guardedvlm.transport.identity import new_token
 from guardedvlm.transport.reidentification import PRIVATE_KEY, PUBLIC_KEY, write_pair
 from guardedvlm.transport.secret_file import read_key
+from guardedvlm.trust import TOKENS_KEY
 from guardedvlm.v1 import guard_pb2 as pb
 
 CANARIES = ("Quillfeather", "4716-0923-71")

@@ -217,7 +217,7 @@ def test_a_caller_needs_a_credential() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Identities.parse(text, KEY)
     assert caught.value.place == "tenants.yaml:3"
-    assert caught.value.explanation == "a caller needs 'token_hmac', 'san' or both"
+    assert caught.value.explanation == "a caller needs 'token_hmac', 'san' or 'jwt'"
 
 
 @pytest.mark.parametrize("text", ["", "tenants: {}\ncallers: []\n", "- x\n", "tenants: {}\ntenants: {}\n"])
