@@ -14,22 +14,25 @@ import sys
 import threading
 import time
 from concurrent import futures
+from io import BytesIO
 from pathlib import Path
 
 import grpc
 import numpy as np
-from canaries import HEADERS, QUESTION, REQUEST_ID, places_in, planted, strings_in
+from canaries import HEADERS, QUESTION, places_in, planted, strings_in
 from chaos_role import CONTENT
 from faults import Faults
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from otlp_collector import Collector, wait_until
+from PIL import Image
 from running_service import TESTS, Service, free_port
 
 from guardedvlm.cli.init import make_site
 from guardedvlm.errors import GuardedVLMError
 from guardedvlm.rpc.server import POLICIES, SERVICE
+from guardedvlm.v1 import guard_pb2, inference_pb2_grpc
 from guardedvlm.v1 import inference_pb2 as pb
-from guardedvlm.v1 import inference_pb2_grpc
 
 ANSWER = "The total is 12.00."
 CALL_SECONDS = 60.0
@@ -46,8 +49,13 @@ class Inference(inference_pb2_grpc.InferenceServiceServicer):
         self._address = address
         self._faults = faults
         self._server = None
+        self._dying = None
 
     def start(self):
+        """Also again, when it has died."""
+        if self._dying is not None:
+            self._dying.join()
+            self._dying = None
         options = (("grpc.max_receive_message_length", 64 * 2**20), ("grpc.so_reuseport", 0))
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=options)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, self._server)
@@ -72,7 +80,8 @@ class Inference(inference_pb2_grpc.InferenceServiceServicer):
         if fault == "hang":
             self._faults.hang("inference")
         if fault == "die":
-            threading.Thread(target=self.stop, daemon=True).start()
+            self._dying = threading.Thread(target=self.stop, daemon=True)
+            self._dying.start()
             time.sleep(1)
         if fault == "empty":
             return
@@ -234,7 +243,9 @@ class ChaosSite:
             hits = sorted({hit for content in contents for hit in strings_in(content)})
             if hits:
                 leaks[channel] = hits
-        shown = sorted({hit for request in self.inference.received for hit in places_in(_raster(request), self.document)})
+        shown = sorted(
+            {hit for request in self.inference.received for hit in places_in(_raster(request), self.document)}
+        )
         shown += sorted({hit for raster in self._returned() for hit in places_in(raster, self.document)})
         return leaks | ({"pixels": shown} if shown else {}) | self._cores()
 
@@ -254,20 +265,14 @@ class ChaosSite:
 
     def _returned(self):
         """Redacted pictures that callers got."""
-        from io import BytesIO
-
-        from PIL import Image
-
-        from guardedvlm.v1 import guard_pb2
-
         for content in self.responses:
             try:
                 found = guard_pb2.Analysis.FromString(content)
-            except Exception:  # an error's text
+            except DecodeError:  # an error's text
                 continue
             for page in found.redaction.pages:
-                if page.image.content:
-                    yield np.asarray(Image.open(BytesIO(page.image.content)).convert("RGB"))
+                if page.content:
+                    yield np.asarray(Image.open(BytesIO(page.content)).convert("RGB"))
 
     def _cores(self):
         """Core files where a crash would leave them, and processes that may write one."""

@@ -1,7 +1,7 @@
 """`guardedvlm serve` with switches on its dependencies: python served.py FAULTS serve --config ...
 
-The roles of the workers, the ledger's disk and the checkpoints' second place are replaced here, in this process, by ones
-that misbehave when they are told to. Collector, policies and inference misbehave from outside (`chaos_site`).
+The roles of the workers, the ledger's disk and the checkpoints' second place are replaced here by ones that misbehave
+when they are told to. Collector, policies and inference misbehave from outside (`chaos_site`).
 """
 
 import errno
@@ -19,7 +19,7 @@ from guardedvlm import evidence
 from guardedvlm.audit import writer
 from guardedvlm.guard import roles
 
-HANG_LIMIT = 12.0
+HANG_LIMIT = 25.0
 """Limit of a worker's call here: a hang is waited for in every cell."""
 
 
