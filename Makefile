@@ -20,8 +20,8 @@ demo: install
 	$(BIN)/guardedvlm demo --out out
 
 check: install
-	$(BIN)/ruff check guardedvlm tests
-	$(BIN)/ruff format --check guardedvlm tests
+	$(BIN)/ruff check guardedvlm tests helm
+	$(BIN)/ruff format --check guardedvlm tests helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos

@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from guardedvlm.admission import Gate
 from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
@@ -26,10 +27,10 @@ from guardedvlm.audit.signer import EvidenceSigner
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.checks import Sweeper, canary_check, ledger_check, signer_check, telemetry_check, trust_check
-from guardedvlm.config import EMBEDDED, Attention, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, Attention, InferenceEngine, InferenceSettings, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
-from guardedvlm.errors import Refused
+from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.evidence import AUDIT_KEY, evidence_signer, make_telemetry, open_logs, private_folder, sample_store
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import Roles
@@ -41,6 +42,7 @@ from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
 from guardedvlm.inference.server import SERVICE as INFERENCE
 from guardedvlm.inference.server import InferenceServer
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.inference.vllm_engine import require_vllm
 from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
@@ -54,6 +56,9 @@ from guardedvlm.transport.listen import connection_options
 from guardedvlm.transport.reload import TRUST, Reloads
 from guardedvlm.trust import Trust, client_credentials, server_certificate, watched_certificate
 from guardedvlm.worker import Worker, harden_process
+
+if TYPE_CHECKING:
+    from guardedvlm.inference.vllm_engine.engine import VLLMEngine
 
 T = TypeVar("T")
 
@@ -83,6 +88,7 @@ class Guard:
     telemetry: Telemetry
     calls: Calls
     backend: Backend
+    gate: Gate
 
 
 @asynccontextmanager
@@ -103,7 +109,9 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
             settings.spacy_model_sha256 or "",
             settings.canary_seconds,
         )
-        calls = Calls(roles.waiting)
+        admission = settings.admission
+        gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
+        calls = Calls(roles.waiting, gate)
         telemetry.watch(ledger, calls)
         parts.callback(roles.stop)
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
@@ -114,7 +122,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings), roles.canary)
         parts.push_async_callback(roles.canary.close)
         parts.push_async_callback(pipeline.close)
-        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend)
+        yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend, gate)
 
 
 def _prepare(logs: Logs, policies: PolicyStore) -> None:
@@ -141,7 +149,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
     listeners = trust.listeners()
     async with running_guard(settings) as guard:
         receipts = Receipts(guard.signer)
-        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls)
+        service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls, guard.gate)
         trust.watch(service.take_identities, guard.backend)
         guard.calls.broken = trust.broken
         connections = connection_options(*settings.connections.in_order())
@@ -176,7 +184,7 @@ def _policies(settings: Settings) -> PolicyStore:
     """The policies; with a key signed ones, and none that is older than one that was in force."""
     if settings.policy_key is None:
         return PolicyStore(settings.policies)
-    issued = Issued(private_folder(settings.keys) / ISSUED)
+    issued = Issued(settings.policies_issued or private_folder(settings.keys) / ISSUED)
     return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
 
 
@@ -188,13 +196,15 @@ async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, star
     credentials = certificate.credentials() if certificate else None
     reloads = Reloads([watched_certificate(certificate)] if certificate else ())
     async with AsyncExitStack() as parts:
-        engine = await asyncio.to_thread(_engine, settings, parts)
+        engine, is_alive = await _engine(settings, parts)
         host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
-        server = InferenceServer(InferenceService(host))
+        server = InferenceServer(InferenceService(host), engine.capacity().max_concurrent)
         try:
             started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
             async for _ in _ticks(stop):
-                await server.health.set_ready(INFERENCE, host.healthy)
+                await server.health.set_ready(INFERENCE, host.healthy and is_alive())
+                if not is_alive():  # an engine that died stays dead: whoever started this process starts another
+                    raise Unavailable(Reason.INFERENCE_UNAVAILABLE, engine=settings.engine.value)
                 await reloads.look()
         finally:
             await server.stop(settings.drain_seconds)
@@ -228,15 +238,23 @@ def _local(engine: Engine) -> tuple[ClearanceSigner, Backend]:
     return _signer(private), LocalBackend(EngineHost(engine, checker))
 
 
-def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
+async def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> tuple[Engine, Callable[[], bool]]:
+    """The engine, and whether what it runs on still lives."""
+    if settings.engine is InferenceEngine.VLLM:
+        vllm = await _vllm(settings, parts)
+        return vllm, lambda: vllm.alive
     if settings.model is None:
-        return _reader(parts)
+        return await asyncio.to_thread(_reader, parts), lambda: True
+    return await asyncio.to_thread(_transformers, settings, settings.model, parts), lambda: True
+
+
+def _transformers(settings: InferenceSettings, model: Path, parts: AsyncExitStack) -> Engine:
     # torch and transformers are loaded here and nowhere else in this process's life.
     from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
     from guardedvlm.inference.cogvlm2.model import COMPILE_BACKEND, Loading, Model
 
     loading = Loading(
-        settings.model,
+        model,
         settings.manifest,
         adapter=settings.adapter,
         attention=settings.attention or Attention.SDPA,
@@ -244,6 +262,27 @@ def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> Engine:
         compile_backend=COMPILE_BACKEND if settings.compiled else "",
     )
     engine = CogVLM2Engine(Model(loading))
+    parts.callback(engine.close)
+    return engine
+
+
+async def _vllm(settings: InferenceSettings, parts: AsyncExitStack) -> VLLMEngine:
+    require_vllm()
+    from guardedvlm.inference.vllm_engine.engine import VLLMEngine
+    from guardedvlm.inference.vllm_engine.loading import MAX_SEQUENCES, MEMORY_SHARE, Loading, load
+
+    assert settings.model is not None  # the settings' own check
+    loading = Loading(
+        settings.model,
+        settings.manifest,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        max_model_len=settings.max_model_len,
+        memory_share=settings.gpu_memory_utilization or MEMORY_SHARE,
+        kv_cache_bytes=settings.kv_cache_bytes,
+        max_sequences=settings.max_num_seqs or MAX_SEQUENCES,
+        eager=settings.eager,
+    )
+    engine = VLLMEngine(await load(loading))
     parts.callback(engine.close)
     return engine
 

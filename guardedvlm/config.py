@@ -171,9 +171,10 @@ class Admission(Part):
 
 class Review(Part):
     """Where redacted pictures wait for a reviewer, where a policy keeps any, and how many at most. Their keys lie in
-    the folder `review` of `keys`."""
+    `sample_keys`, without it in the folder `review` of the settings' `keys`."""
 
     folder: Path = Path("review")
+    sample_keys: Path | None = None
     max_samples: Annotated[int, Field(ge=1, le=10_000)] = MAX_SAMPLES
 
 
@@ -186,6 +187,7 @@ class Settings(Part):
     tls: Tls | None = None
     policies: Path = Path("policies")
     policy_key: Path | None = None  # public key (PEM): every policy must be signed by it
+    policies_issued: Path | None = None  # what was in force last, with policy_key; none: in the folder of the keys
     tenants: Path = Path("tenants.yaml")
     jwt: Jwt | None = None  # bearer tokens of an identity provider
     admission: Admission = Admission()
@@ -233,7 +235,16 @@ class Settings(Part):
     def resolved(self, folder: Path) -> Settings:
         """These settings with every relative path made absolute from `folder`."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
-        for name in ("policies", "policy_key", "tenants", "keys", "ledger", "spacy_model", "otlp_ca"):
+        for name in (
+            "policies",
+            "policy_key",
+            "policies_issued",
+            "tenants",
+            "keys",
+            "ledger",
+            "spacy_model",
+            "otlp_ca",
+        ):
             if values[name] is not None:
                 values[name] = folder / values[name]
         for name in ("listen", "health_listen", "token_listen", "inference", "signer"):
@@ -252,6 +263,7 @@ class InferenceEngine(StrEnum):
 
     READER = "reader"
     TRANSFORMERS = "transformers"  # CogVLM2
+    VLLM = "vllm"  # CogVLM2, many requests at a time
 
 
 class Attention(StrEnum):
@@ -260,6 +272,20 @@ class Attention(StrEnum):
     EAGER = "eager"
     SDPA = "sdpa"
     FLASH_ATTENTION_2 = "flash_attention_2"  # sdpa where it is not installed
+
+
+_OF_AN_ENGINE = {
+    InferenceEngine.TRANSFORMERS: {"adapter", "attention", "offload", "compiled"},
+    InferenceEngine.VLLM: {
+        "tensor_parallel_size",
+        "max_model_len",
+        "gpu_memory_utilization",
+        "kv_cache_bytes",
+        "max_num_seqs",
+        "eager",
+    },
+}
+"""Settings that only one engine knows."""
 
 
 class InferenceSettings(Part):
@@ -274,6 +300,12 @@ class InferenceSettings(Part):
     attention: Attention | None = None  # None: the engine's own choice
     offload: bool = False  # the model's visual experts in host memory
     compiled: bool = False  # decoding as one compiled graph
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1  # GPUs that share each layer
+    max_model_len: Annotated[int, Field(ge=1)] | None = None  # tokens of prompt and answer; None: the model's own
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None  # share of the memory; None: vLLM's own
+    kv_cache_bytes: Annotated[int, Field(ge=1)] | None = None  # instead of what that share leaves
+    max_num_seqs: Annotated[int, Field(ge=1, le=256)] | None = None  # answers made at the same time; None: the engine's
+    eager: bool = False  # no compiled graphs
     guard_keys: Annotated[tuple[Path, ...], Field(min_length=1)]  # public keys of the guards that may ask
     tls: Tls | None = None  # with client_ca: who may connect
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
@@ -286,11 +318,14 @@ class InferenceSettings(Part):
 
     @model_validator(mode="after")
     def _model_where_it_is_run(self) -> InferenceSettings:
-        if (self.engine is InferenceEngine.TRANSFORMERS) != (self.model is not None):
-            raise ValueError("the engine 'transformers' needs a model directory, and no other engine takes one")
-        of_a_model = {"manifest", "adapter", "attention", "offload", "compiled"}
-        if self.model is None and of_a_model & self.model_fields_set:
-            raise ValueError("'manifest', 'adapter', 'attention', 'offload' and 'compiled' belong to a model directory")
+        if (self.engine is not InferenceEngine.READER) != (self.model is not None):
+            raise ValueError("the engines 'transformers' and 'vllm' need a model directory, and no other takes one")
+        if self.model is None and "manifest" in self.model_fields_set:
+            raise ValueError("'manifest' belongs to a model directory")
+        for engine, names in _OF_AN_ENGINE.items():
+            foreign = names & self.model_fields_set
+            if self.engine is not engine and foreign:
+                raise ValueError(f"'{min(foreign)}' belongs to the engine '{engine.value}'")
         return self
 
     @model_validator(mode="after")

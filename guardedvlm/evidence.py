@@ -35,7 +35,7 @@ AUDIT_KEY, EVIDENCE_KEYS, REVIEW_KEYS = "audit.key", "evidence", "review"
 
 def sample_store(settings: Settings) -> SampleStore:
     """Samples for review, and their keys apart from them. Raises ConfigurationError."""
-    keys = private_folder(settings.keys) / REVIEW_KEYS
+    keys = settings.review.sample_keys or private_folder(settings.keys) / REVIEW_KEYS
     return SampleStore(settings.review.folder, keys, max_samples=settings.review.max_samples)
 
 

@@ -149,16 +149,20 @@ def report_delivery(measures: Measures, exporter: Exporter) -> None:
     measures.total(table.REJECTED, lambda: dict(counts.rejected))
     measures.total(table.FAILURES, lambda: dict(counts.failures))
     measures.total(table.UNTOLD, lambda: counts.untold)
+    measures.gauge(table.BROKEN, lambda: dict(counts.broken))
 
 
 _LABEL: Mapping[str, str] = {
     table.DELIVERED.name: LEDGER_LOG,
     table.LAG_RECORDS.name: LEDGER_LOG,
     table.LAG_SECONDS.name: LEDGER_LOG,
+    table.BROKEN.name: LEDGER_LOG,
     table.REJECTED.name: table.SIGNAL,
     table.FAILURES.name: table.SIGNAL,
     table.REFUSALS.name: "error.type",
     table.QUEUE.name: table.ROLE,
+    table.LIMITED.name: table.LIMIT,
+    table.BROKEN.name: table.PART,
 }
 """The label of a metric that is read as numbers by its value."""
 

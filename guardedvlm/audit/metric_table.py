@@ -29,6 +29,7 @@ from guardedvlm.audit.facts import Method
 from guardedvlm.audit.summary import Summary
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import FINAL
+from guardedvlm.core.quota import Quota
 
 
 class Source(StrEnum):
@@ -55,6 +56,8 @@ class Metric:
 
 SIGNAL = "guardedvlm.signal"
 ROLE = "guardedvlm.role"
+LIMIT = "guardedvlm.limit"
+PART = "guardedvlm.part"
 _MODEL = {OPERATION: one_of(CHAT), "gen_ai.provider.name": one_of(PROVIDER), "gen_ai.request.model": is_component}
 _SIGNAL = {SIGNAL: one_of("traces", "logs", "metrics")}
 
@@ -112,6 +115,13 @@ LAG_RECORDS = Metric(
 LAG_SECONDS = Metric(
     "guardedvlm.ledger.lag.seconds", "s", "Age of the oldest record not delivered yet.", Source.TAIL, {LEDGER_LOG: LOG}
 )
+BROKEN = Metric(
+    "guardedvlm.ledger.broken",
+    "1",
+    "1 while a log does not go on from what was delivered of it, else 0.",
+    Source.TAIL,
+    {LEDGER_LOG: LOG},
+)
 APPENDS = Metric("guardedvlm.ledger.appends", "{record}", "Records made durable since the start.", Source.SERVICE, {})
 LEDGER_FAILURES = Metric(
     "guardedvlm.ledger.failures", "{record}", "Records that could not be made durable.", Source.SERVICE, {}
@@ -128,9 +138,24 @@ REFUSALS = Metric(
 QUEUE = Metric(
     "guardedvlm.queue.depth",
     "{call}",
-    "Calls that wait for a worker process, by role.",
+    "Calls that wait: for a worker process of a role, for their turn (`admission`), for the model (`model`).",
     Source.SERVICE,
     {ROLE: form("[a-z]{1,16}(_[a-z]{1,16})?")},
+)
+LIMITED = Metric(
+    "guardedvlm.admission.refused",
+    "{call}",
+    "Calls that met a limit of admission, by the limit.",
+    Source.SERVICE,
+    {LIMIT: one_of(*Quota)},
+)
+HELD = Metric("guardedvlm.admission.held", "By", "Bytes of documents that calls hold.", Source.SERVICE, {})
+BROKEN = Metric(
+    "guardedvlm.reload.broken",
+    "1",
+    "1 while a part's new files, or a provider's new keys, cannot be used and older ones are in force, else 0.",
+    Source.SERVICE,
+    {PART: one_of("server_tls", "inference_tls", "tenants", "jwks")},
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -150,12 +175,16 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             UNTOLD,
             LAG_RECORDS,
             LAG_SECONDS,
+            BROKEN,
             APPENDS,
             LEDGER_FAILURES,
             HEALTHY,
             RUNNING,
             REFUSALS,
             QUEUE,
+            LIMITED,
+            HELD,
+            BROKEN,
         )
     }
 )

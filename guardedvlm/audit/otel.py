@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,8 +71,22 @@ class ServiceState(Protocol):
         """Calls that ended with an error, by reason."""
         ...
 
+    @property
+    def limited(self) -> Mapping[str, int]:
+        """Calls that met a limit of admission, by the limit."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of documents that calls hold."""
+        ...
+
     def waiting(self) -> Mapping[str, int]:
-        """Calls that wait for a worker process, by role."""
+        """Calls that wait, by what they wait for."""
+        ...
+
+    def broken(self) -> Mapping[str, int]:
+        """1 for each part of which something newer cannot be used, else 0."""
         ...
 
 
@@ -131,6 +146,9 @@ class Telemetry:
             self._measures.gauge(table.RUNNING, lambda: service.running)
             self._measures.total(table.REFUSALS, lambda: dict(service.refused))
             self._measures.gauge(table.QUEUE, service.waiting)
+            self._measures.total(table.LIMITED, lambda: dict(service.limited))
+            self._measures.gauge(table.HELD, lambda: service.held_bytes)
+            self._measures.gauge(table.BROKEN, lambda: service.broken())
 
     def is_behind(self) -> bool:
         """Whether delivery is further behind than it may be, or it cannot be told how far. Reads files."""
@@ -192,9 +210,18 @@ class TailProcess:
         report_lag(self._measures, Lagging(LagWatch(ledger, state)))
         report_delivery(self._measures, self._exporter)
 
-    def run(self, stop: threading.Event) -> None:
-        """Deliver until `stop` is set."""
+    def run(self, stop: threading.Event, drain_seconds: float = SHUTDOWN_SECONDS) -> None:
+        """Deliver until `stop` is set, and then what is there, within `drain_seconds`; the rest waits in the ledger."""
         self._tailer.run(stop)
+        end = time.monotonic() + drain_seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._tailer.drain(left)
+                return
+            except NotDelivered:  # a collector that starts anew takes it in the end
+                time.sleep(min(1.0, left))
+            except ConfigurationError:
+                return
 
     def once(self) -> int:
         """Deliver what is there; returns the number of records. Raises Unavailable when the collector does not take it,

@@ -204,10 +204,12 @@ class Tailer:
         for log in list_logs(self._ledger):
             try:
                 delivered += self._tail(log).deliver(self._exporter, self._finished)
+                self._judge(log, None)
             except NotDelivered as failure:
                 failures.append(failure)
             except ConfigurationError as failure:
                 self._tails.pop(log, None)  # read anew, in case somebody mends it
+                self._judge(log, failure)
                 failures.append(failure)
         if failures:
             raise failures[0]
@@ -238,6 +240,10 @@ class Tailer:
                 LOG.error("telemetry: %s", problem)
             said = problem
             stop.wait(idle)
+
+    def _judge(self, log: Path, failure: ConfigurationError | None) -> None:
+        broken = failure is not None and failure.reason is Reason.LEDGER_BROKEN
+        self._exporter.counts.judge(log_name(self._ledger, log), broken=broken)
 
     def _tail(self, log: Path) -> LogTail:
         if log not in self._tails:

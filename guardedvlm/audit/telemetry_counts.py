@@ -21,6 +21,8 @@ class Counts:
         """By signal: deliveries that failed."""
         self.delivered: Counter[str] = Counter()
         """By log: records that the collector took."""
+        self.broken: dict[str, int] = {}
+        """By log: 1 while it does not go on from what was delivered of it, else 0."""
 
     def drop(self, number: int) -> None:
         """Count what the allow-list kept back."""
@@ -46,3 +48,8 @@ class Counts:
         """Count records that the collector took."""
         with self._lock:
             self.delivered[log] += number
+
+    def judge(self, log: str, *, broken: bool) -> None:
+        """Say whether a log goes on from what was delivered of it."""
+        with self._lock:
+            self.broken[log] = int(broken)

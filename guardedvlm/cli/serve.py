@@ -74,7 +74,7 @@ def serve_inference(
         list[Path], typer.Option(help="Public key of a guard that may ask (its keys/clearance.pub).", dir_okay=False)
     ],
     engine: Annotated[InferenceEngine, typer.Option(help="What answers.")] = InferenceEngine.READER,
-    model: Annotated[Path | None, typer.Option(help="Checkpoint directory, for transformers.", file_okay=False)] = None,
+    model: Annotated[Path | None, typer.Option(help="Checkpoint directory (not for reader).", file_okay=False)] = None,
     manifest: Annotated[Path | None, typer.Option(help="Its pinned digests, when not beside it.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="Directory of a LoRA adapter.", file_okay=False)] = None,
     attention: Annotated[Attention | None, typer.Option(help="How attention is computed; sdpa if not said.")] = None,
@@ -82,6 +82,20 @@ def serve_inference(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Decode as one compiled graph (CUDA graphs on a GPU).")
     ] = False,
+    tensor_parallel_size: Annotated[
+        int | None, typer.Option(min=1, help="vllm: GPUs that share each layer; 1 if not said.")
+    ] = None,
+    max_model_len: Annotated[
+        int | None, typer.Option(min=1, help="vllm: tokens of prompt and answer, the picture's included.")
+    ] = None,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option(help="vllm: share of each GPU's memory (0.9), without a GPU of the machine's.")
+    ] = None,
+    kv_cache_memory: Annotated[
+        str | None, typer.Option(help="vllm: memory of the KV cache (40GiB), instead of what the share leaves.")
+    ] = None,
+    max_num_seqs: Annotated[int | None, typer.Option(min=1, help="vllm: answers made at the same time (16).")] = None,
+    eager: Annotated[bool, typer.Option("--eager", help="vllm: no compiled graphs; it starts sooner.")] = False,
     health_listen: Annotated[str | None, typer.Option(help="HOST:PORT of grpc.health.v1.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate of this server (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
@@ -109,12 +123,30 @@ def serve_inference(
         attention=attention,
         offload=offload or None,
         compiled=compiled or None,
+        tensor_parallel_size=tensor_parallel_size,
+        max_model_len=max_model_len,
+        gpu_memory_utilization=gpu_memory_utilization,
+        kv_cache_bytes=_bytes(kv_cache_memory),
+        max_num_seqs=max_num_seqs,
+        eager=eager or None,
         guard_keys=tuple(guard_key),
         tls=tls,
     )
     err.print("loading the engine")
     ready = f"ready at {settings.listen}, health at {settings.health_listen}"
     asyncio.run(_until_stopped(lambda stop, started: run_inference(settings, stop, started), ready))
+
+
+def _bytes(size: str | None) -> int | None:
+    """Bytes of "40GiB"."""
+    if size is None:
+        return None
+    from guardedvlm.cogvlm2.plan import parsed_bytes  # loads transformers
+
+    try:
+        return parsed_bytes(size)
+    except ValueError:
+        raise typer.BadParameter("a size such as 24GiB or 80GB", param_hint="--kv-cache-memory") from None
 
 
 async def _until_stopped(

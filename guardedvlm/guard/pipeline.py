@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -93,9 +93,10 @@ class Pipeline:
             return await self._redacted(request, trial, sample)
 
     async def _redacted(self, request: GuardRequest, trial: Trial, sample: Candidate) -> Redaction:
-        async with running(request, self._roles, self._witness) as run:
+        async with running(request, self._roles, self._witness) as run, AsyncExitStack() as turn:
             trial.run = sample.run = run
             await self._admit(run)
+            await turn.enter_async_context(run.turn())
             document = await asyncio.to_thread(Document.of, await run.decode())
             trial.sizes = document.sizes
             trial.found = sample.found = found = await find(run, document)
@@ -126,10 +127,11 @@ class Pipeline:
         self, request: GuardRequest, question: Question, saying: Policy, trial: Trial, sample: Candidate
     ) -> AsyncIterator[_Asked]:
         """The model's drafts about the cleared document, and the only way out for them, under the policy `saying`."""
-        async with running(request, self._roles, self._witness) as run:
+        async with running(request, self._roles, self._witness) as run, AsyncExitStack() as turn:
             trial.run, trial.question, sample.run = run, question.text, run
             trial.history, trial.schema, trial.sampling = question.history, question.schema, question.sampling
             await self._admit(run)
+            await turn.enter_async_context(run.turn(run.policy.sampling(question.sampling).max_tokens))
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
             document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
@@ -201,24 +203,35 @@ class Pipeline:
     async def _pieces(
         self, run: Run, capacity: Capacity, cleared: ClearedDocument, prompt: ClearedPrompt, sampling: Sampling
     ) -> AsyncGenerator[Piece, None]:
-        """Ask the model about every page; the time until each draft is the model's."""
-        await run.advance(
-            State.GENERATING,
-            **engine_facts(capacity),
-            **run.refusal,
-            prompt_digest=run.digest(Purpose.PROMPT, prompt.digest()),
-            prompt_chars=prompt.chars,
-        )
+        """Ask the model about every page, in turn with others; the time until each draft is the model's."""
+        async with run.model_turn(capacity.max_concurrent):
+            await run.advance(
+                State.GENERATING,
+                **engine_facts(capacity),
+                **run.refusal,
+                prompt_digest=run.digest(Purpose.PROMPT, prompt.digest()),
+                prompt_chars=prompt.chars,
+            )
+            written: int | None = None
+            try:
+                async with aclosing(self._answers(run, capacity, cleared, prompt, sampling)) as pieces:
+                    async for piece in pieces:
+                        written = None if piece.draft.finish is None else piece.draft.output_tokens
+                        yield piece
+            finally:
+                run.wrote(written)
+
+    def _answers(
+        self, run: Run, capacity: Capacity, cleared: ClearedDocument, prompt: ClearedPrompt, sampling: Sampling
+    ) -> AsyncGenerator[Piece, None]:
+        """Drafts about every page, as one answer."""
         total = len(cleared.outcomes)
-        asked = joined(
+        return joined(
             cleared.shown(),
             lambda shown: self._drafts(run, capacity, shown.image, prompt, sampling),
             lambda done: run.tell(Stage.INFER, done, total),
             MOST_CHARS_A_TOKEN * capacity.max_output_tokens,
         )
-        async with aclosing(asked):
-            async for piece in asked:
-                yield piece
 
     async def _drafts(
         self, run: Run, capacity: Capacity, image: ClearedImage, prompt: ClearedPrompt, sampling: Sampling

@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from guardedvlm.admission import Place
 from guardedvlm.audit.component import component_name
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import MediaFormat, Method, Stage, VerifyVerdict
@@ -43,6 +44,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 
+MEGAPIXEL = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class GuardRequest:
@@ -60,6 +63,7 @@ class GuardRequest:
     sealing_key: SealingKey | None = None
     watcher: Watcher | None = None
     candidate: Policy | None = None  # tried when the request is over (guard.shadow)
+    place: Place | None = None  # in the service's queue; none: nobody else is there
     closed: Callable[[Closed], None] | None = None  # learns what the ledger says of it when it is over
 
 
@@ -129,8 +133,36 @@ class Run:
             **named,
         )
 
+    @asynccontextmanager
+    async def turn(self, tokens: int = 0) -> AsyncIterator[None]:
+        """Wait for the request's turn, and hold it for the block or until `looked`. `tokens`: that the model may write.
+        Raises Overloaded and TimedOut (`admission.Place.turn`)."""
+        place, deadline = self.request.place, self.request.deadline
+        async with AsyncExitStack() as held:
+            if place is not None:
+                with self.timed(Stage.ADMIT):
+                    await held.enter_async_context(place.turn(self.request.method.value, deadline, tokens))
+            yield
+
+    @asynccontextmanager
+    async def model_turn(self, slots: int) -> AsyncIterator[None]:
+        """Wait for one of the model's `slots`, and hold it for the block; the turn at the detectors ends. Raises
+        TimedOut."""
+        place, deadline = self.request.place, self.request.deadline
+        async with AsyncExitStack() as held:
+            if place is not None:
+                place.looked()
+                with self.timed(Stage.ADMIT):
+                    await held.enter_async_context(place.model_turn(slots, deadline))
+            yield
+
+    def wrote(self, tokens: int | None) -> None:
+        """Charge what the model wrote; None where nobody knows."""
+        if self.request.place is not None:
+            self.request.place.wrote(tokens)
+
     async def decode(self) -> DecodedImage:
-        """Every page of the document. Raises InvalidInput."""
+        """Every page of the document. Raises InvalidInput, and Overloaded where the tenant has sent too many pixels."""
         with self.timed(Stage.DECODE):
             admitted = admit(self.request.raw, self.policy.limits)
             decoded = await self._roles.decode(admitted, self.policy.limits, self.request.deadline)
@@ -142,6 +174,9 @@ class Run:
             height=decoded.pages[0].size.height,
         )
         self.secrets = decoded.secrets
+        if self.request.place is not None:
+            pixels = sum(page.size.width * page.size.height for page in decoded.pages)
+            self.request.place.charge(pixels / MEGAPIXEL, self.request.deadline)
         self.tell(Stage.DECODE, len(decoded.pages), len(decoded.pages))
         return decoded
 

@@ -13,7 +13,9 @@ from guardedvlm.v1 import inference_pb2
 from guardedvlm.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 
 MAX_CALLS = 64
-"""Calls at the same time; each holds a picture of up to 32 MiB, and the engine takes one after the other."""
+"""Calls at the same time; each holds a picture of up to 32 MiB, and most engines take one after the other."""
+WAITING_SHARE = 4
+"""Calls for each answer that an engine makes at the same time: the others wait for their turn."""
 FLUSH_SECONDS = 1.0
 """For responses that are on their way when all calls are over."""
 SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
@@ -22,12 +24,13 @@ SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_nam
 class InferenceServer:
     """A listener of one servicer. Not ready before `start` returned."""
 
-    def __init__(self, service: InferenceService) -> None:
+    def __init__(self, service: InferenceService, max_concurrent: int = 1) -> None:
+        calls = max(MAX_CALLS, WAITING_SHARE * max_concurrent)
         self._drain = Drain()
         self._server = grpc.aio.server(
             options=(*SERVER_OPTIONS, *connection_options()),
             interceptors=[self._drain],
-            maximum_concurrent_rpcs=MAX_CALLS,
+            maximum_concurrent_rpcs=calls,
         )
         add_InferenceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]  # generated
         self.health = HealthServer([SERVICE])

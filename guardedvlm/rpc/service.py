@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc.aio
 from google.protobuf.message import Message
 
+from guardedvlm.admission import NEVER, Gate, Place
 from guardedvlm.audit.digest import AuditKey, Purpose
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.receipt import Receipts
@@ -66,6 +67,7 @@ class Call:
     sealing_key: SealingKey | None
     candidate: Policy | None
     receipt: CallReceipt
+    place: Place
 
 
 class GuardService(GuardServiceServicer):
@@ -79,6 +81,7 @@ class GuardService(GuardServiceServicer):
         key: AuditKey,
         receipts: Receipts,
         calls: Calls | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._policies = policies
@@ -88,11 +91,12 @@ class GuardService(GuardServiceServicer):
         self._signing = ThreadPoolExecutor(SIGNING_THREADS, "receipts")
         self._replays = Replays(lambda released: released.size)
         self._calls = calls or Calls()
+        self._gate = gate or Gate(NEVER)
 
     async def AnalyzeImage(self, request: pb.AnalyzeImageRequest, context: Context) -> pb.AnalyzeImageResponse:
         """Answer a question about a document; the whole answer at once."""
         async with self._call(context) as call:
-            _check_size(request)
+            _begin(call, request)
             made = await self._once(call, request, lambda: self._analysis(call, Method.ANALYZE_IMAGE, request))
             return pb.AnalyzeImageResponse(analysis=made)
 
@@ -101,7 +105,7 @@ class GuardService(GuardServiceServicer):
     ) -> AsyncIterator[pb.StreamAnalyzeImageResponse]:
         """Answer a question about a document as the policy releases it."""
         async with self._call(context) as call:
-            _check_size(request)
+            _begin(call, request)
 
             async def make(outbox: Outbox[pb.StreamAnalyzeImageResponse]) -> None:
                 def tell(told: Progress) -> None:
@@ -122,20 +126,20 @@ class GuardService(GuardServiceServicer):
     ) -> pb.UploadAnalyzeImageResponse:
         """Answer a question about a document that comes in chunks."""
         async with self._call(context) as call:
-            request = await assembled(request_iterator, call.policy)
+            request = await assembled(request_iterator, call.policy, call.place)
             made = await self._once(call, request, lambda: self._analysis(call, Method.UPLOAD_ANALYZE_IMAGE, request))
             return pb.UploadAnalyzeImageResponse(analysis=made)
 
     async def ExtractFields(self, request: pb.ExtractFieldsRequest, context: Context) -> pb.ExtractFieldsResponse:
         """The values that a schema asks for."""
         async with self._call(context) as call:
-            _check_size(request)
+            _begin(call, request)
             return await self._once(call, request, lambda: self._extracted(call, request))
 
     async def RedactImage(self, request: pb.RedactImageRequest, context: Context) -> pb.RedactImageResponse:
         """The redacted document and what was hidden."""
         async with self._call(context) as call:
-            _check_size(request)
+            _begin(call, request)
             return await self._once(call, request, lambda: self._redacted(call, Method.REDACT_IMAGE, request))
 
     async def StreamRedactImage(
@@ -143,7 +147,7 @@ class GuardService(GuardServiceServicer):
     ) -> AsyncIterator[pb.StreamRedactImageResponse]:
         """The redacted document and what was hidden, and before it how far the request is."""
         async with self._call(context) as call:
-            _check_size(request)
+            _begin(call, request)
 
             async def make(outbox: Outbox[pb.StreamRedactImageResponse]) -> None:
                 def tell(told: Progress) -> None:
@@ -158,6 +162,8 @@ class GuardService(GuardServiceServicer):
     async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:  # noqa: ARG002
         """The effective policy of the caller's tenant."""
         async with self._call(context, Role.CALLER, Role.REVIEWER, Role.POLICY_ADMIN) as call:
+            call.place.arrive(0)
+            call.place.check()
             policy = call.policy
             return pb.GetPolicyResponse(
                 name=policy.name, version=policy.version, digest=policy.digest(), policy_json=policy.canonical()
@@ -191,7 +197,8 @@ class GuardService(GuardServiceServicer):
                 traceparent = next((str(value) for key, value in metadata if key == "traceparent"), None)
                 deadline = deadline if left is None else deadline.sooner(left)
                 key = identities.sealing_key(caller.tenant)
-                yield Call(caller, policy, deadline, traceparent, key, held.candidate, receipt)
+                with closing(self._gate.place(caller.tenant, identities.limits(caller.tenant))) as place:
+                    yield Call(caller, policy, deadline, traceparent, key, held.candidate, receipt, place)
                 context.set_trailing_metadata(await receipt.of_response())
         except Exception as failure:
             if not isinstance(failure, GuardedVLMError) and not isinstance(failure, grpc.RpcError):
@@ -258,7 +265,9 @@ class GuardService(GuardServiceServicer):
         async def whole() -> Released[Made]:
             return Released(await make(), call.receipt.closed)
 
-        released = await self._replays.once(call.caller, name, digest, whole)
+        # Of a call that is refused the document may not have been read: it is no other payload under an old id.
+        is_refused = call.place.is_refused
+        released = await (whole() if is_refused else self._replays.once(call.caller, name, digest, whole))
         call.receipt.give(released)
         return released.output
 
@@ -279,6 +288,7 @@ def _guard_request(
         sealing_key=call.sealing_key,
         watcher=watcher,
         candidate=call.candidate,
+        place=call.place,
         closed=call.receipt.note,
     )
 
@@ -298,10 +308,12 @@ def _log_defect(failure: Exception) -> None:
     LOG.error("internal error %s at %s", type(failure).__name__, place)
 
 
-def _check_size(request: Message) -> None:
-    """Raise Overloaded(MESSAGE_TOO_LARGE) for a message that gRPC took and the service does not."""
+def _begin(call: Call, request: Message) -> None:
+    """Take a place for a message. Raises Overloaded(MESSAGE_TOO_LARGE) for one that gRPC took and the service does
+    not."""
     if request.ByteSize() > RECEIVE_LIMIT:
         raise Overloaded(Reason.MESSAGE_TOO_LARGE, limit_bytes=RECEIVE_LIMIT)
+    call.place.arrive(request.ByteSize())
 
 
 def _last(events: Sequence[Event]) -> Answer:

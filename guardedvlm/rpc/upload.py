@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from guardedvlm.admission import Place
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.policy.model import Policy
 from guardedvlm.v1 import guard_pb2 as pb
@@ -12,8 +13,11 @@ MAX_CHUNK = 2**20
 """Bytes of one chunk of an upload."""
 
 
-async def assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy) -> pb.AnalyzeImageRequest:
-    """The request that an upload spells. Raises InvalidInput when it is not one header and the bytes it announced."""
+async def assembled(
+    parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy, place: Place
+) -> pb.AnalyzeImageRequest:
+    """The request that an upload spells; without its document, and no byte of it read, where `place` is refused one.
+    Raises InvalidInput when it is not one header and the bytes it announced."""
     header: pb.UploadHeader | None = None
     content = bytearray()
     async for part in parts:
@@ -21,6 +25,9 @@ async def assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: 
             header = part.header
             if not 0 < header.content_bytes <= policy.limits.max_bytes:
                 raise InvalidInput(Reason.BYTES_TOO_LARGE, limit_bytes=policy.limits.max_bytes)
+            place.arrive(header.content_bytes)
+            if place.is_refused:
+                return _request(header, b"")
         elif part.WhichOneof("part") == "chunk" and header is not None and len(part.chunk) <= MAX_CHUNK:
             content += part.chunk
             if len(content) > header.content_bytes:
@@ -29,9 +36,13 @@ async def assembled(parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: 
             raise InvalidInput(Reason.FIELD_INVALID, field="part")
     if header is None or len(content) != header.content_bytes:
         raise InvalidInput(Reason.UPLOAD_INCOMPLETE)
+    return _request(header, bytes(content))
+
+
+def _request(header: pb.UploadHeader, content: bytes) -> pb.AnalyzeImageRequest:
     return pb.AnalyzeImageRequest(
         request_id=header.request_id,
-        document=pb.Document(media_type=header.media_type, content=bytes(content)),
+        document=pb.Document(media_type=header.media_type, content=content),
         query=header.query,
         include_redacted_image=header.include_redacted_image,
         include_reidentification=header.include_reidentification,

@@ -39,6 +39,7 @@ from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.audit.verify import read_records
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.lifecycle import State
+from guardedvlm.core.quota import Quota
 from guardedvlm.core.region import Box, Size
 from guardedvlm.errors import ConfigurationError, Reason, Unavailable
 from guardedvlm.rpc.calls import Calls
@@ -207,6 +208,7 @@ async def test_guardrails_that_came_to_no_judgement_say_none(
 async def test_metrics(folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]) -> None:
     telemetry = telemetry_of(folder, collector)
     calls = Calls(lambda: {"reader": 2, "text_verifier": 0})
+    calls.broken = lambda: {"tenants": 1, "server_tls": 0}
     telemetry.watch(ledger, calls)
     with pytest.raises(ConfigurationError), calls.counted():
         raise ConfigurationError(Reason.POLICY_MISSING)
@@ -239,7 +241,11 @@ async def test_metrics(folder: Path, collector: Collector, ledger: Ledger, life:
     (refused,) = points["guardedvlm.calls.refused"]
     assert (values(refused), refused.as_int) == ({"error.type": "POLICY_MISSING"}, 1)
     waiting = {values(point)["guardedvlm.role"]: point.as_int for point in points["guardedvlm.queue.depth"]}
-    assert waiting == {"reader": 2, "text_verifier": 0}
+    assert waiting == {"reader": 2, "text_verifier": 0, "admission": 0, "model": 0}
+    limited = {values(point)["guardedvlm.limit"]: point.as_int for point in points["guardedvlm.admission.refused"]}
+    assert limited == dict.fromkeys(Quota, 0)
+    broken = {values(point)["guardedvlm.part"]: point.as_int for point in points["guardedvlm.reload.broken"]}
+    assert broken == {"tenants": 1, "server_tls": 0}
 
 
 async def test_the_resource_is_ours_alone(
@@ -547,3 +553,46 @@ def test_the_table_is_the_one_that_is_checked_in() -> None:
     assert telemetry_table() + "\n" == (ROOT / "docs" / "telemetry.md").read_text(), (
         "run: guardedvlm audit telemetry > docs/telemetry.md"
     )
+
+
+async def test_a_tailer_that_is_stopped_delivers_what_is_left(
+    folder: Path, tmp_path: Path, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    """Also to a collector that comes back only then; one that stays away holds up the end no longer than was said."""
+    collector = Collector(tmp_path)
+    await lived(ledger, life)
+    process = TailProcess(folder, None, otlp.Collector(collector.endpoint), version="0.1.0")
+    stop = threading.Event()
+    stop.set()
+    began = time.monotonic()
+    await asyncio.to_thread(process.run, stop, 1.5)
+    assert 1.0 < time.monotonic() - began < 10
+    thread = threading.Thread(target=process.run, args=(stop, 60.0))
+    thread.start()
+    collector.start()
+    try:
+        await asyncio.to_thread(thread.join, 60)
+        assert not thread.is_alive()
+        assert len(collector.log_records()) == 9
+        process.close()
+    finally:
+        collector.kill()
+
+
+async def test_a_log_that_does_not_go_on_is_a_metric(
+    folder: Path, collector: Collector, ledger: Ledger, life: dict[State, Facts]
+) -> None:
+    await lived(ledger, life)
+    process = TailProcess(folder, None, otlp.Collector(collector.endpoint), version="0.1.0")
+    process.once()
+    process._measures.flush()
+    assert [point.as_int for point in collector.points()["guardedvlm.ledger.broken"]] == [0]
+    await lived(ledger, life)
+    (path,) = [segment.path for segment in list_segments(folder)]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:9], lines[10], *lines[11:]]))  # a record is gone from the middle
+    with pytest.raises(ConfigurationError):
+        process.once()
+    process.close()
+    (point,) = collector.points()["guardedvlm.ledger.broken"]
+    assert (point.as_int, values(point)) == (1, {names.LEDGER_LOG: "ledger"})

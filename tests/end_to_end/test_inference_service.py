@@ -217,7 +217,14 @@ def test_its_socket_is_its_owners_and_taken_by_no_second_one(site, inference):
         (["--listen", "localhost:0", "--engine", "oracle"], "oracle"),
         (["--listen", "localhost:0", "--tls-key", "key.pem"], "belong together"),
         (["--listen", "localhost:0", "--engine", "transformers"], "model directory"),
-        (["--listen", "localhost:0", "--offload"], "belong to a model"),
+        (["--listen", "localhost:0", "--offload"], "belongs to the engine"),
+        (["--listen", "localhost:0", "--engine", "vllm"], "model directory"),
+        (["--listen", "localhost:0", "--tensor-parallel-size", "2"], "belongs to the engine"),
+        (["--listen", "localhost:0", "--engine", "vllm", "--model", "x", "--offload"], "belongs to the engine"),
+        (
+            ["--listen", "localhost:0", "--engine", "vllm", "--model", "x", "--kv-cache-memory", "much"],
+            "a size such as",
+        ),
     ],
 )
 def test_wrong_settings_are_said_at_once(site, arguments, words):

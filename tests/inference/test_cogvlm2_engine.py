@@ -21,7 +21,8 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Draft, FinishReason, Sampling
 from guardedvlm.core.region import Fit, Geometry
 from guardedvlm.errors import ConfigurationError, Internal, InvalidInput, Reason, TimedOut
-from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine, _asked
+from guardedvlm.inference.cogvlm2.asked import asked as _asked
+from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
 from guardedvlm.inference.cogvlm2.model import Loading, Model, _Words
 from guardedvlm.inference.cogvlm2.prefixes import PrefixCache, cache_bytes
 

@@ -18,9 +18,9 @@ from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, raster_digest
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.ports import FinishReason, Sampling
-from guardedvlm.inference.cogvlm2.constrained import values
 from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
 from guardedvlm.inference.cogvlm2.model import Loading, Model
+from guardedvlm.inference.cogvlm2.readings import values
 
 SCHEMA = json.dumps(
     {

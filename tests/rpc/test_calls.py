@@ -14,7 +14,7 @@ def test_a_call_that_ends_well_leaves_nothing():
         assert calls.running == 2
     assert calls.running == 0
     assert not calls.refused
-    assert calls.waiting() == {}
+    assert calls.waiting() == {"admission": 0, "model": 0}
 
 
 @pytest.mark.parametrize(

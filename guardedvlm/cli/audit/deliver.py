@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.audit.otel import TailProcess
+from guardedvlm.audit.otel import SHUTDOWN_SECONDS, TailProcess
 from guardedvlm.audit.otlp import Collector, Console, Sink
 from guardedvlm.audit.telemetry_table import telemetry_table
 from guardedvlm.cli.audit.ledger import Folder, ledger_folder
@@ -28,12 +28,16 @@ def tail(
         Path | None, typer.Option(help="Folder of the cursors (default: `tail` in the ledger's folder).")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Deliver what is there, and end.")] = False,
+    drain: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds that it delivers on after SIGTERM.")
+    ] = SHUTDOWN_SECONDS,
 ) -> None:
     """Deliver the ledger to a collector: spans, log records and metrics, from where the last delivery stopped.
 
     Every record arrives at least once, each log in order; docs/telemetry.md says what is told. It follows the ledger
-    until SIGTERM or Ctrl-C, and waits for a collector that is away; with --once that is exit code 4. A service that
-    delivers itself (`tail: {inside: true}`, the default) holds the cursors; a second tailer is refused.
+    until SIGTERM or Ctrl-C, delivers then what is left (--drain), and waits for a collector that is away; with --once
+    that is exit code 4. A service that delivers itself (`tail: {inside: true}`, the default) holds the cursors; a
+    second tailer is refused.
 
     Example:
 
@@ -46,7 +50,7 @@ def tail(
         if once:
             err.print(f"{process.once()} records delivered")
         else:
-            process.run(_stopped())
+            process.run(_stopped(), drain)
     finally:
         process.close()
 

@@ -30,16 +30,12 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Draft, FinishReason, Reading, Sampling
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import InvalidInput, Reason, TimedOut
+from guardedvlm.inference.cogvlm2.asked import IMAGE_POSITIONS, LEAST_TEMPERATURE, with_schema
 from guardedvlm.inference.cogvlm2.constrained import Grammars
 from guardedvlm.inference.cogvlm2.prefixes import PrefixCache
 
 PREFIX_BYTES = 4 * 2**30
 """KV of 14 pictures of the 19B model: 2,307 tokens of 128 KiB are 288 MiB."""
-SCHEMA_REQUEST = "{question}\nAnswer with JSON that fits this schema: {schema}"
-IMAGE_POSITIONS = 3
-"""Positions that a picture takes: boi, all patches, eoi."""
-LEAST_TEMPERATURE = 1e-3
-"""Below it the logits divided by it overflow, and there is nothing to draw from; the likeliest token is the limit."""
 WARM_UP_TOKENS = 2
 WARM_UP_SECONDS = 600.0
 COMPILE_BACKEND = "inductor"
@@ -118,7 +114,7 @@ class Model:
 
         Raises InvalidInput(PROMPT_TOO_LONG), TimedOut(DEADLINE_EXCEEDED).
         """
-        asked = SCHEMA_REQUEST.format(question=question, schema=schema) if schema else question
+        asked = with_schema(question, schema)
         turns = [(turn.question, turn.answer) for turn in history]
         inputs = self._processor(images=raster, text=asked, history=turns).to(self._model.device)
         tokens = int(inputs["input_ids"].shape[1])

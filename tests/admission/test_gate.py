@@ -1,0 +1,196 @@
+"""Limits of tenants: which call is refused, with what, and what is given back."""
+
+import asyncio
+
+import pytest
+from google.rpc import error_details_pb2
+
+from guardedvlm.admission import Gate
+from guardedvlm.admission.times import ENOUGH, ServiceTimes
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.quota import TenantLimits
+from guardedvlm.errors import Overloaded, Reason, TimedOut
+from guardedvlm.transport.status import status_proto
+
+LONG = 100.0
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def begun(gate, limits, size=10, tenant="clinic"):
+    place = gate.place(tenant, limits)
+    place.arrive(size)
+    return place
+
+
+async def served(place, tokens=0, megapixels=1.0, wrote=0, seconds=LONG):
+    async with place.turn("RedactImage", Deadline.after(seconds), tokens):
+        place.charge(megapixels, Deadline.after(seconds))
+        if tokens:
+            place.wrote(wrote)
+
+
+async def refused(awaitable, reason, **details):
+    with pytest.raises((Overloaded, TimedOut)) as caught:
+        await awaitable
+    assert caught.value.reason is reason
+    assert details.items() <= caught.value.details.items()
+    return caught.value
+
+
+async def test_requests_a_second():
+    clock = Clock()
+    gate, limits = Gate(4, clock=clock), TenantLimits(requests_per_second=2.0)
+    for _ in range(4):  # two seconds' worth are saved up
+        await served(begun(gate, limits))
+    error = await refused(served(begun(gate, limits)), Reason.QUOTA_EXCEEDED, quota="requests_per_second")
+    assert error.details["retry_seconds"] == 0.501
+    await served(begun(gate, limits, tenant="bank"))  # another tenant's is another
+    clock.now += 0.501
+    await served(begun(gate, limits))
+    assert (gate.refused, gate.held_bytes) == ({"requests_per_second": 1}, 0)
+    kinds = [detail.TypeName() for detail in status_proto(error).details]
+    assert kinds == ["google.rpc.ErrorInfo", "google.rpc.QuotaFailure", "google.rpc.RetryInfo"]
+    quota = error_details_pb2.QuotaFailure()
+    assert status_proto(error).details[1].Unpack(quota)
+    assert quota.violations[0].quota_id == "requests_per_second"
+
+
+async def test_megapixels_a_second_are_charged_when_they_are_known():
+    clock = Clock()
+    gate, limits = Gate(4, clock=clock), TenantLimits(megapixels_per_second=2.0)
+    await served(begun(gate, limits), megapixels=40.0)  # more than may be saved up: once, and then it is owed
+    error = await refused(served(begun(gate, limits)), Reason.QUOTA_EXCEEDED, quota="megapixels_per_second")
+    assert error.details["retry_seconds"] == 10.001
+    clock.now += 10.0
+    await refused(served(begun(gate, limits), megapixels=1.0), Reason.QUOTA_EXCEEDED)
+    clock.now += 0.5
+    await served(begun(gate, limits), megapixels=1.0)
+
+
+async def test_output_tokens_are_set_aside_and_what_was_not_written_is_given_back():
+    clock = Clock()
+    gate, limits = Gate(4, clock=clock), TenantLimits(output_tokens_per_minute=1_000.0)
+    for _ in range(50):
+        await served(begun(gate, limits), tokens=500, wrote=10)
+    await served(begun(gate, limits), tokens=500, wrote=500)
+    error = await refused(served(begun(gate, limits), tokens=1), Reason.QUOTA_EXCEEDED)
+    assert error.details["quota"] == "output_tokens_per_minute"
+    clock.now += 30.0
+    await served(begun(gate, limits), tokens=500, wrote=None)  # nobody knows how many: all of them
+    await refused(served(begun(gate, limits), tokens=1), Reason.QUOTA_EXCEEDED)
+    await served(begun(gate, limits))  # who asks no model needs none
+    clock.now += 60.0
+    place = begun(gate, limits)
+    with pytest.raises(KeyError):
+        async with place.turn("AnalyzeImage", Deadline.after(LONG), 1_000):
+            raise KeyError  # before the model was asked
+    await served(begun(gate, limits), tokens=1_000, wrote=1_000)
+
+
+async def test_bytes_are_bounded_before_they_are_read():
+    gate, limits = Gate(4, queue_mebibytes=3), TenantLimits(queue_mebibytes=2)
+    held = [begun(gate, limits, 2**20) for _ in range(2)]
+    over = begun(gate, limits, 1)
+    assert over.is_refused
+    await refused(served(over), Reason.QUEUE_FULL, queue="queue_mebibytes")
+    other = begun(gate, limits, 2**20, "bank")
+    assert not other.is_refused
+    await refused(served(begun(gate, limits, 1, "bank")), Reason.QUEUE_FULL, queue="service_mebibytes")
+    for place in (*held, other):
+        place.close()
+        place.close()
+    assert gate.held_bytes == 0
+    assert not begun(gate, limits, 2**20).is_refused
+
+
+async def test_a_queue_is_bounded_and_who_goes_away_frees_the_place():
+    gate, limits = Gate(1), TenantLimits(queue=2)
+    doors = asyncio.Event()
+
+    async def slow():
+        place = begun(gate, limits)
+        async with place.turn("RedactImage", Deadline.after(LONG)):
+            await doors.wait()
+
+    running = [asyncio.ensure_future(slow()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (gate.turns.running, gate.turns.waiting) == (1, 2)
+    error = await refused(served(begun(gate, limits)), Reason.QUEUE_FULL, queue="queue")
+    assert [detail.TypeName() for detail in status_proto(error).details] == [
+        "google.rpc.ErrorInfo",
+        "google.rpc.RetryInfo",
+    ]
+    running[1].cancel()
+    await asyncio.gather(running[1], return_exceptions=True)
+    assert (gate.turns.waiting, gate.held_bytes) == (1, 20)
+    await refused(served(begun(gate, limits), seconds=0.02), Reason.DEADLINE_EXCEEDED)  # it waits, and its time is up
+    doors.set()
+    await asyncio.gather(running[0], running[2])
+    gate.turns.check_integrity()
+    assert (gate.turns.running, gate.turns.waiting, gate.held_bytes) == (0, 0, 0)
+
+
+async def test_concurrency_counts_until_the_model_has_written():
+    gate, limits = Gate(8), TenantLimits(concurrency=1)
+    doors = asyncio.Event()
+
+    async def asks(tenant):
+        place = begun(gate, limits, tenant=tenant)
+        async with place.turn("AnalyzeImage", Deadline.after(LONG), 10):
+            place.looked()
+            async with place.model_turn(4, Deadline.after(LONG)):
+                await doors.wait()
+
+    tasks = [asyncio.ensure_future(asks(tenant)) for tenant in ("clinic", "clinic", "bank")]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (gate.turns.running, gate.turns.waiting, gate.model.running) == (0, 1, 2)
+    doors.set()
+    await asyncio.gather(*tasks)
+    assert (gate.turns.running, gate.model.running, gate.waiting()) == (0, 0, {"admission": 0, "model": 0})
+
+
+async def test_what_cannot_end_in_time_is_not_begun():
+    gate, limits = Gate(2), TenantLimits()
+    for number in range(ENOUGH):
+        gate.times.note("RedactImage", 1.0, 5.0 + number)
+    error = await refused(served(begun(gate, limits), seconds=5.5), Reason.DEADLINE_EXCEEDED, least_seconds=6.0)
+    assert isinstance(error, TimedOut)
+    await served(begun(gate, limits), seconds=6.5)
+    for _ in range(ENOUGH):
+        gate.times.note("RedactImage", 30.0, 90.0)
+    await served(begun(gate, limits), megapixels=1.0, seconds=50.0)
+    assert gate.refused == {"deadline": 1}
+
+
+async def test_who_would_wait_too_long_is_told_to_come_back():
+    gate, limits = Gate(1), TenantLimits()
+    for _ in range(ENOUGH):
+        gate.times.note("RedactImage", 1.0, 10.0)
+    doors = asyncio.Event()
+
+    async def slow():
+        async with begun(gate, limits).turn("RedactImage", Deadline.after(LONG)):
+            await doors.wait()
+
+    tasks = [asyncio.ensure_future(slow()) for _ in range(4)]
+    await asyncio.sleep(0)
+    error = await refused(served(begun(gate, limits), seconds=35.0), Reason.QUEUE_FULL, queue="deadline")
+    assert error.details["retry_seconds"] >= 10.0
+    doors.set()
+    await asyncio.gather(*tasks)
+
+
+def test_the_least_is_a_lower_estimate():
+    times = ServiceTimes()
+    for number in range(ENOUGH - 1):
+        times.note("a", float(number), 10.0 + number)
+    assert (times.least("a"), times.usual("a"), times.usual("b")) == (0.0, 19.0, 1.0)
+    times.note("a", 100.0, 1.0)
+    assert (times.least("a"), times.least("a", 5.0), times.least_of_all()) == (10.0, 0.0, 10.0)
