@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-HANG_SECONDS = 90.0
+HANG_SECONDS = 240.0
 
 
 class Faults:

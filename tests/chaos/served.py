@@ -19,7 +19,7 @@ from guardedvlm import evidence
 from guardedvlm.audit import writer
 from guardedvlm.guard import roles
 
-HANG_LIMIT = 25.0
+HANG_LIMIT = 60.0
 """Limit of a worker's call here: a hang is waited for in every cell."""
 
 

@@ -1,6 +1,5 @@
 """One cell of the chaos table, tried on a service."""
 
-import contextlib
 import time
 
 from cells import ANSWERED, Cell
@@ -40,12 +39,3 @@ def _health(site, dependency):
     if not site.ready():
         return "not ready"
     return "ready" if site.policies_in_force() else "ready; guardedvlm.policies not serving"
-
-
-@contextlib.contextmanager
-def healed(site, dependency):
-    """Whatever happens in the block, the dependency behaves afterwards."""
-    try:
-        yield
-    finally:
-        site.end(dependency)
