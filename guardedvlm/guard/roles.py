@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from typing import Any, TypeVar
 
 from guardedvlm.core.deadline import Deadline
@@ -20,6 +20,7 @@ from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
 from guardedvlm.guard.verify.verifiers import FillMap
 from guardedvlm.policy.model import Limits, Topic
+from guardedvlm.sandbox import Sandbox
 from guardedvlm.worker import WorkerPool, WorkerSpec
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Roles:
     """All worker pools of the guard: `replicas` processes a role.
 
     `spacy_model` and `spacy_model_sha256` name the site's own named-entity model; without them an installed one serves.
+    `sandbox`: whether a worker starts that the kernel cannot confine.
     """
 
     def __init__(
@@ -57,17 +59,14 @@ class Roles:
         spacy_model: str = "",
         spacy_model_sha256: str = "",
         canary_seconds: float = CANARY_SECONDS,
+        sandbox: Sandbox = Sandbox.REQUIRED,
     ) -> None:
-        specs = dict(SPECS)
+        specs = {role: replace(spec, sandbox=sandbox) for role, spec in SPECS.items()}
         if spacy_model:
             personal = specs["personal"]
-            specs["personal"] = WorkerSpec(
-                personal.role,
-                personal.target,
-                {"model": spacy_model, "model_sha256": spacy_model_sha256},
-                call_seconds=personal.call_seconds,
-            )
-        self.decoder = WorkerPool(decode_worker_spec(), replicas)
+            chosen = {"model": spacy_model, "model_sha256": spacy_model_sha256}
+            specs["personal"] = replace(personal, options=chosen, readable=(spacy_model,))
+        self.decoder = WorkerPool(replace(decode_worker_spec(), sandbox=sandbox), replicas)
         self.pools = {role: WorkerPool(spec, replicas) for role, spec in specs.items()}
         self.canary = Canary({"decode": self.decoder, **self.pools}, canary_seconds)
 
@@ -85,6 +84,13 @@ class Roles:
         """End every process; idempotent."""
         for pool in self._all():
             pool.stop()
+
+    @property
+    def unconfined(self) -> tuple[str, ...]:
+        """Roles whose processes run without a filter of system calls, because the kernel has none."""
+        return tuple(
+            pool.spec.role for pool in self._all() if any(not worker.sandboxed.filtered for worker in pool.workers)
+        )
 
     @property
     def restarts(self) -> Mapping[str, int]:

@@ -119,6 +119,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.DETECTOR_MISSING: "The operator must install it: guardedvlm doctor says which.",
     Reason.CANARY_MISSED: "The operator must look: a detector is blind. Try again in a minute.",
     Reason.WEIGHTS_CHANGED: "The operator must look: guardedvlm doctor says which.",
+    Reason.SANDBOX_MISSING: "The operator must look: guardedvlm doctor says what the kernel lacks.",
     Reason.WORKER_DIED: "The part was replaced. Try again.",
     Reason.STAGE_TIMEOUT: "Try again, with a smaller picture or when the service has less to do.",
     Reason.DEADLINE_EXCEEDED: "Send fewer pages, or raise limits.max_seconds in the policy.",
@@ -131,6 +132,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SHUTTING_DOWN: "The guard is being stopped or replaced. Try again in a moment.",
     Reason.MESSAGE_TOO_LARGE: "The playground takes files up to 32 MiB. Use guardedvlm ask for larger ones.",
     Reason.QUOTA_EXCEEDED: "Wait until other requests are over.",
+    Reason.QUEUE_FULL: "Wait until other requests are over.",
+    Reason.IDENTITY_UNAVAILABLE: "Log in with a certificate or a token of this service, or wait for the provider.",
     Reason.INTERNAL: "Nothing was released. If it happens again, tell the operator the time.",
 }
 """What somebody can do about a refusal."""

@@ -26,7 +26,13 @@ HANG_LIMIT = 60.0
 def switched(spec, faults):
     """`spec` with its object behind the switch."""
     options = {"dependency": spec.role, "folder": str(faults.folder), "target": spec.target, **spec.options}
-    return replace(spec, target="chaos_role:Faulty", options=options, call_seconds=min(spec.call_seconds, HANG_LIMIT))
+    return replace(
+        spec,
+        target="chaos_role:Faulty",
+        options=options,
+        call_seconds=min(spec.call_seconds, HANG_LIMIT),
+        readable=(*spec.readable, str(faults.folder), str(Path(__file__).parent)),
+    )
 
 
 class Disk:
