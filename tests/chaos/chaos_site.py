@@ -5,6 +5,7 @@ policies that are the tests' own.
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from canaries import HEADERS, QUESTION, places_in, planted, strings_in
+from canaries import HEADERS, QUESTION, REQUEST_ID, places_in, planted, strings_in
 from chaos_role import CONTENT
 from faults import Faults
 from google.protobuf.message import DecodeError
@@ -29,10 +30,11 @@ from PIL import Image
 from running_service import TESTS, Service, free_port
 
 from guardedvlm.cli.init import make_site
-from guardedvlm.errors import GuardedVLMError
 from guardedvlm.rpc.server import POLICIES, SERVICE
+from guardedvlm.transport.status import error_from_rpc
 from guardedvlm.v1 import guard_pb2, inference_pb2_grpc
 from guardedvlm.v1 import inference_pb2 as pb
+from guardedvlm.v1.guard_pb2_grpc import GuardServiceStub
 
 ANSWER = "The total is 12.00."
 CALL_SECONDS = 180.0
@@ -101,6 +103,7 @@ class ChaosSite:
         self.faults = Faults(folder / "faults")
         self.document = planted()
         self.responses = []
+        self._numbers = itertools.count()
         self.collector = Collector(folder / "collector")
         self.collector.start()
         self._impostor = None
@@ -148,23 +151,34 @@ class ChaosSite:
     def policies_in_force(self):
         return self.ready(POLICIES)
 
-    def ask(self, tenant="clinic", **options):
+    def ask(self, tenant="clinic", timeout=CALL_SECONDS):
         """Code and reason of a request that is full of canaries; "OK" and the answer of one that was answered."""
-        receipts = []
-        with self.service.client(tenant, timeout=options.pop("timeout", CALL_SECONDS)) as client:
-            client._metadata = (*client._metadata, *HEADERS)
+        request = guard_pb2.AnalyzeImageRequest(
+            document=guard_pb2.Document(content=self.document.content),
+            query=guard_pb2.Query(question=QUESTION),
+            request_id=f"{REQUEST_ID}-{next(self._numbers)}",
+            include_redacted_image=True,
+        )
+        token = self.made.tokens[tenant].read_text().strip()
+        metadata = (("authorization", f"Bearer {token}"), *HEADERS)
+        credentials = grpc.ssl_channel_credentials(self.made.pki.ca.read_bytes())
+        with grpc.secure_channel(self.service.listen, credentials) as channel:
+            # Without retries: what comes of one call is the question.
+            method = GuardServiceStub(channel).AnalyzeImage
             try:
-                found = client.analyze(
-                    self.document.content, QUESTION, with_image=True, on_receipt=receipts.append, **options
-                )
-            except GuardedVLMError as error:
-                self.responses.append(f"{error} {error.details}".encode())
-                outcome = error.code, error.reason.value
-            else:
-                self.responses.append(found.SerializeToString())
-                outcome = "OK", found.answer
-        self.responses += [receipt.encode() for receipt in receipts]
-        return outcome
+                response, call = method.with_call(request, timeout=timeout, metadata=metadata)
+            except grpc.RpcError as failure:
+                error = error_from_rpc(failure)
+                self._keep_trailing(failure)
+                self.responses.append(f"{failure.details()} {error} {error.details}".encode())
+                return error.code, error.reason.value
+            self._keep_trailing(call)
+            self.responses.append(response.analysis.SerializeToString())
+            return "OK", response.analysis.answer
+
+    def _keep_trailing(self, call):
+        for _, value in call.trailing_metadata() or ():
+            self.responses.append(value if isinstance(value, bytes) else value.encode())
 
     # ------------------------------------------------------------ faults from outside
 
