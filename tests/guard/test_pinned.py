@@ -11,6 +11,8 @@ from guardedvlm.guard.detect.personal import PersonalData, entities, lexicon
 from guardedvlm.guard.screen import topic_model
 from guardedvlm.reading import embedding, ppocr, ppocr_v4, weights
 
+pytestmark = pytest.mark.slow  # torch, and models of 90 MB
+
 LISTS = (lexicon.FREQUENCY_LIST, lexicon.SURNAMES, lexicon.FEMALE_NAMES, lexicon.MALE_NAMES)
 
 
