@@ -180,7 +180,7 @@ def batch_status(
         return
     for file in catalog.files.values():
         if file.document in progress.failed and file.presence is not Presence.GONE:
-            out.print(f"{progress.failed[file.document]['reason']}\t{file.uri}", markup=False)
+            typer.echo(f"{progress.failed[file.document]['reason']}\t{file.uri}")
 
 
 def _check_wishes(wanted: Wanted, server: str | None, ray: bool) -> None:
