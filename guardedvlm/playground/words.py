@@ -117,7 +117,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.EXTRACTION_INVALID: "What was read does not fit what was asked for.",
     Reason.DETECTOR_FAILED: "Nothing was cleared because a detector failed. Try again; else ask the operator.",
     Reason.DETECTOR_MISSING: "The operator must install it: guardedvlm doctor says which.",
+    Reason.CANARY_MISSED: "The operator must look: a detector is blind. Try again in a minute.",
     Reason.WEIGHTS_CHANGED: "The operator must look: guardedvlm doctor says which.",
+    Reason.SANDBOX_MISSING: "The operator must look: guardedvlm doctor says what the kernel lacks.",
     Reason.WORKER_DIED: "The part was replaced. Try again.",
     Reason.STAGE_TIMEOUT: "Try again, with a smaller picture or when the service has less to do.",
     Reason.DEADLINE_EXCEEDED: "Send fewer pages, or raise limits.max_seconds in the policy.",
@@ -127,8 +129,11 @@ ADVICE: Mapping[Reason, str] = {
     Reason.LEDGER_UNWRITABLE: "Without a record nothing may leave. The operator must look at the ledger's disk.",
     Reason.EVIDENCE_UNSIGNED: "Without a signed receipt nothing may leave. The operator must look at the signing keys.",
     Reason.SERVICE_UNAVAILABLE: "The guard does not answer. Try again in a moment; else ask the operator.",
+    Reason.SHUTTING_DOWN: "The guard is being stopped or replaced. Try again in a moment.",
     Reason.MESSAGE_TOO_LARGE: "The playground takes files up to 32 MiB. Use guardedvlm ask for larger ones.",
     Reason.QUOTA_EXCEEDED: "Wait until other requests are over.",
+    Reason.QUEUE_FULL: "Wait until other requests are over.",
+    Reason.IDENTITY_UNAVAILABLE: "Log in with a certificate or a token of this service, or wait for the provider.",
     Reason.INTERNAL: "Nothing was released. If it happens again, tell the operator the time.",
 }
 """What somebody can do about a refusal."""
