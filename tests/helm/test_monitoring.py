@@ -101,6 +101,22 @@ def test_the_collector_spells_names_as_the_alerts_do():
         assert "namespace" not in settings["exporters"]["prometheus"]
 
 
+def test_the_four_that_were_asked_for_are_there_and_each_has_its_runbook():
+    found = {rule["alert"]: rule for rule in rules()}
+    assert set(found) == ALERTS
+    operator = (ROOT / "docs" / "operator.md").read_text("utf-8")
+    anchors = {re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-") for line in _headings(operator)}
+    for rule in found.values():
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/operator.md"
+        assert anchor in anchors
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+
+
+def _headings(text):
+    return [line.lstrip("#") for line in text.splitlines() if line.startswith("#")]
+
+
 def test_thresholds_are_the_values():
     lag = next(rule for rule in rules() if rule["alert"] == "GuardedVLMLedgerLag")
     assert lag["expr"].endswith("> 300")
