@@ -2,9 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
+VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/test_vllm_*.py)
 STAMP := $(VENV)/.installed
 
-.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench locks sbom clean
+.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz locks sbom clean
 
 install: $(STAMP)
 
@@ -41,6 +42,17 @@ test-slow: install
 # On a machine with a GPU; see tests/cogvlm2/test_gpu.py.
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu --timeout 1800
+
+# Its libraries' own warnings are not ours to raise.
+test-vllm: install-vllm
+	$(VLLM_VENV)/bin/python -m pytest -m vllm -W default --timeout 600 $(VLLM_TESTS)
+
+# Coverage-guided, one target after the other; findings lie in out/fuzz/TARGET/findings. See docs/sandbox.md.
+SECONDS ?= 1800
+fuzz: install
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	for target in decode dicom policy proto; do \
+		nice $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) --out out/fuzz || exit 1; done
 
 # vLLM pins other versions than the rest of the project, so it has an environment of its own. See docs/vllm.md.
 install-vllm: $(VLLM_VENV)/.installed

@@ -1,21 +1,22 @@
 """The composition root: the one place that knows both zones and wires them.
 
 `running_guard` holds everything of one guard process, started in order and stopped in reverse; `serve` puts the gRPC
-edge in front of it, and the command line uses it without one. `serve_inference` runs an engine in a process of its own.
+edge in front of it, and the command line uses it without one. An engine in a process of its own is `inference_app`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -27,10 +28,10 @@ from guardedvlm.audit.receipt import Receipts
 from guardedvlm.audit.signer import EvidenceSigner, is_ready
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
-from guardedvlm.config import EMBEDDED, Attention, InferenceEngine, InferenceSettings, Settings
+from guardedvlm.config import EMBEDDED, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
-from guardedvlm.errors import Reason, Refused, Unavailable
+from guardedvlm.errors import Refused
 from guardedvlm.evidence import AUDIT_KEY, evidence_signer, make_telemetry, open_logs, private_folder, sample_store
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.review import Reviews
@@ -39,11 +40,7 @@ from guardedvlm.guard.run import Witness
 from guardedvlm.guard.verify import ClearanceSigner
 from guardedvlm.inference.clearance import ClearanceChecker
 from guardedvlm.inference.host import EngineHost
-from guardedvlm.inference.reader import ReaderEngine, reader_worker_spec
-from guardedvlm.inference.server import SERVICE as INFERENCE
-from guardedvlm.inference.server import InferenceServer
-from guardedvlm.inference.service import InferenceService
-from guardedvlm.inference.vllm_engine import require_vllm
+from guardedvlm.inference_app import start_reader, ticks
 from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
@@ -51,20 +48,16 @@ from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.reload import PolicyWatch
 from guardedvlm.rpc.server import SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
-from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, load_public_keys, read_public_key
-from guardedvlm.transport.reload import TRUST, Reloads
-from guardedvlm.trust import Trust, client_credentials, server_certificate, watched_certificate
-from guardedvlm.worker import Worker, harden_process
-
-if TYPE_CHECKING:
-    from guardedvlm.inference.vllm_engine.engine import VLLMEngine
+from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, read_public_key
+from guardedvlm.transport.reload import TRUST
+from guardedvlm.trust import Trust, client_credentials
+from guardedvlm.worker import harden_process
 
 T = TypeVar("T")
+LOG = logging.getLogger("guardedvlm")
 
 START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
-WATCH_SECONDS = 1.0
-"""How often readiness follows the health of the ledger, or of the engine."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
 SWEEP_SECONDS = 60.0
@@ -107,18 +100,20 @@ class Guard:
 
 
 @asynccontextmanager
-async def running_guard(settings: Settings, engine: Engine | None = None) -> AsyncIterator[Guard]:
-    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name. Raises
-    GuardedVLMError."""
+async def running_guard(settings: Settings, engine: Engine | None = None, member: str = "") -> AsyncIterator[Guard]:
+    """Start the guard, give its parts, stop it. `engine` answers instead of the one that the settings name; `member` is
+    its name among several guards of one machine, whose ledgers are told apart by it. Raises GuardedVLMError."""
     harden_process()
     async with AsyncExitStack() as parts:
         key = load_or_create_key(private_folder(settings.keys) / AUDIT_KEY)
-        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname())
+        origin = key.pseudonym(Purpose.REPLICA, socket.gethostname(), *([member] if member else []))
         evidence = evidence_signer(settings, parts)
         ledger = open_logs(settings, origin, evidence, parts)
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
-        roles = Roles(settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "")
+        roles = Roles(
+            settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "", settings.sandbox
+        )
         admission = settings.admission
         gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
         calls = Calls(roles.waiting, gate)
@@ -127,6 +122,8 @@ async def running_guard(settings: Settings, engine: Engine | None = None) -> Asy
         # Loading weights is most of the start: the guard's workers and the embedded engine load side by side.
         loading = asyncio.to_thread(roles.start)
         signer, backend = await _both(_inference(settings, parts, engine), loading)
+        if roles.unconfined:
+            LOG.warning("no system call filter holds these workers: %s", ", ".join(roles.unconfined))
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
@@ -167,7 +164,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         sweeper = Sweeper(guard.pipeline.reviews)
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
-            async for _ in _ticks(stop):
+            async for _ in ticks(stop):
                 is_written = guard.ledger.healthy or await guard.ledger.probe()
                 is_signed = await asyncio.to_thread(is_ready, guard.signer)
                 is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
@@ -190,42 +187,12 @@ def _policies(settings: Settings) -> PolicyStore:
     return PolicyStore(settings.policies, read_public_key(settings.policy_key), issued)
 
 
-async def serve_inference(settings: InferenceSettings, stop: asyncio.Event, started: asyncio.Future[int]) -> None:
-    """Serve an engine until `stop` is set; `started` gets the port when calls are answered. Raises GuardedVLMError."""
-    harden_process()
-    keys = load_public_keys(settings.guard_keys)
-    certificate = server_certificate(settings.tls)
-    credentials = certificate.credentials() if certificate else None
-    reloads = Reloads([watched_certificate(certificate)] if certificate else ())
-    async with AsyncExitStack() as parts:
-        engine, is_alive = await _engine(settings, parts)
-        host = EngineHost(engine, ClearanceChecker(keys, engine.capacity().audience))
-        server = InferenceServer(InferenceService(host), engine.capacity().max_concurrent)
-        try:
-            started.set_result(await server.start(settings.listen, credentials, settings.health_listen))
-            async for _ in _ticks(stop):
-                await server.health.set_ready(INFERENCE, host.healthy and is_alive())
-                if not is_alive():  # an engine that died stays dead: whoever started this process starts another
-                    raise Unavailable(Reason.INFERENCE_UNAVAILABLE, engine=settings.engine.value)
-                await reloads.look()
-        finally:
-            await server.stop(settings.drain_seconds)
-
-
-async def _ticks(stop: asyncio.Event) -> AsyncIterator[None]:
-    """At once and then every WATCH_SECONDS, until `stop` is set."""
-    while not stop.is_set():
-        yield
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
-
-
 async def _inference(
     settings: Settings, parts: AsyncExitStack, engine: Engine | None
 ) -> tuple[ClearanceSigner, Backend]:
     """The given engine, or the one that the settings name, and the signer whose clearances it takes."""
     if engine is not None or settings.inference == EMBEDDED:
-        return await asyncio.to_thread(lambda: _local(engine or _reader(parts)))
+        return await asyncio.to_thread(lambda: _local(engine or start_reader(parts)))
     private = load_or_create_signing_key(private_folder(settings.keys))
     tls = settings.inference_tls
     backend = RemoteBackend(settings.inference, client_credentials(tls) if tls is not None else None)
@@ -238,62 +205,6 @@ def _local(engine: Engine) -> tuple[ClearanceSigner, Backend]:
     private = Ed25519PrivateKey.generate()
     checker = ClearanceChecker({key_id(private.public_key()): private.public_key()}, engine.capacity().audience)
     return _signer(private), LocalBackend(EngineHost(engine, checker))
-
-
-async def _engine(settings: InferenceSettings, parts: AsyncExitStack) -> tuple[Engine, Callable[[], bool]]:
-    """The engine, and whether what it runs on still lives."""
-    if settings.engine is InferenceEngine.VLLM:
-        vllm = await _vllm(settings, parts)
-        return vllm, lambda: vllm.alive
-    if settings.model is None:
-        return await asyncio.to_thread(_reader, parts), lambda: True
-    return await asyncio.to_thread(_transformers, settings, settings.model, parts), lambda: True
-
-
-def _transformers(settings: InferenceSettings, model: Path, parts: AsyncExitStack) -> Engine:
-    # torch and transformers are loaded here and nowhere else in this process's life.
-    from guardedvlm.inference.cogvlm2.engine import CogVLM2Engine
-    from guardedvlm.inference.cogvlm2.model import COMPILE_BACKEND, Loading, Model
-
-    loading = Loading(
-        model,
-        settings.manifest,
-        adapter=settings.adapter,
-        attention=settings.attention or Attention.SDPA,
-        offload=settings.offload,
-        compile_backend=COMPILE_BACKEND if settings.compiled else "",
-    )
-    engine = CogVLM2Engine(Model(loading))
-    parts.callback(engine.close)
-    return engine
-
-
-async def _vllm(settings: InferenceSettings, parts: AsyncExitStack) -> VLLMEngine:
-    require_vllm()
-    from guardedvlm.inference.vllm_engine.engine import VLLMEngine
-    from guardedvlm.inference.vllm_engine.loading import MAX_SEQUENCES, MEMORY_SHARE, Loading, load
-
-    assert settings.model is not None  # the settings' own check
-    loading = Loading(
-        settings.model,
-        settings.manifest,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        max_model_len=settings.max_model_len,
-        memory_share=settings.gpu_memory_utilization or MEMORY_SHARE,
-        kv_cache_bytes=settings.kv_cache_bytes,
-        max_sequences=settings.max_num_seqs or MAX_SEQUENCES,
-        eager=settings.eager,
-    )
-    engine = VLLMEngine(await load(loading))
-    parts.callback(engine.close)
-    return engine
-
-
-def _reader(parts: AsyncExitStack) -> ReaderEngine:
-    worker = Worker(reader_worker_spec())
-    parts.callback(worker.stop)
-    worker.start()
-    return ReaderEngine(worker)
 
 
 def _signer(private: Ed25519PrivateKey) -> ClearanceSigner:

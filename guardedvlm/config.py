@@ -21,6 +21,7 @@ from guardedvlm.audit.review.store import MAX_SAMPLES
 from guardedvlm.audit.sink import Sink
 from guardedvlm.audit.traceparent import Traces
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.sandbox import Sandbox
 
 ENVIRONMENT_PREFIX = "GUARDEDVLM_"
 ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
@@ -28,7 +29,7 @@ ADDRESS = r"^((\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:.+)$"
 UNIX = "unix:"
 EMBEDDED = "embedded"
 """The engine in a child process of the guard."""
-S = TypeVar("S", "ConsoleSettings", "PlaygroundSettings")
+S = TypeVar("S", "ConsoleSettings", "PlaygroundSettings", "OpenAISettings")
 
 
 class Part(BaseModel):
@@ -182,6 +183,7 @@ class Settings(Part):
     tail: Tail = Tail()
     traces: Traces = Traces.DERIVE  # what becomes of callers' trace ids
     reflection: bool = False
+    sandbox: Sandbox = Sandbox.REQUIRED  # of the guard's workers; when-possible: also where the kernel cannot
     signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
     signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
@@ -409,6 +411,33 @@ class PlaygroundSettings(Part):
         return PlaygroundSettings.model_validate(values)
 
 
+class OpenAISettings(Part):
+    """Settings of `guardedvlm openai`. Relative paths count from the settings file's folder."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")] = "127.0.0.1:8452"
+    tls: Tls | None = None
+    server: Annotated[str, Field(pattern=ADDRESS)] = "localhost:8443"  # GuardService, where it takes bearer tokens
+    ca: Path | None = None  # authority of the service's certificate
+    max_body: Annotated[int, Field(ge=1, le=512)] = 48  # MiB of a request; a document in base64 has a third more
+    most_requests: Annotated[int, Field(ge=1, le=1_024)] = 32  # at once; others wait with their bodies unread
+
+    @model_validator(mode="after")
+    def _no_pictures_in_clear(self) -> OpenAISettings:
+        if not _is_local(self.listen) and self.tls is None:
+            raise ValueError("beyond this machine the front needs 'tls'")
+        if self.tls is not None and self.tls.client_ca is not None:
+            raise ValueError("the front knows callers by the tokens that it passes on, not by 'tls.client_ca'")
+        if self.ca is None and not _is_local(self.server):
+            raise ValueError("a service on another machine needs 'ca'")
+        return self
+
+    def resolved(self, folder: Path) -> OpenAISettings:
+        """These settings with every relative path made absolute from `folder`."""
+        values = _absolute(self.model_dump(), folder)
+        values["server"] = _resolved_socket(values["server"], folder)
+        return OpenAISettings.model_validate(values)
+
+
 def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
         return folder / value
@@ -428,6 +457,11 @@ def load_console_settings(path: Path | None, **overrides: Any) -> ConsoleSetting
 def load_playground_settings(path: Path | None, **overrides: Any) -> PlaygroundSettings:
     """As `load_console_settings`."""
     return _load(PlaygroundSettings, path, overrides)
+
+
+def load_openai_settings(path: Path | None, **overrides: Any) -> OpenAISettings:
+    """As `load_console_settings`."""
+    return _load(OpenAISettings, path, overrides)
 
 
 def _load(model: type[S], path: Path | None, overrides: Mapping[str, Any]) -> S:

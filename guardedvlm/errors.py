@@ -14,6 +14,8 @@
 
 `str(error)` is the reason's fixed sentence plus numeric or enumerated details, so it is safe to print, to log and to
 send. An error must never be built from an exception's text, a file name or anything a caller wrote.
+
+At a client an error has `retry_after`, `request_id` and `audit_id` as well; they stay there, `str` does not show them.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class Reason(StrEnum):
     DETECTOR_MISSING = "DETECTOR_MISSING"
     WEIGHTS_CHANGED = "WEIGHTS_CHANGED"
     WORKER_DIED = "WORKER_DIED"
+    SANDBOX_MISSING = "SANDBOX_MISSING"
     STAGE_TIMEOUT = "STAGE_TIMEOUT"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     CANCELLED = "CANCELLED"
@@ -116,6 +119,7 @@ class Reason(StrEnum):
     PORT_TAKEN = "PORT_TAKEN"
     OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
     INPUT_UNREADABLE = "INPUT_UNREADABLE"
+    INPUT_CHANGED = "INPUT_CHANGED"
     SEAL_UNOPENED = "SEAL_UNOPENED"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
@@ -160,6 +164,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.DETECTOR_MISSING: "a detector that the policy needs is not installed",
     Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",
     Reason.WORKER_DIED: "the worker process died on this request and was replaced",
+    Reason.SANDBOX_MISSING: "the kernel cannot confine the worker processes",
     Reason.STAGE_TIMEOUT: "a stage took longer than its limit",
     Reason.DEADLINE_EXCEEDED: "the request's deadline passed",
     Reason.CANCELLED: "the caller went away before the end",
@@ -199,6 +204,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",
     Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
     Reason.INPUT_UNREADABLE: "an input file cannot be read",
+    Reason.INPUT_CHANGED: "an input file was changed after it was listed; run the batch again",
     Reason.SEAL_UNOPENED: "this key does not open it: it was sealed for another one, or changed since",
     Reason.MESSAGE_TOO_LARGE: "the message is larger than the receive limit of 32 MiB; use the streamed upload",
     Reason.QUOTA_EXCEEDED: "a limit of the tenant is reached",
@@ -211,6 +217,12 @@ class GuardedVLMError(Exception):
     """Root of the tree. `details` hold numbers and words of a closed vocabulary only."""
 
     code: ClassVar[str] = "INTERNAL"
+    retry_after: float | None = None
+    """At a client: seconds after which the service says that the call may be made again."""
+    request_id: str = ""
+    """At a client: the request_id under which it was called."""
+    audit_id: str = ""
+    """At a client: the service's own id of the request, where the refusal is on record."""
 
     def __init__(self, reason: Reason, /, **details: int | float | str) -> None:
         for name, value in details.items():

@@ -11,11 +11,11 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from guardedvlm.cli.init import make_site
-from guardedvlm.client import Client
-from guardedvlm.rpc.server import SERVICE
+from guardedvlm.v1 import guard_pb2
 
 TESTS = Path(__file__).parent
+SERVICE = guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name
+# What needs the guard is imported where it is used: some tests run where none is installed.
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Service:
     collector: object = None
 
     def client(self, tenant="clinic", **options):
+        from guardedvlm.client import Client
+
         token = self.site.tokens[tenant].read_text().strip()
         return Client(self.listen, **{"token": token, "ca": self.site.pki.ca, **options})
 
@@ -58,6 +60,8 @@ def start_service(folder, extra=(), site=None, **environment):
     """Start `guardedvlm serve` on a new site in `folder`, or on `site`, and wait until it is ready."""
     listen, health = f"localhost:{free_port()}", f"127.0.0.1:{free_port()}"
     if site is None:
+        from guardedvlm.cli.init import make_site
+
         site = make_site(folder / "site", listen, health)
     else:
         listen, health = (line.split(": ", 1)[1] for line in site.config.read_text().splitlines()[:2])

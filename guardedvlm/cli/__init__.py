@@ -15,29 +15,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import (
-    ask,
-    audit,
-    console,
-    demo,
-    doctor,
-    evaluate,
-    extract,
-    init,
-    keys,
-    model,
-    playground,
-    policy,
-    receipt,
-    redact,
-    reidentify,
-    review,
-    serve,
-)
+from guardedvlm.cli import model, serve
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -54,24 +37,65 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demo.demo)
-app.command("init")(init.init)
-app.command("serve")(serve.serve)
-app.command("serve-inference")(serve.serve_inference)
-app.command("ask")(ask.ask)
-app.command("extract")(extract.extract)
-app.command("redact")(redact.redact)
-app.command("reidentify")(reidentify.reidentify)
-app.command("doctor")(doctor.doctor)
-app.command("console")(console.console)
-app.command("playground")(playground.playground)
-app.add_typer(policy.app, name="policy")
-app.add_typer(model.app, name="model")
-app.add_typer(evaluate.app, name="eval")
-app.add_typer(audit.app, name="audit")
-app.add_typer(receipt.app, name="receipt")
-app.add_typer(review.app, name="review")
-app.add_typer(keys.app, name="keys")
+
+
+GUARD = "presidio_analyzer"
+"""A package of the guard's: where it is missing, the machine is one for inference."""
+
+
+def _add_inference() -> None:
+    app.command("serve-inference")(serve.serve_inference)
+    app.add_typer(model.app, name="model")
+
+
+def _add_all() -> None:
+    from guardedvlm.cli import (
+        ask,
+        audit,
+        batch,
+        console,
+        demo,
+        doctor,
+        evaluate,
+        extract,
+        init,
+        keys,
+        openai_api,
+        playground,
+        policy,
+        receipt,
+        redact,
+        reidentify,
+        review,
+    )
+
+    app.command("demo")(demo.demo)
+    app.command("init")(init.init)
+    app.command("serve")(serve.serve)
+    app.command("serve-inference")(serve.serve_inference)
+    app.command("ask")(ask.ask)
+    app.command("extract")(extract.extract)
+    app.command("redact")(redact.redact)
+    app.command("batch")(batch.batch)
+    app.command("batch-status")(batch.batch_status)
+    app.command("reidentify")(reidentify.reidentify)
+    app.command("doctor")(doctor.doctor)
+    app.command("console")(console.console)
+    app.command("playground")(playground.playground)
+    app.command("openai")(openai_api.openai)
+    app.add_typer(policy.app, name="policy")
+    app.add_typer(model.app, name="model")
+    app.add_typer(evaluate.app, name="eval")
+    app.add_typer(audit.app, name="audit")
+    app.add_typer(receipt.app, name="receipt")
+    app.add_typer(review.app, name="review")
+    app.add_typer(keys.app, name="keys")
+
+
+if find_spec(GUARD) is None:
+    _add_inference()
+else:
+    _add_all()
 
 
 @app.callback(invoke_without_command=True)

@@ -1,12 +1,14 @@
-"""`guardedvlm doctor`: what is installed, whether weights are the pinned ones, and a canary through every detector."""
+"""`guardedvlm doctor`: what is installed, whether weights are the pinned ones and the sandbox holds, and a canary
+through every detector."""
 
 from __future__ import annotations
 
 import importlib.util
 import platform
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -19,12 +21,13 @@ from guardedvlm.cli.pictures import canary_picture
 from guardedvlm.core.finding import Finding
 from guardedvlm.core.region import Raster, Size
 from guardedvlm.core.word import TextLine
-from guardedvlm.errors import GuardedVLMError
+from guardedvlm.errors import GuardedVLMError, Reason
 from guardedvlm.guard.roles import SPECS
 from guardedvlm.inference.reader import reader_worker_spec
 from guardedvlm.inference.reader.reply import Reply
 from guardedvlm.policy.model import Topic
-from guardedvlm.worker import Worker, harden_process
+from guardedvlm.sandbox import Confinement, Sandbox, kernel_has_filters, landlock_version
+from guardedvlm.worker import Worker, WorkerSpec, harden_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,19 @@ PARTS = (
 )
 
 
+POSSIBLE = "possible"
+INTRUSIONS = {
+    "network": "to reach the network",
+    "program": "to run a program",
+    "signal": "to signal the service",
+    "read": "to read a secret file",
+    "write": "to write a file",
+}
+"""Of `sandbox.attempts`: the tests try all of them."""
+
+
 def doctor() -> None:
-    """Check this installation: packages, weights, and a made-up form through every detector.
+    """Check this installation: packages, the workers' sandbox, weights, and a made-up form through every detector.
 
     Exit code 4 when something that the guard needs does not work.
 
@@ -79,6 +93,7 @@ def doctor() -> None:
     harden_process()
     out.print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     healthy = _packages()
+    healthy &= _sandbox()
     healthy &= _roles()
     out.print("all that the guard needs works" if healthy else "[bold red]the guard cannot work here[/]")
     if not healthy:
@@ -99,6 +114,36 @@ def _packages() -> bool:
         table.add_row(part.package, shown, state)
     out.print(table)
     return healthy
+
+
+def _sandbox() -> bool:
+    """What the kernel confines workers with, and what an intruder in one could do all the same: tried, not asked."""
+    filtered, landlock = kernel_has_filters(), landlock_version()
+    out.print(f"system call filters (seccomp): {'yes' if filtered else '[bold red]no[/]'}")
+    out.print(f"file rules (Landlock): {f'version {landlock}' if landlock else 'no, so that a decoder opens no file'}")
+    table = Table("an intruder in a worker tries", *Confinement)
+    healthy = True
+    for name in INTRUSIONS:
+        outcomes = [_outcome(confinement, name) for confinement in Confinement]
+        healthy &= POSSIBLE not in outcomes[: None if landlock or name != "read" else 1]
+        table.add_row(INTRUSIONS[name], *(f"[red]{one}[/]" if one == POSSIBLE else one for one in outcomes))
+    out.print(table)
+    if not healthy:
+        out.print("without the filters the service starts only with the setting sandbox: when-possible")
+    return healthy
+
+
+def _outcome(confinement: Confinement, name: str) -> str:
+    """What becomes of an attempt; the file is one that its owner alone may read."""
+    spec = WorkerSpec("attempts", "guardedvlm.sandbox.attempts:Attempts", confinement=confinement)
+    worker = Worker(replace(spec, sandbox=Sandbox.WHEN_POSSIBLE))
+    with tempfile.NamedTemporaryFile() as secret:
+        try:
+            return POSSIBLE if worker.call_sync("attempt", bool, name=name, path=secret.name)[0] else "refused"
+        except GuardedVLMError as error:
+            return "ends the worker" if error.reason is Reason.WORKER_DIED else str(error.reason)
+        finally:
+            worker.stop()
 
 
 def _roles() -> bool:

@@ -33,6 +33,9 @@ from guardedvlm.policy.store import CANDIDATE_NAME
 from guardedvlm.transport.clearance_key import read_public_key
 from guardedvlm.transport.reidentification import read_public
 
+CALL_SECONDS = 120.0
+"""Of a call to a service, unless said."""
+
 
 def state_folder() -> Path:
     """Where keys and ledger of local use lie: $XDG_STATE_HOME/guardedvlm, by default ~/.local/state/guardedvlm."""
@@ -81,14 +84,19 @@ def signed_policy(file: Path, key: Path | None) -> Policy:
 
 
 def connected(
-    server: str, token_file: Path | None, ca: Path | None, certificate: Path | None, key: Path | None
+    server: str,
+    token_file: Path | None,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    timeout: float = CALL_SECONDS,
 ) -> Client:
     """A client of the service at `server`; close it. Raises ConfigurationError(INPUT_UNREADABLE)."""
     try:
         token = token_file.read_text().strip() if token_file else ""
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(Reason.INPUT_UNREADABLE, place="--token-file") from None
-    return Client(server, token=token, ca=ca, certificate=certificate, key=key)
+    return Client(server, token=token, ca=ca, certificate=certificate, key=key, timeout=timeout)
 
 
 def read_document(path: Path, policy: Policy) -> RawImage:
@@ -98,6 +106,12 @@ def read_document(path: Path, policy: Policy) -> RawImage:
             return RawImage(stream.read(policy.limits.max_bytes + 1))
     except OSError:
         raise InvalidInput(Reason.INPUT_UNREADABLE) from None
+
+
+def local_caller(*roles: Role) -> Caller:
+    """The person at this terminal."""
+    name = re.sub(r"[^a-z0-9-]", "-", getpass.getuser().lower())
+    return Caller("local", name, frozenset(roles))
 
 
 def local_request(
@@ -112,9 +126,8 @@ def local_request(
 ) -> GuardRequest:
     """A request of the person at this terminal, who holds the document and may have its labels undone if the policy
     allows. `seal_for` is the file of a public key. Raises ConfigurationError(SETTINGS_INVALID)."""
-    name = re.sub(r"[^a-z0-9-]", "-", getpass.getuser().lower())
     return GuardRequest(
-        Caller("local", name, frozenset({Role.CALLER, Role.REIDENTIFY})),
+        local_caller(Role.CALLER, Role.REIDENTIFY),
         policy,
         raw,
         Deadline.after(policy.limits.max_seconds),

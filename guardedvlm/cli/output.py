@@ -39,9 +39,14 @@ _BY_CODE = {
 
 def exit_code(error: GuardedVLMError) -> int:
     """The exit code of an error (see `guardedvlm.cli`)."""
-    if error.reason in _BY_REASON:
-        return _BY_REASON[error.reason]
-    return USAGE if isinstance(error, ConfigurationError) else _BY_CODE[error.code]
+    if isinstance(error, ConfigurationError) and error.reason not in _BY_REASON:
+        return USAGE
+    return exit_code_of(error.reason, error.code)
+
+
+def exit_code_of(reason: Reason, code: str) -> int:
+    """The exit code of a refusal that a table names by reason and code."""
+    return _BY_REASON[reason] if reason in _BY_REASON else _BY_CODE[code]
 
 
 def sentence(error: GuardedVLMError) -> str:

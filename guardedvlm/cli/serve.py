@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from guardedvlm.app import serve as run_service
-from guardedvlm.app import serve_inference as run_inference
 from guardedvlm.audit.otel import Otel
 from guardedvlm.cli.output import err
 from guardedvlm.config import Attention, InferenceEngine, Settings, inference_settings, load_settings
+from guardedvlm.inference_app import serve_inference as run_inference
 
 
 def serve(
@@ -57,6 +56,8 @@ def serve(
 
 
 async def _serve(settings: Settings) -> None:
+    from guardedvlm.app import serve as run_service  # the guard, which a machine for inference does not have
+
     err.print("loading the detectors")
     await _until_stopped(
         lambda stop, started: run_service(settings, stop, started),

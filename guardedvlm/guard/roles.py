@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from typing import Any, TypeVar
 
 from guardedvlm.core.deadline import Deadline
@@ -19,6 +19,7 @@ from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
 from guardedvlm.guard.verify.verifiers import FillMap
 from guardedvlm.policy.model import Limits, Topic
+from guardedvlm.sandbox import Sandbox
 from guardedvlm.worker import WorkerPool, WorkerSpec
 
 T = TypeVar("T")
@@ -48,19 +49,22 @@ class Roles:
     """All worker pools of the guard: `replicas` processes a role.
 
     `spacy_model` and `spacy_model_sha256` name the site's own named-entity model; without them an installed one serves.
+    `sandbox`: whether a worker starts that the kernel cannot confine.
     """
 
-    def __init__(self, replicas: int = 1, spacy_model: str = "", spacy_model_sha256: str = "") -> None:
-        specs = dict(SPECS)
+    def __init__(
+        self,
+        replicas: int = 1,
+        spacy_model: str = "",
+        spacy_model_sha256: str = "",
+        sandbox: Sandbox = Sandbox.REQUIRED,
+    ) -> None:
+        specs = {role: replace(spec, sandbox=sandbox) for role, spec in SPECS.items()}
         if spacy_model:
             personal = specs["personal"]
-            specs["personal"] = WorkerSpec(
-                personal.role,
-                personal.target,
-                {"model": spacy_model, "model_sha256": spacy_model_sha256},
-                call_seconds=personal.call_seconds,
-            )
-        self.decoder = WorkerPool(decode_worker_spec(), replicas)
+            chosen = {"model": spacy_model, "model_sha256": spacy_model_sha256}
+            specs["personal"] = replace(personal, options=chosen, readable=(spacy_model,))
+        self.decoder = WorkerPool(replace(decode_worker_spec(), sandbox=sandbox), replicas)
         self.pools = {role: WorkerPool(spec, replicas) for role, spec in specs.items()}
 
     def start(self) -> None:
@@ -77,6 +81,13 @@ class Roles:
         """End every process; idempotent."""
         for pool in self._all():
             pool.stop()
+
+    @property
+    def unconfined(self) -> tuple[str, ...]:
+        """Roles whose processes run without a filter of system calls, because the kernel has none."""
+        return tuple(
+            pool.spec.role for pool in self._all() if any(not worker.sandboxed.filtered for worker in pool.workers)
+        )
 
     @property
     def restarts(self) -> Mapping[str, int]:

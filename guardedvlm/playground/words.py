@@ -118,6 +118,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.DETECTOR_FAILED: "Nothing was cleared because a detector failed. Try again; else ask the operator.",
     Reason.DETECTOR_MISSING: "The operator must install it: guardedvlm doctor says which.",
     Reason.WEIGHTS_CHANGED: "The operator must look: guardedvlm doctor says which.",
+    Reason.SANDBOX_MISSING: "The operator must look: guardedvlm doctor says what the kernel lacks.",
     Reason.WORKER_DIED: "The part was replaced. Try again.",
     Reason.STAGE_TIMEOUT: "Try again, with a smaller picture or when the service has less to do.",
     Reason.DEADLINE_EXCEEDED: "Send fewer pages, or raise limits.max_seconds in the policy.",
@@ -129,6 +130,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SERVICE_UNAVAILABLE: "The guard does not answer. Try again in a moment; else ask the operator.",
     Reason.MESSAGE_TOO_LARGE: "The playground takes files up to 32 MiB. Use guardedvlm ask for larger ones.",
     Reason.QUOTA_EXCEEDED: "Wait until other requests are over.",
+    Reason.QUEUE_FULL: "Wait until other requests are over.",
+    Reason.IDENTITY_UNAVAILABLE: "Log in with a certificate or a token of this service, or wait for the provider.",
     Reason.INTERNAL: "Nothing was released. If it happens again, tell the operator the time.",
 }
 """What somebody can do about a refusal."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -38,7 +38,13 @@ RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 3_600
 """No client should be told to sleep longer."""
 NO_RETRY = frozenset(
-    {Reason.MESSAGE_TOO_LARGE, Reason.BYTES_TOO_LARGE, Reason.DETECTOR_MISSING, Reason.WEIGHTS_CHANGED}
+    {
+        Reason.MESSAGE_TOO_LARGE,
+        Reason.BYTES_TOO_LARGE,
+        Reason.DETECTOR_MISSING,
+        Reason.WEIGHTS_CHANGED,
+        Reason.SANDBOX_MISSING,
+    }
 )
 """Reasons that the same call would meet again."""
 FIELDS: Mapping[Reason, str] = {
@@ -51,6 +57,7 @@ FIELDS: Mapping[Reason, str] = {
 }
 """The request's field that a reason is about; the detail `field` says it more exactly."""
 DETAILS_KEY = "grpc-status-details-bin"
+D = TypeVar("D", bound=Message)
 
 _CLASSES: Mapping[str, type[GuardedVLMError]] = {
     cls.code: cls
@@ -111,9 +118,12 @@ def error_from_rpc(
         return Internal(Reason.INTERNAL)
     code = failure.code()
     name = code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
-    info = _error_info(failure.trailing_metadata() or (), code)
-    if info is not None and info.reason in Reason.__members__:
-        return _CLASSES.get(name, Internal)(Reason[info.reason], **_safe_details(info.metadata))
+    status = _status(failure.trailing_metadata() or (), code)
+    info = _detail(status, error_details_pb2.ErrorInfo())
+    if info is not None and info.domain == DOMAIN and info.reason in Reason.__members__:
+        error = _CLASSES.get(name, Internal)(Reason[info.reason], **_safe_details(info.metadata))
+        error.retry_after = _retry_after(status)
+        return error
     if name in {"UNAVAILABLE", "CANCELLED"}:
         return Unavailable(silent)
     if name == "RESOURCE_EXHAUSTED" and "message larger than max" in (failure.details() or ""):
@@ -146,22 +156,34 @@ def _retry_seconds(error: GuardedVLMError) -> float:
     return asked if isinstance(asked, int | float) and 0 <= asked <= MAX_RETRY_SECONDS else RETRY_SECONDS
 
 
-def _error_info(metadata: Iterable[Any], code: grpc.StatusCode) -> error_details_pb2.ErrorInfo | None:
-    """Our ErrorInfo in a call's trailing metadata (pairs of key and value), if there is one that belongs to `code`."""
+def _status(metadata: Iterable[Any], code: grpc.StatusCode) -> status_pb2.Status | None:
+    """The google.rpc.Status in a call's trailing metadata (pairs of key and value), if one belongs to `code`."""
     for key, value in metadata:
         if key != DETAILS_KEY or not isinstance(value, bytes):
             continue
         try:
             status = status_pb2.Status.FromString(value)
-            if status.code != code.value[0]:
-                return None
-            for detail in status.details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info) and info.domain == DOMAIN:
-                    return info
         except DecodeError:
             return None
+        return status if status.code == code.value[0] else None
     return None
+
+
+def _detail(status: status_pb2.Status | None, kind: D) -> D | None:
+    """The first detail of the type of `kind`, which is filled with it."""
+    try:
+        return next((kind for detail in status.details if detail.Unpack(kind)), None) if status is not None else None
+    except DecodeError:
+        return None
+
+
+def _retry_after(status: status_pb2.Status | None) -> float | None:
+    """Seconds; of a peer that asks for more than any of ours would, that bound."""
+    found = _detail(status, error_details_pb2.RetryInfo())
+    if found is None:
+        return None
+    seconds = float(found.retry_delay.seconds + found.retry_delay.nanos / 1e9)
+    return min(max(seconds, 0.0), float(MAX_RETRY_SECONDS))
 
 
 def _safe_details(metadata: Mapping[str, str]) -> dict[str, int | float | str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
@@ -35,7 +36,9 @@ from guardedvlm.errors import (
 from guardedvlm.inference.clearance import ClearanceChecker
 from guardedvlm.inference.host import MOST_FAILURES, EngineHost
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.transport.dev_pki import DevPki, write_dev_pki
 from guardedvlm.transport.listen import SERVER_OPTIONS, bind
+from guardedvlm.transport.tls import ServerCertificate, channel_credentials
 from guardedvlm.v1 import inference_pb2 as pb
 from guardedvlm.v1 import inference_pb2_grpc
 
@@ -109,10 +112,14 @@ async def connect(request, socket):
         await end()
 
 
-async def served(service: inference_pb2_grpc.InferenceServiceServicer, address: str) -> grpc.aio.Server:
+async def served(
+    service: inference_pb2_grpc.InferenceServiceServicer,
+    address: str,
+    credentials: grpc.ServerCredentials | None = None,
+) -> grpc.aio.Server:
     server = grpc.aio.server(options=SERVER_OPTIONS)
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(service, server)
-    bind(server, address)
+    server.port = bind(server, address, credentials)
     await server.start()
     return server
 
@@ -370,3 +377,34 @@ async def test_callers_who_ask_for_too_much_do_not_make_an_engine_unhealthy() ->
         with pytest.raises(InvalidInput):
             await answer(LocalBackend(behind), token())
     assert behind.healthy
+
+
+async def test_a_guard_whose_certificate_was_replaced_asks_with_the_new_one(tmp_path: Path) -> None:
+    """An answer that runs comes to its end; both sides change their authority meanwhile."""
+    old, new = (write_dev_pki(tmp_path / name, ("guard",)) for name in ("old", "new"))
+    here = Path(shutil.copytree(old.ca.parent, tmp_path / "here"))
+    certificate = ServerCertificate(here / "server.pem", here / "server.key", here / "ca.pem")
+    engine = ScriptedEngine(seconds=0.2)
+    server = await served(InferenceService(host(engine)), "127.0.0.1:0", certificate.credentials())
+
+    def shown(pki: DevPki) -> grpc.ChannelCredentials:
+        return channel_credentials(pki.ca, pki.clients["guard"].certificate, pki.clients["guard"].key)
+
+    backend = RemoteBackend(f"localhost:{server.port}", shown(old))
+    try:
+        picture = image()
+        asked = backend.generate(picture, PROMPT, token(picture=picture), Sampling(), Deadline.after(20))
+        async with aclosing(asked) as drafts:
+            said = [(await anext(drafts)).text]
+            shutil.copytree(new.ca.parent, here, dirs_exist_ok=True)
+            certificate.take(certificate.load())
+            backend.renew(shown(new))
+            assert (await backend.capacity()).audience == AUDIENCE
+            said += [draft.text async for draft in drafts]
+        assert said == [draft.text for draft in ANSWER]
+        backend.renew(shown(old))
+        with pytest.raises(Unavailable):
+            await backend.capacity()
+    finally:
+        await backend.close()
+        await server.stop(None)

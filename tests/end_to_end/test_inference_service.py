@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import stat
 import subprocess
 import sys
@@ -10,12 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from running_inference import Inference
 from running_service import free_port, start_service, stop_service
 
 from guardedvlm.audit.facts import Stage
@@ -29,44 +27,10 @@ from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.guard.verify import ClearanceSigner
-from guardedvlm.inference.server import SERVICE
 from guardedvlm.transport.clearance_key import PUBLIC_KEY, key_id
 from guardedvlm.transport.tls import channel_credentials
 
 QUESTION = "What is the closing balance?"
-
-
-class Inference:
-    """`guardedvlm serve-inference`, which can be killed and started again."""
-
-    def __init__(self, folder, guard_key, *extra, target=""):
-        self.target, self.health = target or f"unix:{folder / 'engine.sock'}", f"127.0.0.1:{free_port()}"
-        self._command = [sys.executable, "-m", "guardedvlm", "serve-inference", "--listen", self.target]
-        self._command += ["--health-listen", self.health, "--guard-key", str(guard_key), *extra]
-        self._log = folder / "inference.log"
-
-    def start(self):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parent.parent / "loopback_only"),
-            "LOOPBACK_ONLY_MARKER": str(self._log.with_name("outside")),
-        }
-        with self._log.open("wb") as sink:
-            self.process = subprocess.Popen(self._command, stdout=sink, stderr=sink, env=environment)
-        end = time.monotonic() + 120
-        while time.monotonic() < end and self.process.poll() is None:
-            with grpc.insecure_channel(self.health) as channel:
-                try:
-                    request = health_pb2.HealthCheckRequest(service=SERVICE)
-                    if health_pb2_grpc.HealthStub(channel).Check(request, timeout=2).status == 1:
-                        return
-                except grpc.RpcError:
-                    time.sleep(0.2)
-        raise AssertionError(self._log.read_text()[-2000:])
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")

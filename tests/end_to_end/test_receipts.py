@@ -284,7 +284,7 @@ def _wait(condition, seconds=60):
 
 
 def test_a_client_that_wants_a_receipt_does_not_take_none(service, monkeypatch, page):
-    monkeypatch.setattr("guardedvlm.client.RECEIPT_KEY", "another-bin")
+    monkeypatch.setattr("guardedvlm.client.receipts.RECEIPT_KEY", "another-bin")
     got = []
     with service.client("bank") as client, pytest.raises(Unavailable) as failure:
         client.analyze(page, QUESTION, with_image=True, request_id="receipt-1", on_receipt=got.append)

@@ -119,7 +119,7 @@ def test_every_way_of_asking_brings_it(service, page, office):
 
 
 def test_an_upload_brings_it(service, page, office, monkeypatch):
-    monkeypatch.setattr("guardedvlm.client.UPLOAD_ABOVE", 100)
+    monkeypatch.setattr("guardedvlm.client.sync.UPLOAD_ABOVE", 100)
     with service.client("clinic") as client:
         assert labels_of(client.analyze(page, QUESTION, reidentify=True), office[0] / PRIVATE_KEY)
 

@@ -6,7 +6,7 @@ import re
 import promql_parser as promql
 import pytest
 import yaml
-from chart import EXAMPLES, named, rendered
+from chart import EXAMPLES, ROOT, named, rendered
 
 from guardedvlm.audit.metric_table import METRICS
 from guardedvlm.errors import Reason
@@ -15,7 +15,7 @@ HISTOGRAMS = ("_bucket", "_sum", "_count")
 OF_PROMETHEUS = {"instance", "job", "le"}
 ALERTS = {
     "GuardedVLMDetectorDown", "GuardedVLMLedgerLag", "GuardedVLMLedgerUnwritable", "GuardedVLMResidualRefusals",
-    "GuardedVLMChainBroken", "GuardedVLMEvidenceUnsigned", "GuardedVLMInferenceUnavailable", "GuardedVLMSilent",
+    "GuardedVLMChainBroken", "GuardedVLMReloadBroken", "GuardedVLMEvidenceUnsigned", "GuardedVLMInferenceUnavailable", "GuardedVLMSilent",
 }  # fmt: skip
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from guardedvlm.core.region import Box, Raster
 from guardedvlm.core.word import TextLine, Word
-from guardedvlm.inference.reader.answering import Answering
-from guardedvlm.reading.embedding import Sentences
+
+if TYPE_CHECKING:  # the reader is not installed where vLLM's tests run
+    from guardedvlm.inference.reader.answering import Answering
+    from guardedvlm.reading.embedding import Sentences
 
 CHAR, HEIGHT, PITCH = 10, 20, 32
 """Pixels: width of a character, height of a line, distance of two lines."""
@@ -57,11 +60,15 @@ def pixels(text: str) -> Raster:
 
 @pytest.fixture(scope="session")
 def sentences() -> Sentences:
+    from guardedvlm.reading.embedding import Sentences
+
     return Sentences()
 
 
 @pytest.fixture(scope="session")
 def answering(sentences: Sentences) -> Answering:
+    from guardedvlm.inference.reader.answering import Answering
+
     return Answering(sentences)
 
 

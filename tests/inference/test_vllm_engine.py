@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from guardedvlm.cogvlm2 import checkpoint, tiny
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn, raster_digest
@@ -37,7 +38,7 @@ pytestmark = [
 
 SCOPE, OTHER = "a" * 64, "b" * 64
 SEQUENCES = 4
-KV_BYTES = 8 * 2**20
+KV_BYTES = 64 * 2**20
 LONG = 1500
 """Tokens: far more than are made before a test acts."""
 HOT = {"max_tokens": LONG, "temperature": 2.0}
@@ -51,7 +52,7 @@ def directory(tmp_path_factory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(directory):
     loading = Loading(directory, kv_cache_bytes=KV_BYTES, max_sequences=SEQUENCES, eager=True)
     made = VLLMEngine(await load(loading))

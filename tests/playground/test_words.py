@@ -16,7 +16,7 @@ OPERATORS_OWN = {
     *("PROMPT_TOO_LONG", "PIXELS_SIZE", "IMAGE_TOKENS", "POSITIONS_UNKNOWN"),
     # of the command line and its files
     *("LEDGER_BROKEN", "SETTINGS_INVALID", "PORT_TAKEN", "OUTPUT_UNWRITABLE", "INPUT_UNREADABLE", "SEAL_UNOPENED"),
-    *("RECEIPT_MISSING", "RECEIPT_BROKEN"),
+    *("RECEIPT_MISSING", "RECEIPT_BROKEN", "INPUT_CHANGED"),
     # of blind review and of the telemetry exporter
     *(reason for reason in Reason if reason.startswith(("SAMPLE_", "COLLECTOR_"))),
     # of calls that the playground does not make

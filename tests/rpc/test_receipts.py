@@ -4,6 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from evidence_case import DOCUMENT
 
@@ -12,9 +13,9 @@ from guardedvlm.audit.keys import create_keys
 from guardedvlm.audit.ledger import Ledger
 from guardedvlm.audit.receipt import Closed, Of, Outcome, Receipt, Receipts
 from guardedvlm.audit.request import RequestLog
-from guardedvlm.client import _receipt, _tell, _tell_refusal
+from guardedvlm.client.receipts import ReceiptTaker, receipt_in
 from guardedvlm.core.lifecycle import State
-from guardedvlm.errors import Reason, Unavailable
+from guardedvlm.errors import Reason, Refused, Unavailable
 from guardedvlm.rpc.receipts import CallReceipt, Released
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.response import RECEIPT_KEY
@@ -168,8 +169,10 @@ async def test_a_call_without_a_record_has_no_receipt(receipts):
     assert await CallReceipt(receipts).of_response() == ()
 
 
-class Call:
+class Call(grpc.Call):
     """A call that is over."""
+
+    add_callback = cancel = is_active = time_remaining = code = details = initial_metadata = lambda self, *_: None
 
     def __init__(self, *metadata):
         self.metadata = metadata
@@ -181,18 +184,20 @@ class Call:
 async def test_a_client_takes_one_receipt_that_can_be_read(receipts, released):
     content = receipts.issue(released, DOCUMENT, b"").encode()
     got = []
-    _tell(got.append, Call(("other", "x"), (RECEIPT_KEY, content)))
+    taker = ReceiptTaker(on_receipt=got.append)
+    taker.take((("other", "x"), (RECEIPT_KEY, content)))
     assert [receipt.encode() for receipt in got] == [content]
-    for call in (
-        Call(),
-        Call((RECEIPT_KEY, content), (RECEIPT_KEY, content)),
-        Call((RECEIPT_KEY, content[:-1])),
-        Call((RECEIPT_KEY, content.decode())),
+    for trailing in (
+        (),
+        ((RECEIPT_KEY, content), (RECEIPT_KEY, content)),
+        ((RECEIPT_KEY, content[:-1]),),
+        ((RECEIPT_KEY, content.decode()),),
     ):
-        assert _receipt(call) is None
+        assert receipt_in(trailing) is None
         with pytest.raises(Unavailable) as failure:
-            _tell(got.append, call)
+            taker.take(trailing)
         assert failure.value.reason is Reason.RECEIPT_MISSING
-        _tell_refusal(got.append, call)
-        _tell(None, call)
+        taker.take_refusal(Call(*trailing), error := Refused(Reason.RESIDUAL_FOUND))
+        assert error.audit_id == ""
+        ReceiptTaker().take(trailing)
     assert len(got) == 1

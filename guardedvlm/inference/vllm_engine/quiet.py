@@ -36,7 +36,11 @@ _SET = {
 }
 _UNSET = ("VLLM_LOGGING_CONFIG_PATH", "VLLM_DEBUG_DUMP_PATH", "VLLM_CONFIGURE_LOGGING")
 """What would write to a file of its own, or around our handler."""
-LOG_LEVEL = "VLLM_LOGGING_LEVEL"
+_UNLESS_SET = {
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    # Its processes are on one machine; to learn its address vLLM would connect to a name server outside.
+    "VLLM_HOST_IP": "127.0.0.1",
+}
 
 
 def prepare_environment() -> tempfile.TemporaryDirectory[str]:
@@ -45,7 +49,8 @@ def prepare_environment() -> tempfile.TemporaryDirectory[str]:
     os.environ.update(_SET)
     for name in _UNSET:
         os.environ.pop(name, None)
-    os.environ.setdefault(LOG_LEVEL, "WARNING")
+    for name, value in _UNLESS_SET.items():
+        os.environ.setdefault(name, value)
     sockets = tempfile.TemporaryDirectory(prefix="guardedvlm-vllm-", ignore_cleanup_errors=True)
     os.environ["VLLM_RPC_BASE_PATH"] = sockets.name
     return sockets
