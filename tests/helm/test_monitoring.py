@@ -15,7 +15,8 @@ HISTOGRAMS = ("_bucket", "_sum", "_count")
 OF_PROMETHEUS = {"instance", "job", "le"}
 ALERTS = {
     "GuardedVLMDetectorDown", "GuardedVLMLedgerLag", "GuardedVLMLedgerUnwritable", "GuardedVLMResidualRefusals",
-    "GuardedVLMChainBroken", "GuardedVLMReloadBroken", "GuardedVLMEvidenceUnsigned", "GuardedVLMInferenceUnavailable", "GuardedVLMSilent",
+    "GuardedVLMChainBroken", "GuardedVLMReloadBroken", "GuardedVLMEvidenceUnsigned",
+    "GuardedVLMInferenceUnavailable", "GuardedVLMSilent",
 }  # fmt: skip
 
 
