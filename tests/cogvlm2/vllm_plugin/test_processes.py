@@ -57,7 +57,7 @@ def test_upstream_s_own_tokens(variant, tmp_path, answers_of):
 
 @pytest.mark.skipif(not CASES, reason="the reference outputs are not beside this checkout")
 def test_rounded_arithmetic_chooses_what_was_clear(tmp_path, answers_of):
-    """bfloat16, as it is served: behind each part of the reference's answer comes its next token, where it was clear."""
+    """As it is served: behind each part of the reference's answer comes its next token, where that was clear."""
     directory, prompts, tokens, margins = reference("bf16", tmp_path)
     forced, wanted = [], []
     for (words, image), answer, margin in zip(prompts, tokens, margins, strict=True):
