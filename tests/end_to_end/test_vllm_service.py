@@ -21,6 +21,7 @@ from running_service import free_port, start_service, stop_service
 
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, raster_digest
 from guardedvlm.core.deadline import Deadline
+from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
@@ -31,9 +32,9 @@ SMALL = ("--eager", "--kv-cache-memory", "64MiB", "--max-num-seqs", "4")
 START_SECONDS = 800
 CANARY = "Kowalczyk-4711"
 ANSWER_CANARY = "Zwetschgen-0815"
-SCHEMA = json.dumps(
-    {"type": "object", "properties": {"who": {"enum": [ANSWER_CANARY]}}, "required": ["who"]}, separators=(",", ":")
-)
+SCHEMA = parse_fields(
+    json.dumps({"type": "object", "properties": {"who": {"enum": [ANSWER_CANARY]}}, "required": ["who"]})
+).encoded()
 
 pytestmark = [
     pytest.mark.slow,
