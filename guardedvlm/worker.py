@@ -1,9 +1,9 @@
-"""One role in one child process: own memory limit, deadline, replacement when it dies. No content in its errors.
+"""One role in one child process: own memory limit, deadline, sandbox, replacement when it dies. No content in errors.
 
 A worker is `python -m guardedvlm.worker`, joined to its parent by a Unix socket pair. Calls go out as JSON; pixels go
 as anonymous memory files (memfd), so nothing has a name in a file system and nothing outlives the processes. Answers
 come back as JSON that is validated against the type that the parent expects: a worker that was taken over by a hostile
-picture can send wrong values but no objects (there is no pickle on this path).
+picture can send wrong values but no objects (there is no pickle on this path). What else it may still do: `sandbox`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
-import ctypes
 import functools
 import importlib
 import json
+import logging
 import mmap
 import os
 import resource
@@ -25,9 +25,9 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,16 +36,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.errors import GuardedVLMError, Internal, Reason, Refused, TimedOut, Unavailable, from_wire
+from guardedvlm.sandbox import Confinement, Sandbox, Sandboxed, confine_calls, confine_files, drop_privileges
+from guardedvlm.sandbox import harden_process as harden_process
 
+LOG = logging.getLogger("guardedvlm")
 T = TypeVar("T")
 Array = npt.NDArray[np.uint8]
 
+_SHAPES: TypeAdapter[list[tuple[int, ...]]] = TypeAdapter(list[tuple[int, ...]])
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+"""Made here: pydantic loads a part of itself for its first adapter, and a confined worker may open no file."""
 MAX_ARRAYS = 200
 """File descriptors in one message; Linux allows 253 (SCM_MAX_FD)."""
 MAX_HEADER = 64 * 2**20
 START_SECONDS = 120.0
 """Loading weights on a busy machine; measured 2-15 s."""
-PR_SET_DUMPABLE = 4
+TURN_SECONDS = 0.02
+"""Before a look whether the worker whose turn it is has become idle."""
 MAX_REPLY_BYTES = 2**30
 """Arrays of one message; a document of 200 pages is limited by its pixels long before."""
 
@@ -59,14 +66,20 @@ class WorkerSpec:
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     memory_bytes: int = 0  # RLIMIT_AS; 0 = no limit (torch and onnxruntime reserve far more than they use)
     call_seconds: float = 60.0  # the stage's own limit for one call
+    confinement: Confinement = Confinement.DETECTOR
+    sandbox: Sandbox = Sandbox.REQUIRED
+    readable: Sequence[str] = ()  # files and folders beside the installed packages
 
 
-def harden_process() -> None:
-    """Core dumps off and not attachable: a dump would hold pictures."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A call whose answer is known. A role that is asked one before its work, in the same process, cannot have gone
+    blind unnoticed: nobody else looks at what it should have found."""
+
+    method: str
+    result: Any
+    args: Mapping[str, Any]
+    holds: Callable[[Any], bool]
 
 
 class Worker:
@@ -79,6 +92,8 @@ class Worker:
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"worker-{spec.role}")
         self._starts = 0
+        self.sandboxed = Sandboxed()
+        """What holds the child that was started last."""
 
     @property
     def pid(self) -> int | None:
@@ -91,7 +106,10 @@ class Worker:
         return max(0, self._starts - 1)
 
     def start(self) -> None:
-        """Start the child and wait until its object is built. Raises Unavailable(DETECTOR_MISSING) or its own error."""
+        """Start the child and wait until its object is built and it is confined.
+
+        Raises Unavailable(DETECTOR_MISSING), Unavailable(SANDBOX_MISSING) or its own error.
+        """
         with self._lock:
             self._start()
 
@@ -113,15 +131,33 @@ class Worker:
             except (TimedOut, TimeoutError):
                 self._kill()
                 raise TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role) from None
-            except (OSError, EOFError, ValueError, KeyError, TypeError):
-                # Dead, or taken over: a reply that is not of the agreed form ends the process that sent it.
-                self._kill()
-                raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
+            except GuardedVLMError:
+                raise  # the role's own
+            except Exception:
+                # Dead, or taken over: a reply that is not of the agreed form, however it fails to be read (too deep for
+                # the recursion limit, sides too large for an array), ends the process that sent it.
+                raise self._death() from None
 
-    def stop(self) -> None:
-        """End the child; idempotent."""
+    async def challenged(self, challenge: Challenge) -> None:
+        """Ask the role what it must know. Raises Refused(DETECTOR_FAILED) when it does not, and has it replaced."""
+        found, _ = await self.call(challenge.method, challenge.result, **challenge.args)
+        if not challenge.holds(found):
+            await asyncio.to_thread(self.replace)
+            raise Refused(Reason.DETECTOR_FAILED, stage=self.spec.role)
+
+    def replace(self) -> None:
+        """End the child, whatever it does; the next call starts another one."""
+        process = self._process
+        if process is not None:
+            # Before the lock: a call that hangs holds it, and ends with its process.
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         with self._lock:
             self._kill()
+
+    def stop(self) -> None:
+        """End the child, whatever it does; idempotent."""
+        self.replace()
         self._thread.shutdown(wait=False)
 
     def _start(self) -> None:
@@ -133,6 +169,9 @@ class Worker:
             "target": self.spec.target,
             "options": dict(self.spec.options),
             "memory_bytes": self.spec.memory_bytes,
+            "confinement": self.spec.confinement,
+            "sandbox": self.spec.sandbox,
+            "readable": list(self.spec.readable),
         }
         environment = {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -149,7 +188,9 @@ class Worker:
         self._socket = ours
         try:
             reply, _ = _receive(ours, Deadline.after(START_SECONDS))
-        except (OSError, EOFError, ValueError, KeyError, TypeError, TimedOut):
+            if "error" not in reply:
+                self.sandboxed = TypeAdapter(Sandboxed).validate_python(reply["value"])
+        except Exception:
             self._kill()
             raise Unavailable(Reason.WORKER_DIED, stage=self.spec.role) from None
         if "error" in reply:
@@ -166,13 +207,24 @@ class Worker:
             raise _error_from(reply["error"], self.spec.role)
         return TypeAdapter(result).validate_json(json.dumps(reply["value"])), found
 
+    def _death(self) -> GuardedVLMError:
+        """End the child, if it has not ended yet; what its end says of the call."""
+        process = self._process
+        self._kill()
+        ended_by = -process.returncode if process is not None else 0
+        if ended_by == signal.SIGXCPU:
+            return TimedOut(Reason.STAGE_TIMEOUT, stage=self.spec.role)
+        if ended_by == signal.SIGSYS:
+            LOG.error("the worker %s tried what its sandbox forbids and was ended", self.spec.role)
+        return Unavailable(Reason.WORKER_DIED, stage=self.spec.role)
+
     def _kill(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                self._process.kill()  # nothing where it has ended by itself
             self._process.wait()
             self._process = None
 
@@ -195,19 +247,48 @@ class WorkerPool:
             worker.start()
 
     async def call(
-        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline, **args: Any
+        self,
+        method: str,
+        result: type[T],
+        /,
+        *arrays: Array,
+        deadline: Deadline,
+        challenge: Challenge | None = None,
+        **args: Any,
     ) -> tuple[T, list[Array]]:
-        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too."""
+        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too. With `challenge`
+        the same worker is asked that first."""
         try:
             async with asyncio.timeout(deadline.remaining()):
                 worker = await self._next_idle()
                 # The child goes on when its caller leaves and becomes idle when it is done: killing it would let
                 # callers with short deadlines keep every role loading its weights.
-                call = asyncio.ensure_future(worker.call(method, result, *arrays, **args))
+                work = functools.partial(worker.call, method, result, *arrays, **args)
+                call = asyncio.ensure_future(_proved(worker, challenge, work))
                 call.add_done_callback(functools.partial(self._release, worker))
                 return await asyncio.shield(call)
         except TimeoutError:
             raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+
+    async def call_each(
+        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline, **args: Any
+    ) -> tuple[T, ...]:
+        """The values of `Worker.call` on every worker, one after the other. Raises as `call`."""
+        found: dict[Worker, T] = {}
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                while len(found) < len(self.workers):
+                    worker = await self._next_idle()
+                    if worker in found:  # its turn was before: the next one is busy
+                        self._idle.put_nowait(worker)
+                        await asyncio.sleep(TURN_SECONDS)
+                        continue
+                    call = asyncio.ensure_future(worker.call(method, result, *arrays, **args))
+                    call.add_done_callback(functools.partial(self._release, worker))
+                    found[worker] = (await asyncio.shield(call))[0]
+        except TimeoutError:
+            raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+        return tuple(found.values())
 
     async def _next_idle(self) -> Worker:
         self.waiting += 1
@@ -226,10 +307,23 @@ class WorkerPool:
         """How many children had to be replaced."""
         return sum(worker.restarts for worker in self.workers)
 
+    def replace(self) -> None:
+        """End every child; the next calls start others."""
+        for worker in self.workers:
+            worker.replace()
+
     def stop(self) -> None:
         """End every child; idempotent."""
         for worker in self.workers:
             worker.stop()
+
+
+async def _proved(
+    worker: Worker, challenge: Challenge | None, work: Callable[[], Awaitable[tuple[T, list[Array]]]]
+) -> tuple[T, list[Array]]:
+    if challenge is not None:
+        await worker.challenged(challenge)
+    return await work()
 
 
 KEPT_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ"})
@@ -286,7 +380,7 @@ def _receive(sock: socket.socket, limit: Deadline | None) -> tuple[dict[str, Any
         if length > MAX_HEADER:
             raise EOFError
         header = json.loads(_read(sock, length, limit))
-        shapes = TypeAdapter(list[tuple[int, ...]]).validate_python(header["shapes"])
+        shapes = _SHAPES.validate_python(header["shapes"])
         if len(shapes) != len(descriptors) or sum(os.fstat(one).st_size for one in descriptors) > MAX_REPLY_BYTES:
             raise EOFError
         return header, [_map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)]
@@ -324,25 +418,34 @@ def _map(descriptor: int, shape: tuple[int, ...]) -> Array:
 def main(arguments: Sequence[str]) -> None:
     """Entry point of the child process."""
     harden_process()
+    drop_privileges()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=int(arguments[0]))
-    threading.Thread(target=_end_with_parent, args=(sock.fileno(),), daemon=True).start()
     spec = json.loads(arguments[1])
+    landlock = confine_files(spec["readable"])  # before there is another thread
+    threading.Thread(target=_end_with_parent, args=(sock.fileno(),), daemon=True).start()
     try:
-        module, _, name = str(spec["target"]).partition(":")
-        worker = getattr(importlib.import_module(module), name)(**spec["options"])
+        worker = _role(spec)
+        if spec["memory_bytes"]:
+            resource.setrlimit(resource.RLIMIT_AS, (spec["memory_bytes"], spec["memory_bytes"]))
+        filtered = confine_calls(Confinement(spec["confinement"]), files_confined=landlock > 0)
+        if not filtered and spec["sandbox"] == Sandbox.REQUIRED:
+            raise Unavailable(Reason.SANDBOX_MISSING)
     except BaseException as failure:
         _send(sock, {"error": _error_to(failure)}, [])
         return
-    if spec["memory_bytes"]:
-        resource.setrlimit(resource.RLIMIT_AS, (spec["memory_bytes"], spec["memory_bytes"]))
-    _send(sock, {"value": None}, [])
+    _send(sock, {"value": asdict(Sandboxed(landlock, filtered))}, [])
     while True:
         try:
             request, arrays = _receive(sock, None)
         except EOFError:
             return
         _answer(sock, worker, request, arrays)
+
+
+def _role(spec: Mapping[str, Any]) -> object:
+    module, _, name = str(spec["target"]).partition(":")
+    return getattr(importlib.import_module(module), name)(**spec["options"])
 
 
 def _end_with_parent(descriptor: int) -> None:
@@ -362,7 +465,7 @@ def _answer(sock: socket.socket, worker: object, request: dict[str, Any], arrays
         value = getattr(worker, request["method"])(*arrays, **request["args"])
         if isinstance(value, WithArrays):
             value, found = value.value, list(value.arrays)
-        reply: dict[str, Any] = {"value": json.loads(TypeAdapter(Any).dump_json(value))}
+        reply: dict[str, Any] = {"value": json.loads(_ANYTHING.dump_json(value))}
     except Exception as failure:
         reply, found = {"error": _error_to(failure)}, []
     _send(sock, reply, found)

@@ -20,7 +20,7 @@ from importlib.util import find_spec
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import model, serve
+from guardedvlm.cli import model, openai_api, serve
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -40,11 +40,12 @@ app = typer.Typer(
 
 
 GUARD = "presidio_analyzer"
-"""A package of the guard's: where it is missing, the machine is one for inference."""
+"""A package of the guard's: where it is missing, the machine is one for inference, or for the OpenAI front."""
 
 
-def _add_inference() -> None:
+def _add_without_guard() -> None:
     app.command("serve-inference")(serve.serve_inference)
+    app.command("openai")(openai_api.openai)
     app.add_typer(model.app, name="model")
 
 
@@ -60,7 +61,6 @@ def _add_all() -> None:
         extract,
         init,
         keys,
-        openai_api,
         playground,
         policy,
         receipt,
@@ -93,7 +93,7 @@ def _add_all() -> None:
 
 
 if find_spec(GUARD) is None:
-    _add_inference()
+    _add_without_guard()
 else:
     _add_all()
 

@@ -1,12 +1,15 @@
-"""`guardedvlm doctor`: what is installed, whether weights are the pinned ones, and a canary through every detector."""
+"""`guardedvlm doctor`: what is installed, whether weights are the pinned ones and the sandbox holds, and a canary
+through every detector."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import platform
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -19,12 +22,13 @@ from guardedvlm.cli.pictures import canary_picture
 from guardedvlm.core.finding import Finding
 from guardedvlm.core.region import Raster, Size
 from guardedvlm.core.word import TextLine
-from guardedvlm.errors import GuardedVLMError
+from guardedvlm.errors import GuardedVLMError, Reason
 from guardedvlm.guard.roles import SPECS
 from guardedvlm.inference.reader import reader_worker_spec
 from guardedvlm.inference.reader.reply import Reply
 from guardedvlm.policy.model import Topic
-from guardedvlm.worker import Worker, harden_process
+from guardedvlm.sandbox import Confinement, Sandbox, kernel_has_filters, landlock_version
+from guardedvlm.worker import Worker, WorkerSpec, harden_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,19 @@ PARTS = (
 )
 
 
+POSSIBLE = "possible"
+INTRUSIONS = {
+    "network": "to reach the network",
+    "program": "to run a program",
+    "signal": "to signal the service",
+    "read": "to read a secret file",
+    "write": "to write a file",
+}
+"""Of `sandbox.attempts`: the tests try all of them."""
+
+
 def doctor() -> None:
-    """Check this installation: packages, weights, and a made-up form through every detector.
+    """Check this installation: packages, the workers' sandbox, weights, and a made-up form through every detector.
 
     Exit code 4 when something that the guard needs does not work.
 
@@ -79,6 +94,7 @@ def doctor() -> None:
     harden_process()
     out.print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     healthy = _packages()
+    healthy &= _sandbox()
     healthy &= _roles()
     out.print("all that the guard needs works" if healthy else "[bold red]the guard cannot work here[/]")
     if not healthy:
@@ -99,6 +115,43 @@ def _packages() -> bool:
         table.add_row(part.package, shown, state)
     out.print(table)
     return healthy
+
+
+def _sandbox() -> bool:
+    """What the kernel confines workers with, and what an intruder in one could do all the same: tried, not asked."""
+    filtered, landlock = kernel_has_filters(), landlock_version()
+    out.print(f"system call filters (seccomp): {'yes' if filtered else '[bold red]no[/]'}")
+    out.print(f"file rules (Landlock): {f'version {landlock}' if landlock else 'no, so that a decoder opens no file'}")
+    decoder, detector = (_outcomes(confinement) for confinement in (Confinement.DECODER, Confinement.DETECTOR))
+    table = Table("an intruder in a worker tries", "decoder", "detector")
+    for name, told in INTRUSIONS.items():
+        table.add_row(told, *(f"[red]{one}[/]" if one == POSSIBLE else one for one in (decoder[name], detector[name])))
+    out.print(table)
+    tolerated = () if landlock else ("read",)  # no filter tells one file from another
+    healthy = POSSIBLE not in (*decoder.values(), *(detector[name] for name in INTRUSIONS if name not in tolerated))
+    if not healthy:
+        out.print("without the filters the service starts only with the setting sandbox: when-possible")
+    return healthy
+
+
+def _outcomes(confinement: Confinement) -> dict[str, str]:
+    """What becomes of each attempt; the file is one that its owner alone may read."""
+    spec = WorkerSpec("attempts", "guardedvlm.sandbox.attempts:Attempts", confinement=confinement)
+    worker = Worker(replace(spec, sandbox=Sandbox.WHEN_POSSIBLE))
+    with tempfile.NamedTemporaryFile() as secret:
+        logging.disable(logging.ERROR)  # of a worker that was ended: that is what is hoped for here
+        try:
+            return {name: _outcome(worker, name, secret.name) for name in INTRUSIONS}
+        finally:
+            logging.disable(logging.NOTSET)
+            worker.stop()
+
+
+def _outcome(worker: Worker, name: str, path: str) -> str:
+    try:
+        return POSSIBLE if worker.call_sync("attempt", bool, name=name, path=path)[0] else "refused"
+    except GuardedVLMError as error:
+        return "ends the worker" if error.reason is Reason.WORKER_DIED else str(error.reason)
 
 
 def _roles() -> bool:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from typing import Any, TypeVar
 
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Finding, Span
 from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.core.word import TextLine
+from guardedvlm.guard.canary import CANARY_SECONDS, PAGE, SPANS, TOPICS, Canary
 from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
 from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
 from guardedvlm.guard.verify.verifiers import FillMap
 from guardedvlm.policy.model import Limits, Topic
+from guardedvlm.sandbox import Sandbox
 from guardedvlm.worker import WorkerPool, WorkerSpec
 
 T = TypeVar("T")
@@ -48,20 +50,25 @@ class Roles:
     """All worker pools of the guard: `replicas` processes a role.
 
     `spacy_model` and `spacy_model_sha256` name the site's own named-entity model; without them an installed one serves.
+    `sandbox`: whether a worker starts that the kernel cannot confine.
     """
 
-    def __init__(self, replicas: int = 1, spacy_model: str = "", spacy_model_sha256: str = "") -> None:
-        specs = dict(SPECS)
+    def __init__(
+        self,
+        replicas: int = 1,
+        spacy_model: str = "",
+        spacy_model_sha256: str = "",
+        canary_seconds: float = CANARY_SECONDS,
+        sandbox: Sandbox = Sandbox.REQUIRED,
+    ) -> None:
+        specs = {role: replace(spec, sandbox=sandbox) for role, spec in SPECS.items()}
         if spacy_model:
             personal = specs["personal"]
-            specs["personal"] = WorkerSpec(
-                personal.role,
-                personal.target,
-                {"model": spacy_model, "model_sha256": spacy_model_sha256},
-                call_seconds=personal.call_seconds,
-            )
-        self.decoder = WorkerPool(decode_worker_spec(), replicas)
+            chosen = {"model": spacy_model, "model_sha256": spacy_model_sha256}
+            specs["personal"] = replace(personal, options=chosen, readable=(spacy_model,))
+        self.decoder = WorkerPool(replace(decode_worker_spec(), sandbox=sandbox), replicas)
         self.pools = {role: WorkerPool(spec, replicas) for role, spec in specs.items()}
+        self.canary = Canary({"decode": self.decoder, **self.pools}, canary_seconds)
 
     def start(self) -> None:
         """Start every process, two at a time (loading is CPU-bound). Raises what the first failing role raised."""
@@ -77,6 +84,13 @@ class Roles:
         """End every process; idempotent."""
         for pool in self._all():
             pool.stop()
+
+    @property
+    def unconfined(self) -> tuple[str, ...]:
+        """Roles whose processes run without a filter of system calls, because the kernel has none."""
+        return tuple(
+            pool.spec.role for pool in self._all() if any(not worker.sandboxed.filtered for worker in pool.workers)
+        )
 
     @property
     def restarts(self) -> Mapping[str, int]:
@@ -124,6 +138,7 @@ class Roles:
             "page",
             tuple[Finding, ...],
             deadline=deadline,
+            challenge=PAGE,
             lines=[asdict(line) for line in lines],
             width=size.width,
             height=size.height,
@@ -134,13 +149,25 @@ class Roles:
     async def spans(self, text: str, languages: Sequence[str], deadline: Deadline) -> tuple[Span, ...]:
         """Personal spans of a question or an answer."""
         return await self._call(
-            "personal", "spans", tuple[Span, ...], deadline=deadline, text=text, languages=list(languages)
+            "personal",
+            "spans",
+            tuple[Span, ...],
+            deadline=deadline,
+            challenge=SPANS,
+            text=text,
+            languages=list(languages),
         )
 
     async def topics(self, texts: Sequence[str], pieces: Sequence[str], deadline: Deadline) -> frozenset[Topic]:
         """What questions or answers are about, as far as a policy can forbid it."""
         return await self._call(
-            "topics", "topics", frozenset[Topic], deadline=deadline, texts=list(texts), pieces=list(pieces)
+            "topics",
+            "topics",
+            frozenset[Topic],
+            deadline=deadline,
+            challenge=TOPICS,
+            texts=list(texts),
+            pieces=list(pieces),
         )
 
     def verifiers(self, languages: Sequence[str], secrets: Sequence[Secret], deadline: Deadline) -> Verifiers:

@@ -55,7 +55,7 @@ class SealingKey:
 
     @classmethod
     def parse(cls, text: str) -> SealingKey:
-        """The key in "x25519:<base64>".
+        """The key in "x25519:<base64>", in the one spelling that it has.
 
         Raises ValueError for anything else, and for a point of low order, whose shared secret everybody knows.
         """
@@ -63,7 +63,7 @@ class SealingKey:
             raw = base64.b64decode(text.removeprefix(SCHEME), validate=True)
         except binascii.Error:
             raw = b""
-        if not text.startswith(SCHEME) or len(raw) != 32:
+        if len(raw) != 32 or str(cls(raw)) != text:
             raise ValueError("not an X25519 public key")
         X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(raw))
         return cls(raw)

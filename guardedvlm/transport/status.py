@@ -38,7 +38,13 @@ RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 3_600
 """No client should be told to sleep longer."""
 NO_RETRY = frozenset(
-    {Reason.MESSAGE_TOO_LARGE, Reason.BYTES_TOO_LARGE, Reason.DETECTOR_MISSING, Reason.WEIGHTS_CHANGED}
+    {
+        Reason.MESSAGE_TOO_LARGE,
+        Reason.BYTES_TOO_LARGE,
+        Reason.DETECTOR_MISSING,
+        Reason.WEIGHTS_CHANGED,
+        Reason.SANDBOX_MISSING,
+    }
 )
 """Reasons that the same call would meet again."""
 FIELDS: Mapping[Reason, str] = {

@@ -263,6 +263,8 @@ async def serving_here(folder: Path) -> AsyncIterator[tuple[str, Site]]:
     stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(app.serve(load_settings(site.config), stop, started))
     await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
     try:
         yield listen, site
     finally:

@@ -234,13 +234,22 @@ def test_the_waits_grow_are_jittered_and_bounded():
             Retry(**wrong)
 
 
-def test_a_client_needs_the_base_dependencies_only():
-    """Every distribution of which something is loaded is one that pyproject asks for without an extra."""
-    script = "import sys, guardedvlm.client; print(*{name.partition('.')[0] for name in sys.modules})"
+@pytest.mark.parametrize(
+    ("modules", "more"),
+    [("guardedvlm.client", ()), ("guardedvlm.openai_api.app, guardedvlm.cli.openai_api", ("starlette", "uvicorn"))],
+    ids=["client", "openai-api"],
+)
+def test_neither_guard_nor_model_is_needed(modules, more):
+    """Every distribution of which something is loaded is one that pyproject asks for without an extra, or with that
+    one."""
+    script = f"import sys, {modules}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)}
     )
     of, allowed = packages_distributions(), _closure("guardedvlm")
+    for name in more:
+        allowed |= _closure(name) | {name}
+    assert not more or more[0] in done.stdout.split()
     loaded = [name for name in done.stdout.split() if name in of and name not in FOUND]
     assert "grpc" in loaded
     assert "pydantic" in loaded
@@ -255,7 +264,7 @@ def _closure(name, seen=None):
         if (wanted.marker is None or wanted.marker.evaluate({"extra": ""})) and _plain(wanted.name) not in seen:
             seen.add(_plain(wanted.name))
             _closure(wanted.name, seen)
-    return seen | {"guardedvlm"}
+    return seen | {_plain(name)}
 
 
 def _plain(name):

@@ -199,10 +199,10 @@ def slow_bitmap(side=2500):
     return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
 
 
-async def test_processor_time_is_bounded_for_each_document_not_for_the_worker(pool_with):
+async def test_processor_time_is_bounded_for_each_page_not_for_the_worker(pool_with):
     pool = pool_with(options={"cpu_seconds": 1})
     content = slow_bitmap()
-    assert await refused(pool, content) is Reason.IMAGE_CORRUPT
+    assert await refused(pool, content) is Reason.IMAGE_TOO_LARGE
     await works(pool)
     pid, quick = pool.workers[0].pid, slow_bitmap(700)
     for _ in range(6):  # more than a second together

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from guardedvlm.cogvlm2.configuration import CogVLM2Config
 from guardedvlm.errors import ConfigurationError, Reason
@@ -16,6 +16,7 @@ class CogVLM2VllmConfig(CogVLM2Config):
     """
 
     model_type = "cogvlm2_vllm"
+    ignore_keys_at_rope_validation: ClassVar[set[str]] = {"mrope_section"}
 
     rope_parameters: Any = None
 

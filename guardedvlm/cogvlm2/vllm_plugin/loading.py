@@ -11,20 +11,8 @@ from vllm.model_executor.models.utils import is_pp_missing_parameter
 
 from guardedvlm.cogvlm2 import layout
 from guardedvlm.cogvlm2.vllm_plugin.configuration import CogVLM2VllmConfig
+from guardedvlm.cogvlm2.vllm_plugin.names import parameter_of
 from guardedvlm.errors import ConfigurationError, Reason
-
-_TOWER = "model.vision."
-_MERGED = {"gate_proj.weight": 0, "up_proj.weight": 1, "dense_h_to_4h.weight": 1}
-"""Last parts of the names of tensors that are halves of one parameter here, and which half."""
-
-
-def parameter_of(name: str) -> tuple[str, int | None]:
-    """The parameter that takes a tensor of the checkpoint, and which part of it; None for all."""
-    own = name.removeprefix("model.") if name.startswith(_TOWER) else name
-    for ending, half in _MERGED.items():
-        if own.endswith("." + ending):
-            return own.removesuffix(ending) + "gate_up_proj.weight", half
-    return own, None
 
 
 def load(model: nn.Module, config: CogVLM2VllmConfig, tensors: Iterable[tuple[str, torch.Tensor]]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -23,15 +23,15 @@ for _library in ("PIL", "pydicom", "pypdfium2"):
     logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 
-def decode(admitted: AdmittedImage, limits: Limits) -> DecodedImage:
-    """Decode every page of a document, in this process and on one thread at a time.
+def decode(admitted: AdmittedImage, limits: Limits, after_page: Callable[[], None] = lambda: None) -> DecodedImage:
+    """Decode every page of a document, in this process and on one thread at a time; `after_page` is told of each.
 
     Raises InvalidInput and nothing else: IMAGE_CORRUPT, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, TOO_MANY_PAGES, NO_PIXELS,
     DOCUMENT_ENCRYPTED, FORMAT_UNSUPPORTED.
     """
     try:
         with pillow_bounds(limits.max_pixels):
-            return _decode(admitted, Budget(limits))
+            return _decode(admitted, Budget(limits), after_page)
     except GuardedVLMError:
         raise
     except MemoryError:
@@ -42,14 +42,19 @@ def decode(admitted: AdmittedImage, limits: Limits) -> DecodedImage:
         raise InvalidInput(Reason.IMAGE_CORRUPT) from None
 
 
-def _decode(admitted: AdmittedImage, budget: Budget) -> DecodedImage:
+def _decode(admitted: AdmittedImage, budget: Budget, after_page: Callable[[], None]) -> DecodedImage:
+    def told(frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            after_page()
+            yield frame
+
     if admitted.format is Format.DICOM:
         dataset = read_dicom(admitted, budget)
         pdf = encapsulated_pdf(dataset)
         frames = decode_dicom(dataset) if pdf is None else decode_pdf(pdf, budget)
-        return DecodedImage(number_pages(frames), admitted.format, header_secrets(dataset), kept_header(dataset))
+        return DecodedImage(number_pages(told(frames)), admitted.format, header_secrets(dataset), kept_header(dataset))
     frames = decode_pdf(admitted.content, budget) if admitted.format is Format.PDF else decode_raster(admitted, budget)
-    return DecodedImage(number_pages(frames), admitted.format)
+    return DecodedImage(number_pages(told(frames)), admitted.format)
 
 
 def number_pages(frames: Iterable[Frame]) -> tuple[DecodedPage, ...]:

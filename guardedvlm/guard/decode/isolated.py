@@ -1,8 +1,9 @@
 """Decoding in a process of its own, with limits: one hostile picture must not take another request with it.
 
-The worker's memory (RLIMIT_AS), its processor time a document (RLIMIT_CPU) and what it writes (RLIMIT_FSIZE, which
-holds for the memory files that carry the pixels) are bounded. When it dies on a document, that document is at fault:
-the request is refused and the worker replaced. Its answer is checked against the limits again on this side.
+The worker's memory (RLIMIT_AS), its processor time a page (RLIMIT_CPU) and what it writes (RLIMIT_FSIZE, which
+holds for the memory files that carry the pixels) are bounded, and it can only read, compute and answer (`sandbox`, in
+its tightest form). When it dies on a document, that document is at fault: the request is refused and the worker
+replaced. Its answer is checked against the limits again on this side.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.errors import InvalidInput, Reason, TimedOut, Unavailable
 from guardedvlm.guard.decode.budget import Budget
+from guardedvlm.guard.decode.codecs import load_codecs
 from guardedvlm.guard.decode.document import decode, number_pages
 from guardedvlm.guard.decode.identifiers import MAX_SECRET_CHARS, MAX_SECRETS
 from guardedvlm.guard.decode.kept import check_kept
@@ -31,10 +33,13 @@ from guardedvlm.guard.image import (
     checked_resolution,
 )
 from guardedvlm.policy.model import Limits
+from guardedvlm.sandbox import Confinement
 from guardedvlm.worker import Array, WithArrays, WorkerPool, WorkerSpec
 
 CALL_SECONDS = 20
 """For one document, waiting for a worker not included."""
+PAGE_SECONDS = 10
+"""Of processor time until the next page is there: what hangs, or takes a scan a thousand times, ends here."""
 BASE_BYTES = 768 * 2**20
 """Address space of interpreter and libraries (162 MB measured), copies of the document, an inflated data set."""
 BYTES_PER_PIXEL = 40
@@ -52,26 +57,29 @@ class Beside:
 
 
 class Decoder:
-    """The role's object in the worker. `cpu_seconds` a document and `written_bytes` a page; 0 = no limit of its own."""
+    """The role's object in the worker. `cpu_seconds` and `written_bytes` a page; 0 = no limit of its own."""
 
     def __init__(self, cpu_seconds: int = 0, written_bytes: int = 0) -> None:
         self._cpu_seconds = cpu_seconds
+        load_codecs()
         if written_bytes:
             resource.setrlimit(resource.RLIMIT_FSIZE, (written_bytes, written_bytes))
 
     def decode(self, content: Array, *, format: str, limits: dict[str, Any]) -> WithArrays:
         """Decode the bytes of a document; the value is a `Beside`, the arrays are its pages."""
-        if self._cpu_seconds:
-            self._allow(self._cpu_seconds)
-        image = decode(AdmittedImage(content.tobytes(), Format(format)), Limits.model_validate(limits))
+        self._allow()
+        admitted = AdmittedImage(content.tobytes(), Format(format))
+        image = decode(admitted, Limits.model_validate(limits), self._allow)
         beside = Beside(image.secrets, tuple(page.dpi for page in image.pages), image.header)
         return WithArrays(beside, [page.raster for page in image.pages])
 
-    def _allow(self, seconds: int) -> None:
-        """Let the process use `seconds` more; then the kernel ends it, whatever native code it is in."""
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, hard))
+    def _allow(self) -> None:
+        """Let the process use the time of another page; then the kernel ends it, whatever native code it is in."""
+        if self._cpu_seconds:
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            soft = math.ceil(used.ru_utime + used.ru_stime) + self._cpu_seconds
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def decode_worker_spec(max_pixels: int = Limits().max_pixels) -> WorkerSpec:
@@ -79,9 +87,10 @@ def decode_worker_spec(max_pixels: int = Limits().max_pixels) -> WorkerSpec:
     return WorkerSpec(
         role="decode",
         target="guardedvlm.guard.decode.isolated:Decoder",
-        options={"cpu_seconds": CALL_SECONDS, "written_bytes": 3 * max_pixels},
+        options={"cpu_seconds": PAGE_SECONDS, "written_bytes": 3 * max_pixels},
         memory_bytes=BASE_BYTES + BYTES_PER_PIXEL * max_pixels,
         call_seconds=CALL_SECONDS,
+        confinement=Confinement.DECODER,
     )
 
 

@@ -14,6 +14,7 @@ from guardedvlm.core.ports import Capacity, Draft, Evidence, Reading, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry, Raster
 from guardedvlm.errors import GuardedVLMError, Internal, Reason, Refused, TimedOut, Unavailable
 from guardedvlm.inference.reader.reply import Reply
+from guardedvlm.sandbox import Sandbox
 from guardedvlm.worker import Worker, WorkerSpec
 
 GEOMETRY = Geometry(Fit.WITHIN, 2560, 2560)
@@ -31,7 +32,12 @@ _WORDS = re.compile(r"\S+\s*|\s+")
 
 def reader_worker_spec(call_seconds: float = CALL_SECONDS) -> WorkerSpec:
     """The child process that `ReaderEngine` talks to."""
-    return WorkerSpec(role=ROLE, target="guardedvlm.inference.reader.role:Reader", call_seconds=call_seconds)
+    return WorkerSpec(
+        role=ROLE,
+        target="guardedvlm.inference.reader.role:Reader",
+        call_seconds=call_seconds,
+        sandbox=Sandbox.WHEN_POSSIBLE,  # it sees cleared pixels only
+    )
 
 
 class ReaderEngine:
