@@ -11,7 +11,6 @@ import contextlib
 import logging
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,16 +24,16 @@ from guardedvlm.audit.digest import AuditKey, Purpose, load_or_create_key
 from guardedvlm.audit.logs import Logs
 from guardedvlm.audit.otel import Telemetry
 from guardedvlm.audit.receipt import Receipts
-from guardedvlm.audit.signer import EvidenceSigner, is_ready
+from guardedvlm.audit.signer import EvidenceSigner
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.backends.remote import RemoteBackend
+from guardedvlm.checks import Sweeper, canary_check, ledger_check, signer_check, telemetry_check, trust_check
 from guardedvlm.config import EMBEDDED, Settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Backend, Engine
 from guardedvlm.errors import Refused
 from guardedvlm.evidence import AUDIT_KEY, evidence_signer, make_telemetry, open_logs, private_folder, sample_store
 from guardedvlm.guard.pipeline import Pipeline
-from guardedvlm.guard.review import Reviews
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
 from guardedvlm.guard.verify import ClearanceSigner
@@ -45,10 +44,12 @@ from guardedvlm.policy.issued import FILE_NAME as ISSUED
 from guardedvlm.policy.issued import Issued
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.calls import Calls
+from guardedvlm.rpc.readiness import Check, Readiness
 from guardedvlm.rpc.reload import PolicyWatch
-from guardedvlm.rpc.server import SERVICE, GuardServer
+from guardedvlm.rpc.server import CANARY, POLICIES, SERVICE, GuardServer
 from guardedvlm.rpc.service import GuardService
 from guardedvlm.transport.clearance_key import key_id, load_or_create_signing_key, read_public_key
+from guardedvlm.transport.listen import connection_options
 from guardedvlm.transport.reload import TRUST
 from guardedvlm.trust import Trust, client_credentials
 from guardedvlm.worker import harden_process
@@ -60,27 +61,11 @@ START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-SWEEP_SECONDS = 60.0
-"""Between two sweeps of the samples; what has expired is not readable before either."""
 
 
 def default_policies() -> Path:
     """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
     return Path(__file__).parent / "_policies"
-
-
-class Sweeper:
-    """Destroys samples that have expired, every SWEEP_SECONDS at most."""
-
-    def __init__(self, reviews: Reviews) -> None:
-        self._reviews = reviews
-        self._due = 0.0
-
-    async def look(self) -> None:
-        """Sweep if it is due."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + SWEEP_SECONDS
-            await self._reviews.sweep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +97,11 @@ async def running_guard(settings: Settings, engine: Engine | None = None, member
         telemetry = make_telemetry(settings, origin)
         parts.callback(telemetry.shutdown)
         roles = Roles(
-            settings.replicas, str(settings.spacy_model or ""), settings.spacy_model_sha256 or "", settings.sandbox
+            settings.replicas,
+            str(settings.spacy_model or ""),
+            settings.spacy_model_sha256 or "",
+            settings.canary_seconds,
+            settings.sandbox,
         )
         admission = settings.admission
         gate = Gate(admission.concurrency or 2 * settings.replicas, admission.queue, admission.queue_mebibytes)
@@ -126,7 +115,8 @@ async def running_guard(settings: Settings, engine: Engine | None = None, member
             LOG.warning("no system call filter holds these workers: %s", ", ".join(roles.unconfined))
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
-        pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings))
+        pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings), roles.canary)
+        parts.push_async_callback(roles.canary.close)
         parts.push_async_callback(pipeline.close)
         yield Guard(pipeline, roles, ledger, key, detectors, evidence, telemetry, calls, backend, gate)
 
@@ -158,25 +148,32 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         service = GuardService(guard.pipeline, policies, trust.identities, guard.key, receipts, guard.calls, guard.gate)
         trust.watch(service.take_identities, guard.backend)
         guard.calls.broken = trust.broken
-        server = GuardServer(service, with_reflection=settings.reflection)
+        connections = connection_options(*settings.connections.in_order())
+        server = GuardServer(service, with_reflection=settings.reflection, connections=connections)
         await asyncio.to_thread(_prepare, guard.ledger, policies)
-        watch = PolicyWatch(policies, guard.ledger.service, server.health)
-        sweeper = Sweeper(guard.pipeline.reviews)
+        watch = PolicyWatch(policies, guard.ledger.service)
+        reports = {POLICIES: watch.look, CANARY: canary_check(guard.roles.canary), TRUST: trust_check(trust)}
+        readiness = Readiness(server.health, SERVICE, _checks(guard), reports)
+        await guard.roles.canary.look()
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in ticks(stop):
-                is_written = guard.ledger.healthy or await guard.ledger.probe()
-                is_signed = await asyncio.to_thread(is_ready, guard.signer)
-                is_told = not await asyncio.to_thread(guard.telemetry.is_behind)
-                is_swept = guard.pipeline.reviews.healthy
-                await server.health.set_ready(SERVICE, is_written and is_signed and is_told and is_swept)
-                await watch.look()
-                await trust.look()
-                await server.health.set_ready(TRUST, not any(trust.broken().values()))
-                await sweeper.look()
+                await readiness.look()
         finally:
             await server.stop(settings.drain_seconds)
+            readiness.close()
             await trust.close()
+
+
+def _checks(guard: Guard) -> dict[str, Check]:
+    """What readiness needs, by the name that a log tells."""
+    return {
+        "ledger": ledger_check(guard.ledger),
+        "signer": signer_check(guard.signer),
+        "telemetry": telemetry_check(guard.telemetry),
+        "review": Sweeper(guard.pipeline.reviews).look,
+        "canary": canary_check(guard.roles.canary),
+    }
 
 
 def _policies(settings: Settings) -> PolicyStore:

@@ -20,6 +20,12 @@ from guardedvlm.audit.otel import Otel
 from guardedvlm.audit.review.store import MAX_SAMPLES
 from guardedvlm.audit.sink import Sink
 from guardedvlm.audit.traceparent import Traces
+from guardedvlm.core.connection import (
+    KEEPALIVE_SECONDS,
+    KEEPALIVE_TIMEOUT_SECONDS,
+    MAX_AGE_GRACE_SECONDS,
+    MAX_AGE_SECONDS,
+)
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.sandbox import Sandbox
 
@@ -77,6 +83,24 @@ class Tail(Part):
     state: Path | None = None  # folder of the cursors; without it `tail` in the ledger's folder
     most_records: Annotated[int, Field(ge=1)] = MOST_RECORDS
     most_seconds: Annotated[float, Field(gt=0)] = MOST_SECONDS
+
+
+class Connections(Part):
+    """Connections of callers, made for load balancers; all in seconds."""
+
+    keepalive_seconds: Annotated[float, Field(ge=1, le=7_200)] = KEEPALIVE_SECONDS  # between pings of a silent one
+    keepalive_timeout_seconds: Annotated[float, Field(ge=1, le=600)] = KEEPALIVE_TIMEOUT_SECONDS  # for the answer
+    max_age_seconds: Annotated[float, Field(ge=1, le=86_400)] = MAX_AGE_SECONDS  # then it is to be made anew
+    max_age_grace_seconds: Annotated[float, Field(ge=1, le=3_600)] = MAX_AGE_GRACE_SECONDS  # for calls that run then
+
+    def in_order(self) -> tuple[float, float, float, float]:
+        """All of them, as they stand above."""
+        return (
+            self.keepalive_seconds,
+            self.keepalive_timeout_seconds,
+            self.max_age_seconds,
+            self.max_age_grace_seconds,
+        )
 
 
 class SignatureAlgorithm(StrEnum):
@@ -187,6 +211,8 @@ class Settings(Part):
     signer: Annotated[str, Field(pattern=r"^unix:.+$")] | None = None  # `guardedvlm keys serve`; else keys/evidence
     signer_user: Annotated[int, Field(ge=0)] | None = None  # number of the user it runs as; else this one
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
+    connections: Connections = Connections()
+    canary_seconds: Annotated[float, Field(ge=1, le=86_400)] = 600.0  # between two canary pictures
 
     @model_validator(mode="after")
     def _no_bearer_token_in_clear(self) -> Settings:

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     EXTRACTION_INVALID = "EXTRACTION_INVALID"
     DETECTOR_FAILED = "DETECTOR_FAILED"
     DETECTOR_MISSING = "DETECTOR_MISSING"
+    CANARY_MISSED = "CANARY_MISSED"
     WEIGHTS_CHANGED = "WEIGHTS_CHANGED"
     WORKER_DIED = "WORKER_DIED"
     SANDBOX_MISSING = "SANDBOX_MISSING"
@@ -116,6 +117,7 @@ class Reason(StrEnum):
     # running it
     SETTINGS_INVALID = "SETTINGS_INVALID"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
     PORT_TAKEN = "PORT_TAKEN"
     OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
     INPUT_UNREADABLE = "INPUT_UNREADABLE"
@@ -162,6 +164,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.EXTRACTION_INVALID: "what was read, or what the policy leaves of it, does not fit the schema",
     Reason.DETECTOR_FAILED: "a detector failed, so the picture could not be cleared",
     Reason.DETECTOR_MISSING: "a detector that the policy needs is not installed",
+    Reason.CANARY_MISSED: "a detector did not find what is on the canary picture, so nothing can be cleared",
     Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",
     Reason.WORKER_DIED: "the worker process died on this request and was replaced",
     Reason.SANDBOX_MISSING: "the kernel cannot confine the worker processes",
@@ -201,6 +204,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.SAMPLE_UNSEEN: "a sample is marked by a reviewer who was shown it",
     Reason.SETTINGS_INVALID: "a setting is invalid",
     Reason.SERVICE_UNAVAILABLE: "the service does not answer",
+    Reason.SHUTTING_DOWN: "the service is stopping; another replica, or the next one, takes the call",
     Reason.PORT_TAKEN: "the address is in use or cannot be bound",
     Reason.OUTPUT_UNWRITABLE: "the output folder cannot be written",
     Reason.INPUT_UNREADABLE: "an input file cannot be read",

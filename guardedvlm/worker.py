@@ -25,7 +25,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -51,6 +51,8 @@ MAX_ARRAYS = 200
 MAX_HEADER = 64 * 2**20
 START_SECONDS = 120.0
 """Loading weights on a busy machine; measured 2-15 s."""
+TURN_SECONDS = 0.02
+"""Before a look whether the worker whose turn it is has become idle."""
 MAX_REPLY_BYTES = 2**30
 """Arrays of one message; a document of 200 pages is limited by its pixels long before."""
 
@@ -67,6 +69,17 @@ class WorkerSpec:
     confinement: Confinement = Confinement.DETECTOR
     sandbox: Sandbox = Sandbox.REQUIRED
     readable: Sequence[str] = ()  # files and folders beside the installed packages
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A call whose answer is known. A role that is asked one before its work, in the same process, cannot have gone
+    blind unnoticed: nobody else looks at what it should have found."""
+
+    method: str
+    result: Any
+    args: Mapping[str, Any]
+    holds: Callable[[Any], bool]
 
 
 class Worker:
@@ -125,10 +138,26 @@ class Worker:
                 # the recursion limit, sides too large for an array), ends the process that sent it.
                 raise self._death() from None
 
-    def stop(self) -> None:
-        """End the child; idempotent."""
+    async def challenged(self, challenge: Challenge) -> None:
+        """Ask the role what it must know. Raises Refused(DETECTOR_FAILED) when it does not, and has it replaced."""
+        found, _ = await self.call(challenge.method, challenge.result, **challenge.args)
+        if not challenge.holds(found):
+            await asyncio.to_thread(self.replace)
+            raise Refused(Reason.DETECTOR_FAILED, stage=self.spec.role)
+
+    def replace(self) -> None:
+        """End the child, whatever it does; the next call starts another one."""
+        process = self._process
+        if process is not None:
+            # Before the lock: a call that hangs holds it, and ends with its process.
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         with self._lock:
             self._kill()
+
+    def stop(self) -> None:
+        """End the child, whatever it does; idempotent."""
+        self.replace()
         self._thread.shutdown(wait=False)
 
     def _start(self) -> None:
@@ -218,19 +247,48 @@ class WorkerPool:
             worker.start()
 
     async def call(
-        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline, **args: Any
+        self,
+        method: str,
+        result: type[T],
+        /,
+        *arrays: Array,
+        deadline: Deadline,
+        challenge: Challenge | None = None,
+        **args: Any,
     ) -> tuple[T, list[Array]]:
-        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too."""
+        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too. With `challenge`
+        the same worker is asked that first."""
         try:
             async with asyncio.timeout(deadline.remaining()):
                 worker = await self._next_idle()
                 # The child goes on when its caller leaves and becomes idle when it is done: killing it would let
                 # callers with short deadlines keep every role loading its weights.
-                call = asyncio.ensure_future(worker.call(method, result, *arrays, **args))
+                work = functools.partial(worker.call, method, result, *arrays, **args)
+                call = asyncio.ensure_future(_proved(worker, challenge, work))
                 call.add_done_callback(functools.partial(self._release, worker))
                 return await asyncio.shield(call)
         except TimeoutError:
             raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+
+    async def call_each(
+        self, method: str, result: type[T], /, *arrays: Array, deadline: Deadline, **args: Any
+    ) -> tuple[T, ...]:
+        """The values of `Worker.call` on every worker, one after the other. Raises as `call`."""
+        found: dict[Worker, T] = {}
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                while len(found) < len(self.workers):
+                    worker = await self._next_idle()
+                    if worker in found:  # its turn was before: the next one is busy
+                        self._idle.put_nowait(worker)
+                        await asyncio.sleep(TURN_SECONDS)
+                        continue
+                    call = asyncio.ensure_future(worker.call(method, result, *arrays, **args))
+                    call.add_done_callback(functools.partial(self._release, worker))
+                    found[worker] = (await asyncio.shield(call))[0]
+        except TimeoutError:
+            raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+        return tuple(found.values())
 
     async def _next_idle(self) -> Worker:
         self.waiting += 1
@@ -249,10 +307,23 @@ class WorkerPool:
         """How many children had to be replaced."""
         return sum(worker.restarts for worker in self.workers)
 
+    def replace(self) -> None:
+        """End every child; the next calls start others."""
+        for worker in self.workers:
+            worker.replace()
+
     def stop(self) -> None:
         """End every child; idempotent."""
         for worker in self.workers:
             worker.stop()
+
+
+async def _proved(
+    worker: Worker, challenge: Challenge | None, work: Callable[[], Awaitable[tuple[T, list[Array]]]]
+) -> tuple[T, list[Array]]:
+    if challenge is not None:
+        await worker.challenged(challenge)
+    return await work()
 
 
 KEPT_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ"})

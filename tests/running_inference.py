@@ -44,6 +44,7 @@ class Inference:
                         return
                 except grpc.RpcError:
                     time.sleep(0.2)
+        self.kill()
         raise AssertionError(self.log.read_text()[-2000:])
 
     def kill(self):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ from guardedvlm.audit.writer import MAX_BATCH, SEGMENT_BYTES, ChainWriter, Head
 from guardedvlm.errors import Reason, Unavailable
 
 T = TypeVar("T")
+
+APPEND_SECONDS = 10.0
+"""Without a durable record for so long a request is refused: a disk that hangs is one that cannot be written."""
+CLOSE_SECONDS = 15.0
+"""How long the end waits for the writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,17 @@ class Ledger:
         self.origin = origin
         self.appended = 1  # the OPENED record
         self.failures = 0
+        self._since: float | None = None  # when the write began that runs
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
     @property
     def healthy(self) -> bool:
-        """False from the first record that could not be made durable until a probe succeeds, and after `close`."""
-        return self._writer.healthy and not self._closed
+        """False from the first record that could not be made durable until a probe succeeds, while one write takes too
+        long, and after `close`."""
+        since = self._since
+        is_stalled = since is not None and time.monotonic() - since >= APPEND_SECONDS
+        return self._writer.healthy and not self._closed and not is_stalled
 
     @property
     def head(self) -> Head:
@@ -75,14 +85,19 @@ class Ledger:
         return self._writer.head
 
     async def append(self, entry: Entry) -> Record:
-        """Return the record of `entry` once it is on disk. Raises Unavailable(LEDGER_UNWRITABLE).
+        """Return the record of `entry` once it is on disk. Raises Unavailable(LEDGER_UNWRITABLE), also when that takes
+        longer than APPEND_SECONDS.
 
-        A task that is cancelled while it waits does not take its entry back: the record may be written.
+        A task that is cancelled while it waits, or gives up, does not take its entry back: the record may be written.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(entry, loop, loop.create_future())
         self._put(waiting)
-        return await waiting.future
+        try:
+            async with asyncio.timeout(APPEND_SECONDS):
+                return await waiting.future
+        except TimeoutError:
+            raise Unavailable(Reason.LEDGER_UNWRITABLE) from None
 
     async def probe(self) -> bool:
         """Try to write again after a failure; True when the ledger is healthy."""
@@ -95,17 +110,21 @@ class Ledger:
         return await probe.future
 
     def drain(self) -> None:
-        """Write what waits; later appends are refused. The folder is still this ledger's."""
+        """Write what waits; later appends are refused. The folder is still this ledger's. A write that hangs is given
+        up after CLOSE_SECONDS."""
         with self._gate:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def close(self) -> None:
         """`drain`, then give the folder back. A second call does nothing."""
         self.drain()
-        self._writer.close()
+        if (
+            not self._thread.is_alive()
+        ):  # else its descriptors are in use, and the folder is given back with the process
+            self._writer.close()
 
     def _put(self, item: _Waiting | _Probe) -> None:
         with self._gate:
@@ -118,10 +137,12 @@ class Ledger:
         end = False
         while not end:
             batch, probes, end = self._gather()
+            self._since = time.monotonic()
             if batch:
                 self._commit(batch)
             for probe in probes:
                 _settle(probe.loop, [_setter(probe.future, self._writer.mend())])
+            self._since = None
 
     def _gather(self) -> tuple[list[_Waiting], list[_Probe], bool]:
         """Wait for one item, then take what else is there."""

@@ -34,8 +34,12 @@ class RequestLog:
         Raises Unavailable(LEDGER_UNWRITABLE), and Internal on facts that do not fit.
         """
         log = cls(ledger)
-        await log._append(make_entry(State.RECEIVED, log.request, facts))
+        await log.open(**facts)
         return log
+
+    async def open(self, **facts: Unpack[Facts]) -> None:
+        """`begin` of a log that is there already: who is cancelled meanwhile can still close it."""
+        await self._append(make_entry(State.RECEIVED, self.request, facts))
 
     @property
     def state(self) -> State:

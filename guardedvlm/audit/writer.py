@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -243,7 +244,10 @@ def _mark(folder: Path) -> DurableMark:
 def _write_all(descriptor: int, block: bytes) -> None:
     rest = memoryview(block)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        written = os.write(descriptor, rest)
+        if written == 0:  # else this would be tried for ever
+            raise OSError(errno.EIO, "nothing was written")
+        rest = rest[written:]
 
 
 def _check_segment(segment: Segment, chain: Chain) -> tuple[int, int, list[bytes]]:

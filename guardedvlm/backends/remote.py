@@ -15,7 +15,7 @@ from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, SignedClearan
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.ports import Capacity, Draft, Evidence, FinishReason, Reading, Sampling
 from guardedvlm.core.region import Box, Fit, Geometry
-from guardedvlm.errors import ConfigurationError, Internal, Reason, Unavailable
+from guardedvlm.errors import ConfigurationError, GuardedVLMError, Internal, Reason, Unavailable
 from guardedvlm.transport.listen import CHANNEL_OPTIONS, RECEIVE_LIMIT
 from guardedvlm.transport.status import error_from_rpc
 from guardedvlm.v1 import inference_pb2 as pb
@@ -110,11 +110,17 @@ class RemoteBackend:
                 finished = finished or draft.finish is not None
                 yield draft
         except grpc.aio.AioRpcError as failure:
-            raise error_from_rpc(failure, Reason.INFERENCE_UNAVAILABLE) from None
+            raise _told(failure) from None
         finally:
             call.cancel()
         if not finished:
             raise Internal(Reason.INFERENCE_FAILED)
+
+
+def _told(failure: grpc.aio.AioRpcError) -> GuardedVLMError:
+    """What the service says; of one that fails without a reason of ours, that it failed."""
+    error = error_from_rpc(failure, Reason.INFERENCE_UNAVAILABLE)
+    return Internal(Reason.INFERENCE_FAILED) if error.reason is Reason.INTERNAL else error
 
 
 def _is_ours(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,6 +15,9 @@ from guardedvlm.audit.otel import Otel
 from guardedvlm.cli.output import err
 from guardedvlm.config import Attention, InferenceEngine, Settings, inference_settings, load_settings
 from guardedvlm.inference_app import serve_inference as run_inference
+
+SIGNALLED = 128
+"""Exit code of a process that a signal ended, less the signal's number."""
 
 
 def serve(
@@ -149,11 +153,12 @@ def _bytes(size: str | None) -> int | None:
 async def _until_stopped(
     run: Callable[[asyncio.Event, asyncio.Future[Any]], Coroutine[Any, Any, None]], ready: str
 ) -> None:
-    """Run a service until SIGTERM or Ctrl-C; say when it is ready and when it has stopped."""
+    """Run a service until SIGTERM or Ctrl-C; say when it is ready and when it has stopped. The second signal ends it at
+    once."""
     stop = asyncio.Event()
     started: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, stop, number)
     service = asyncio.ensure_future(run(stop, started))
     waited: list[asyncio.Future[Any]] = [service, started]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -161,3 +166,13 @@ async def _until_stopped(
         err.print(ready)
     await service
     err.print("stopped")
+
+
+def _stop(stop: asyncio.Event, number: int) -> None:
+    """Ask for the end. Whoever asks again gets it: the workers end with this process, what is in the ledger is durable,
+    and requests that ran are unfinished there."""
+    if stop.is_set():
+        err.print("ended at once")
+        os._exit(SIGNALLED + number)
+    err.print("stopping; running calls may finish")
+    stop.set()

@@ -20,6 +20,7 @@ from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import Backend, Capacity, Draft, Sampling
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.answers import Piece, joined
+from guardedvlm.guard.canary import Canary
 from guardedvlm.guard.extraction import ASKED, FieldsRelease, check_fixed
 from guardedvlm.guard.outcome import Extraction, Redaction
 from guardedvlm.guard.pages import ClearedDocument, Document, clear, find, redaction
@@ -71,11 +72,13 @@ class Pipeline:
         signer: ClearanceSigner,
         witness: Witness,
         samples: SampleStore | None = None,
+        canary: Canary | None = None,
     ) -> None:
         self._roles = roles
         self._backend = backend
         self._signer = signer
         self._witness = witness
+        self._canary = canary
         self._shadows = Shadows(roles, witness.ledger)
         self.reviews = Reviews(samples, witness.ledger, witness.key)
 
@@ -92,9 +95,8 @@ class Pipeline:
     async def _redacted(self, request: GuardRequest, trial: Trial, sample: Candidate) -> Redaction:
         async with running(request, self._roles, self._witness) as run, AsyncExitStack() as turn:
             trial.run = sample.run = run
-            await run.admit()
+            await self._admit(run)
             await turn.enter_async_context(run.turn())
-            run.check_wishes_allowed()
             document = await asyncio.to_thread(Document.of, await run.decode())
             trial.sizes = document.sizes
             trial.found = sample.found = found = await find(run, document)
@@ -128,9 +130,8 @@ class Pipeline:
         async with running(request, self._roles, self._witness) as run, AsyncExitStack() as turn:
             trial.run, trial.question, sample.run = run, question.text, run
             trial.history, trial.schema, trial.sampling = question.history, question.schema, question.sampling
-            await run.admit()
+            await self._admit(run)
             await turn.enter_async_context(run.turn(run.policy.sampling(question.sampling).max_tokens))
-            run.check_wishes_allowed()
             await self._screened(run, question, {})  # refuses a forbidden question before the picture is touched
             document = await asyncio.to_thread(Document.of, await run.decode())
             capacity = await self._backend.capacity()
@@ -154,6 +155,13 @@ class Pipeline:
                     yield _Asked(pieces, release, grounding, deny, MOST_CHARS_A_TOKEN * capacity.max_output_tokens)
             finally:
                 deny.wipe()
+
+    async def _admit(self, run: Run) -> None:
+        """Raises Unavailable(CANARY_MISSED) while a detector is blind, and what the policy forbids."""
+        await run.admit()
+        if self._canary is not None:
+            self._canary.check()
+        run.check_wishes_allowed()
 
     async def _screened(
         self,

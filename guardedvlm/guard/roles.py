@@ -14,6 +14,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Finding, Span
 from guardedvlm.core.region import Box, Quad, Raster, Size
 from guardedvlm.core.word import TextLine
+from guardedvlm.guard.canary import CANARY_SECONDS, PAGE, SPANS, TOPICS, Canary
 from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
 from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
@@ -57,6 +58,7 @@ class Roles:
         replicas: int = 1,
         spacy_model: str = "",
         spacy_model_sha256: str = "",
+        canary_seconds: float = CANARY_SECONDS,
         sandbox: Sandbox = Sandbox.REQUIRED,
     ) -> None:
         specs = {role: replace(spec, sandbox=sandbox) for role, spec in SPECS.items()}
@@ -66,6 +68,7 @@ class Roles:
             specs["personal"] = replace(personal, options=chosen, readable=(spacy_model,))
         self.decoder = WorkerPool(replace(decode_worker_spec(), sandbox=sandbox), replicas)
         self.pools = {role: WorkerPool(spec, replicas) for role, spec in specs.items()}
+        self.canary = Canary({"decode": self.decoder, **self.pools}, canary_seconds)
 
     def start(self) -> None:
         """Start every process, two at a time (loading is CPU-bound). Raises what the first failing role raised."""
@@ -135,6 +138,7 @@ class Roles:
             "page",
             tuple[Finding, ...],
             deadline=deadline,
+            challenge=PAGE,
             lines=[asdict(line) for line in lines],
             width=size.width,
             height=size.height,
@@ -145,13 +149,25 @@ class Roles:
     async def spans(self, text: str, languages: Sequence[str], deadline: Deadline) -> tuple[Span, ...]:
         """Personal spans of a question or an answer."""
         return await self._call(
-            "personal", "spans", tuple[Span, ...], deadline=deadline, text=text, languages=list(languages)
+            "personal",
+            "spans",
+            tuple[Span, ...],
+            deadline=deadline,
+            challenge=SPANS,
+            text=text,
+            languages=list(languages),
         )
 
     async def topics(self, texts: Sequence[str], pieces: Sequence[str], deadline: Deadline) -> frozenset[Topic]:
         """What questions or answers are about, as far as a policy can forbid it."""
         return await self._call(
-            "topics", "topics", frozenset[Topic], deadline=deadline, texts=list(texts), pieces=list(pieces)
+            "topics",
+            "topics",
+            frozenset[Topic],
+            deadline=deadline,
+            challenge=TOPICS,
+            texts=list(texts),
+            pieces=list(pieces),
         )
 
     def verifiers(self, languages: Sequence[str], secrets: Sequence[Secret], deadline: Deadline) -> Verifiers:

@@ -327,21 +327,28 @@ async def running(request: GuardRequest, roles: Roles, witness: Witness) -> Asyn
     facts = trace_fact(request.parent, witness.key, witness.traces)
     facts["method"] = request.method
     ledger = await witness.ledger.log_for(request.policy.audit.retention_days)
-    log = await RequestLog.begin(ledger, **facts)
+    log = RequestLog(ledger)
     run = Run(request, roles, witness, log)
     try:
+        await log.open(**facts)
         yield run
     except BaseException as failure:
-        if not log.finished:
+        # Without a record there is nothing to close; a caller who left while it was written may have one.
+        if not log.finished and (log.records or isinstance(failure, asyncio.CancelledError)):
             with suppress(Unavailable):  # the ledger itself is what failed: the request stays unfinished in it
-                await run.advance(State.REFUSED, reason=_reason(failure), timings=run.take_time(), **run.refusal)
+                await run.advance(
+                    State.REFUSED, reason=_reason(failure, request.deadline), timings=run.take_time(), **run.refusal
+                )
         raise
     finally:
         if log.closed and request.closed is not None:
             request.closed(Closed.of(log.records, log.log, run.cleared))
 
 
-def _reason(failure: BaseException) -> Reason:
+def _reason(failure: BaseException, deadline: Deadline) -> Reason:
+    """Why a request ended. gRPC cancels a call whose deadline passes, as it does one whose caller leaves."""
     if isinstance(failure, GuardedVLMError):
         return failure.reason
-    return Reason.INTERNAL if isinstance(failure, Exception) else Reason.CANCELLED
+    if isinstance(failure, Exception):
+        return Reason.INTERNAL
+    return Reason.DEADLINE_EXCEEDED if deadline.is_past else Reason.CANCELLED

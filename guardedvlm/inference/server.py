@@ -6,8 +6,9 @@ import grpc
 import grpc.aio
 
 from guardedvlm.inference.service import InferenceService
+from guardedvlm.transport.drain import Drain
 from guardedvlm.transport.health import HealthServer
-from guardedvlm.transport.listen import SERVER_OPTIONS, bind
+from guardedvlm.transport.listen import SERVER_OPTIONS, bind, connection_options
 from guardedvlm.v1 import inference_pb2
 from guardedvlm.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 
@@ -15,6 +16,8 @@ MAX_CALLS = 64
 """Calls at the same time; each holds a picture of up to 32 MiB, and most engines take one after the other."""
 WAITING_SHARE = 4
 """Calls for each answer that an engine makes at the same time: the others wait for their turn."""
+FLUSH_SECONDS = 1.0
+"""For responses that are on their way when all calls are over."""
 SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
 
@@ -23,7 +26,12 @@ class InferenceServer:
 
     def __init__(self, service: InferenceService, max_concurrent: int = 1) -> None:
         calls = max(MAX_CALLS, WAITING_SHARE * max_concurrent)
-        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=calls)
+        self._drain = Drain()
+        self._server = grpc.aio.server(
+            options=(*SERVER_OPTIONS, *connection_options()),
+            interceptors=[self._drain],
+            maximum_concurrent_rpcs=calls,
+        )
         add_InferenceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]  # generated
         self.health = HealthServer([SERVICE])
 
@@ -36,7 +44,9 @@ class InferenceServer:
         return port
 
     async def stop(self, drain_seconds: float) -> None:
-        """Take no new calls, give running ones `drain_seconds`, then end them; idempotent."""
+        """Not ready first; then refuse new calls (SHUTTING_DOWN), give running ones `drain_seconds`, end what is left,
+        and close the listener; idempotent."""
         await self.health.set_ready(SERVICE, False)
-        await self._server.stop(drain_seconds)
+        await self._drain.finish(drain_seconds)
+        await self._server.stop(FLUSH_SECONDS)
         await self.health.stop()

@@ -16,8 +16,6 @@ from guardedvlm.audit.record import LedgerEvent, make_entry
 from guardedvlm.errors import Unavailable
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.store import PolicyStore, Reload
-from guardedvlm.rpc.server import POLICIES
-from guardedvlm.transport.health import HealthServer
 
 VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\d{1,3})?\Z", re.ASCII)
 """A version that a record can hold (audit.facts); a longer one is not told."""
@@ -27,24 +25,23 @@ LOG = logging.getLogger("guardedvlm")
 class PolicyWatch:
     """Looks at the policies' files when it is told to. Used from one task."""
 
-    def __init__(self, policies: PolicyStore, ledger: Ledger, health: HealthServer) -> None:
+    def __init__(self, policies: PolicyStore, ledger: Ledger) -> None:
         self._policies = policies
         self._ledger = ledger
-        self._health = health
         self._last = Reload()
         self._untold = True  # what is in force at the start is evidence, too
 
-    async def look(self) -> None:
-        """Take over what has changed. Raises nothing that the files can cause; what cannot be written down now is
-        written down at the next look."""
+    async def look(self) -> bool:
+        """Take over what has changed, and say whether every file is in force. Raises nothing that the files can cause;
+        what cannot be written down now is written down at the next look."""
         found = await asyncio.to_thread(self._policies.look)
         if found is not None:
             self._last, self._untold = found, True
             for problem in found.problems:
                 LOG.error("%s at %s: not taken; guardedvlm policy check says more", problem.reason, problem.place)
-        await self._health.set_ready(POLICIES, not self._last.problems)
         if self._untold:
             await self._tell()
+        return not self._last.problems
 
     async def _tell(self) -> None:
         facts: dict[str, Any] = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
 from guardedvlm.rpc.service import GuardService
+from guardedvlm.transport.drain import Drain
 from guardedvlm.transport.health import HealthServer
-from guardedvlm.transport.listen import RECEIVE_LIMIT, SERVER_OPTIONS, bind
+from guardedvlm.transport.listen import RECEIVE_LIMIT, SERVER_OPTIONS, bind, connection_options
 from guardedvlm.transport.reload import TRUST
 from guardedvlm.v1 import guard_pb2
 from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
@@ -17,6 +19,10 @@ from guardedvlm.v1.guard_pb2_grpc import add_GuardServiceServicer_to_server
 SERVICE = guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name
 POLICIES = "guardedvlm.policies"
 """In health: SERVING while every policy file is in force, NOT_SERVING while a broken one leaves an older one there."""
+CANARY = "guardedvlm.canary"
+"""In health: whether every detector found what is on the canary picture the last time."""
+FLUSH_SECONDS = 1.0
+"""For responses that are on their way when all calls are over."""
 TRANSPORT_LIMIT = 2 * RECEIVE_LIMIT
 """gRPC itself rejects a message above this, without details; between the two limits the service says why."""
 SEND_LIMIT = 512 * 2**20
@@ -31,13 +37,21 @@ OPTIONS = tuple(
 
 
 class GuardServer:
-    """Listeners of one servicer, and health on an address of its own. Not ready before `start` returned."""
+    """Listeners of one servicer, and health on an address of its own. Ready is set by whoever knows."""
 
-    def __init__(self, service: GuardService, *, with_reflection: bool = False) -> None:
+    def __init__(
+        self,
+        service: GuardService,
+        *,
+        with_reflection: bool = False,
+        connections: tuple[tuple[str, int], ...] = connection_options(),  # immutable
+    ) -> None:
         self._service = service
+        self._options = (*OPTIONS, *connections)
+        self._drain = Drain()
         self._with_reflection = with_reflection
         self._servers: list[grpc.aio.Server] = []
-        self.health = HealthServer([SERVICE], [POLICIES, TRUST])
+        self.health = HealthServer([SERVICE], [POLICIES, TRUST, CANARY])
 
     async def start(
         self, listeners: Mapping[str, grpc.ServerCredentials | None], health_address: str
@@ -45,7 +59,7 @@ class GuardServer:
         """Serve at every address of `listeners`; returns their ports. Raises ConfigurationError(PORT_TAKEN)."""
         ports = []
         for address, credentials in listeners.items():
-            server = grpc.aio.server(options=OPTIONS)
+            server = grpc.aio.server(options=self._options, interceptors=[self._drain])
             add_GuardServiceServicer_to_server(self._service, server)  # type: ignore[no-untyped-call]  # generated
             if self._with_reflection:
                 reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server)
@@ -54,13 +68,13 @@ class GuardServer:
         await self.health.start(health_address)
         for server in self._servers:
             await server.start()
-        await self.health.set_ready(SERVICE, True)
         return tuple(ports)
 
     async def stop(self, drain_seconds: float) -> None:
-        """Take no new calls, give running ones `drain_seconds`, then end them; idempotent."""
+        """Not ready first; then refuse new calls (SHUTTING_DOWN), give running ones `drain_seconds`, end what is left,
+        and close the listeners; idempotent."""
         await self.health.set_ready(SERVICE, False)
-        for server in self._servers:
-            await server.stop(drain_seconds)
+        await self._drain.finish(drain_seconds)
+        await asyncio.gather(*(server.stop(FLUSH_SECONDS) for server in self._servers))
         self._servers.clear()
         await self.health.stop()

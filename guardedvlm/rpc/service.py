@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -240,6 +240,7 @@ class GuardService(GuardServiceServicer):
                 yield message
         finally:
             run.cancel()  # the caller left: nothing more is made
+            await _ended(run)
 
     async def _events(
         self, call: Call, method: Method, request: AnalyzeRequest, watcher: Watcher | None = None
@@ -290,6 +291,14 @@ def _guard_request(
         place=call.place,
         closed=call.receipt.note,
     )
+
+
+async def _ended(run: asyncio.Future[Any]) -> None:
+    """Wait until a call's work has let go of everything and written its closing record. What it raised was told to the
+    caller, or there is none any more: asyncio would print it, text and all."""
+    await asyncio.wait([run])
+    if not run.cancelled():
+        run.exception()
 
 
 def _log_defect(failure: Exception) -> None:

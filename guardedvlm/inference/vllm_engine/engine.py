@@ -59,6 +59,7 @@ class VLLMEngine:
     def close(self) -> None:
         """End vLLM's processes."""
         self._llm.shutdown()
+        self._llm.shutdown = lambda: None  # its finaliser calls it again, when the modules are gone
         self._clean_up()
 
     async def generate(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from cogvlm2_cases import greedy
+from cogvlm2_changes import change_tensors
 from PIL import Image
 from vllm_cases import ENVIRONMENT, OPTIONS, SIZES, TOKENS
 
@@ -20,8 +21,8 @@ HERE = Path(__file__).parent
 class Native:
     """The native model in float32."""
 
-    def __init__(self, directory):
-        self.model = CogVLM2ForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    def __init__(self, directory, **options):
+        self.model = CogVLM2ForCausalLM.from_pretrained(directory, dtype=torch.float32, **options)
         self.processor = CogVLM2Processor.from_pretrained(directory)
         self.known = {}
 
@@ -77,7 +78,11 @@ class Engine:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    return tiny.write(tmp_path_factory.mktemp("vllm") / "tiny", SIZES)
+    """One layer turns by frequencies of its own: whoever makes them anew, or takes another layer's, is found out."""
+    directory = tiny.write(tmp_path_factory.mktemp("vllm") / "tiny", SIZES, shards=1)
+    name = "model.layers.1.self_attn.rotary_emb.inv_freq"
+    change_tensors(directory, lambda tensors: tensors | {name: tensors[name] * 1.5})
+    return directory
 
 
 @pytest.fixture(scope="session")

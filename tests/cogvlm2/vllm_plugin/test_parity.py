@@ -49,6 +49,12 @@ def test_the_image_matters(native):
     assert native.answer(asked) != native.answer(asked._replace(image=None))
 
 
+def test_the_frequencies_matter(native, checkpoint):
+    asked = PROMPTS["long with image"]
+    usual = native.__class__(checkpoint, rope_mode="fp32")
+    assert usual.answer(asked) != native.answer(asked)
+
+
 @pytest.mark.parametrize("tokens", CHUNKS)
 @pytest.mark.parametrize("name", ["image", "turns"])
 def test_chunks_cut_the_image(name, tokens, engine, native, chunk_of):

@@ -15,8 +15,9 @@ import jsonschema
 import numpy as np
 import pytest
 import pytest_asyncio
+from safetensors.torch import load_file, save_file
 
-from guardedvlm.cogvlm2 import checkpoint, tiny
+from guardedvlm.cogvlm2 import checkpoint, headers, tiny
 from guardedvlm.core.clearance import ClearedImage, ClearedPrompt, Turn, raster_digest
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
@@ -39,15 +40,22 @@ pytestmark = [
 SCOPE, OTHER = "a" * 64, "b" * 64
 SEQUENCES = 4
 KV_BYTES = 64 * 2**20
-LONG = 1500
+LONG = 6000
 """Tokens: far more than are made before a test acts."""
-HOT = {"max_tokens": LONG, "temperature": 2.0}
-"""Hot enough that a random model of 272 tokens seldom draws one of its two ends."""
+
+
+def make_endless(directory):
+    """The likeliest token is never an end: an answer is as long as it may be, unless a schema ends it."""
+    path = directory / headers.SINGLE
+    tensors = load_file(path)
+    tensors["lm_head.weight"][tiny.BYTES + 1 : tiny.BYTES + 3] = 0
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory) -> Path:
-    directory = tiny.write(tmp_path_factory.mktemp("tiny") / "model", dtype="float32")
+    directory = tiny.write(tmp_path_factory.mktemp("tiny") / "model", dtype="float32", shards=1)
+    make_endless(directory)
     checkpoint.pin(directory)
     return directory
 
@@ -102,7 +110,8 @@ async def test_its_pieces_make_the_native_models_answer(engine, native, seed):
     history = (Turn("Before?", "Yes."),) if seed else ()
     ours = await answer(engine, f"What is it, {seed}?", seed=seed, history=history)
     theirs = await answer(native, f"What is it, {seed}?", seed=seed, history=history)
-    assert text(ours) == text(theirs)
+    # Bytes that are no whole character yet: the native engine says so at the end, vLLM says nothing.
+    assert text(ours).rstrip("\ufffd") == text(theirs).rstrip("\ufffd")
     last, other = ours[-1], theirs[-1]
     assert (last.finish, last.input_tokens, last.output_tokens) == (
         other.finish,
@@ -136,7 +145,7 @@ async def test_a_seed_repeats_a_sample_and_another_does_not(engine):
 
 async def test_twenty_that_leave_midway_leave_no_block_behind(engine):
     assert await settled(engine) == 0
-    streams = [asked(engine, f"Long, {one}?", scope=f"{one:064}", seed=one, **HOT) for one in range(20)]
+    streams = [asked(engine, f"Long, {one}?", scope=f"{one:064}", seed=one, max_tokens=LONG) for one in range(20)]
 
     async def begun(stream):
         await anext(stream)
@@ -159,7 +168,7 @@ async def test_twenty_that_leave_midway_leave_no_block_behind(engine):
 
 async def test_time_that_runs_out_ends_the_request_and_frees_what_it_held(engine):
     with pytest.raises(TimedOut) as ended:
-        await answer(engine, seconds=0.5, **HOT)
+        await answer(engine, seconds=0.5, max_tokens=LONG)
     assert ended.value.reason is Reason.DEADLINE_EXCEEDED
     assert await settled(engine) == 0
 
@@ -167,7 +176,9 @@ async def test_time_that_runs_out_ends_the_request_and_frees_what_it_held(engine
 async def test_the_earlier_deadline_is_served_first(engine):
     async with contextlib.AsyncExitStack() as busy:
         for one in range(SEQUENCES):  # every place is taken
-            stream = await busy.enter_async_context(contextlib.aclosing(asked(engine, seed=one, seconds=300, **HOT)))
+            stream = await busy.enter_async_context(
+                contextlib.aclosing(asked(engine, seed=one, seconds=300, max_tokens=LONG))
+            )
             await anext(stream)
         order = []
 
@@ -236,7 +247,7 @@ async def test_a_prompt_over_the_context_is_refused_and_the_next_one_served(engi
 async def test_a_worker_that_dies_ends_what_runs_as_unavailable(directory):
     made = VLLMEngine(await load(Loading(directory, kv_cache_bytes=KV_BYTES, max_sequences=2, eager=True)))
     try:
-        stream = asked(made, **HOT)
+        stream = asked(made, max_tokens=LONG)
         await anext(stream)
         for process in made._llm.engine_core.resources.engine_manager.processes:
             process.kill()

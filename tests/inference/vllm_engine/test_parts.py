@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +27,7 @@ from guardedvlm.errors import ConfigurationError, Internal, InvalidInput, Reason
 from guardedvlm.inference.vllm_engine import NOT_INSTALLED, require_vllm
 from guardedvlm.inference.vllm_engine.engine import VLLMEngine
 from guardedvlm.inference.vllm_engine.loading import Loaded, Loading, engine_arguments
-from guardedvlm.inference.vllm_engine.quiet import Places
+from guardedvlm.inference.vllm_engine.quiet import Places, prepare_environment
 from guardedvlm.inference.vllm_engine.requests import Requests, picture_key, priority
 
 SCOPE, OTHER = "a" * 64, "b" * 64
@@ -108,6 +111,50 @@ def test_what_vllm_is_started_with_logs_nothing_and_runs_no_code_of_the_checkpoi
     assert made["trust_remote_code"] is False
     assert (made["tensor_parallel_size"], made["max_num_seqs"], made["dtype"]) == (2, 3, "bfloat16")
     assert made["scheduling_policy"] == "priority"
+
+
+def test_statistics_stay_off_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"VLLM_NO_USAGE_STATS": "0", "VLLM_DEBUG_DUMP_PATH": "/dumps"})
+    sockets = prepare_environment()
+    try:
+        assert os.environ["VLLM_NO_USAGE_STATS"] == os.environ["DO_NOT_TRACK"] == "1"
+        assert "VLLM_DEBUG_DUMP_PATH" not in os.environ
+        assert Path(os.environ["VLLM_RPC_BASE_PATH"]).stat().st_mode & 0o077 == 0
+    finally:
+        sockets.cleanup()
+
+
+CHILD = """
+import multiprocessing, os, signal, sys, time
+
+def run(ready):
+    from guardedvlm.inference.vllm_engine.quiet import bind_to_parent
+    bind_to_parent()
+    ready.send(os.getpid())
+    time.sleep(60)
+
+if __name__ == "__main__":
+    os.environ["GUARDEDVLM_ENGINE"] = "vllm"
+    mine, other = multiprocessing.Pipe()
+    multiprocessing.get_context("spawn").Process(target=run, args=(other,)).start()
+    print(mine.recv(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process of its parent's end")
+def test_a_process_of_vllms_ends_with_the_service_however_that_ends(tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "child.py"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    child = Path("/proc") / done.stdout.strip()
+    end = time.monotonic() + 10
+    while child.exists() and "Z" not in (child / "stat").read_text().split()[2] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not child.exists() or "Z" in (child / "stat").read_text().split()[2]
 
 
 LISTENER = """
