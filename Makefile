@@ -75,7 +75,8 @@ locks: $(IMAGE_TOOLS)
 
 sbom: $(IMAGE_TOOLS)
 	mkdir -p out
-	for lock in guard inference vllm; do $(IMAGE_TOOLS)/bin/cyclonedx-py requirements helm/images/$$lock.lock \
+	for lock in guard inference vllm; do cat helm/images/$$lock.lock .ci/requirements-no-deps.txt | \
+		$(IMAGE_TOOLS)/bin/cyclonedx-py requirements - \
 		--pyproject pyproject.toml --spec-version 1.6 --output-reproducible --output-file out/$$lock.cdx.json || exit; done
 
 clean:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -122,39 +121,6 @@ def test_statistics_stay_off_whatever_the_environment_says(monkeypatch):
         assert Path(os.environ["VLLM_RPC_BASE_PATH"]).stat().st_mode & 0o077 == 0
     finally:
         sockets.cleanup()
-
-
-CHILD = """
-import multiprocessing, os, signal, sys, time
-
-def run(ready):
-    from guardedvlm.inference.vllm_engine.quiet import bind_to_parent
-    bind_to_parent()
-    ready.send(os.getpid())
-    time.sleep(60)
-
-if __name__ == "__main__":
-    os.environ["GUARDEDVLM_ENGINE"] = "vllm"
-    mine, other = multiprocessing.Pipe()
-    multiprocessing.get_context("spawn").Process(target=run, args=(other,)).start()
-    print(mine.recv(), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process of its parent's end")
-def test_a_process_of_vllms_ends_with_the_service_however_that_ends(tmp_path):
-    (tmp_path / "child.py").write_text(CHILD)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run(
-        [sys.executable, tmp_path / "child.py"], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
-    child = Path("/proc") / done.stdout.strip()
-    end = time.monotonic() + 10
-    while child.exists() and "Z" not in (child / "stat").read_text().split()[2] and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not child.exists() or "Z" in (child / "stat").read_text().split()[2]
 
 
 LISTENER = """
