@@ -2,7 +2,9 @@
 
 import pytest
 
-from guardedvlm.config import Otel, Traces, inference_settings, load_settings
+from guardedvlm.audit.otel import Otel
+from guardedvlm.audit.traceparent import Traces
+from guardedvlm.config import inference_settings, load_settings
 from guardedvlm.errors import ConfigurationError, Reason
 
 
