@@ -5,7 +5,7 @@ VLLM_VENV := .venv-vllm
 VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/test_vllm_*.py)
 STAMP := $(VENV)/.installed
 
-.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz clean
+.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz locks sbom clean
 
 install: $(STAMP)
 
@@ -26,6 +26,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
+	$(BIN)/hadolint helm/images/*.Dockerfile
 
 test: check
 	$(BIN)/python -m pytest -m 'not slow and not gpu'
@@ -63,5 +64,20 @@ $(VLLM_VENV)/.installed: .ci/install-vllm pyproject.toml
 protos: install
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/guardedvlm/v1/*.proto
 
+# The images' locks and bills of materials, by tools of their own environment. See docs/operator.md.
+IMAGE_TOOLS := $(VENV)-images
+$(IMAGE_TOOLS):
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0
+
+locks: $(IMAGE_TOOLS)
+	PATH="$(CURDIR)/$(IMAGE_TOOLS)/bin:$$PATH" helm/images/lock
+
+sbom: $(IMAGE_TOOLS)
+	mkdir -p out
+	for lock in guard inference vllm; do cat helm/images/$$lock.lock .ci/requirements-no-deps.txt | \
+		$(IMAGE_TOOLS)/bin/cyclonedx-py requirements - \
+		--pyproject pyproject.toml --spec-version 1.6 --output-reproducible --output-file out/$$lock.cdx.json || exit; done
+
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) out
+	rm -rf $(VENV) $(IMAGE_TOOLS) $(VLLM_VENV) out

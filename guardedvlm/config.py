@@ -177,6 +177,7 @@ class Review(Part):
     folder: Path = Path("review")
     sample_keys: Path | None = None
     max_samples: Annotated[int, Field(ge=1, le=10_000)] = MAX_SAMPLES
+    identified: bool = False  # `guardedvlm review` shows nothing without a token of a caller with the role reviewer
 
 
 class Settings(Part):

@@ -11,6 +11,7 @@ import grpc
 from guardedvlm.backends.remote import RemoteBackend
 from guardedvlm.config import ClientTls, Jwt, Settings, Tls
 from guardedvlm.core.ports import Backend
+from guardedvlm.core.tenant import Caller
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.transport.identity import Identities, Provider
 from guardedvlm.transport.jwks import Keys
@@ -76,6 +77,12 @@ class Trust:
         """1 for each part of which something newer cannot be used, else 0."""
         keys = {} if self._provider is None else {Part.JWKS.value: int(self._provider.keys.failing)}
         return {**self._reloads.broken(), **keys}
+
+
+async def identified(settings: Settings, bearer: str) -> Caller:
+    """Whose token it is, for a command beside the service. Raises NotIdentified and ConfigurationError."""
+    provider = await _provider(settings.jwt)
+    return Identities.read(settings.tenants, settings.keys / TOKENS_KEY, provider).caller((), bearer)
 
 
 def server_certificate(tls: Tls | None) -> ServerCertificate | None:

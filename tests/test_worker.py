@@ -12,7 +12,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.region import Box
 from guardedvlm.errors import InvalidInput, Reason, Refused, TimedOut, Unavailable
-from guardedvlm.worker import Worker, WorkerPool, WorkerSpec
+from guardedvlm.worker import Challenge, Worker, WorkerPool, WorkerSpec
 
 ROLE = """
 import os, time
@@ -211,3 +211,39 @@ async def test_waiting_for_a_worker_counts_against_the_deadline(role_path):
     assert failure.value.reason is Reason.DEADLINE_EXCEEDED
     await busy
     pool.stop()
+
+
+async def test_a_role_that_misses_its_challenge_is_refused_and_replaced(role_path):
+    pool = WorkerPool(WorkerSpec("test", "worker_test_role:Role", call_seconds=20))
+    pixel = np.zeros((1, 1, 3), np.uint8)
+    known = Challenge("environment", dict[str, str], {}, bool)
+    missed = Challenge("environment", dict[str, str], {}, lambda found: not found)
+    assert (await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), challenge=known, n=1))[0]
+    with pytest.raises(Refused) as failure:
+        await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), challenge=missed, n=1)
+    assert failure.value.reason is Reason.DETECTOR_FAILED
+    assert pool.workers[0].pid is None
+    assert (await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), n=1))[0]
+    pool.stop()
+
+
+async def test_every_process_of_a_role_is_asked_also_while_one_is_busy(role_path):
+    pool = WorkerPool(WorkerSpec("test", "worker_test_role:Role", call_seconds=20), 2)
+    busy = asyncio.ensure_future(pool.call("nap", object, deadline=Deadline.after(30)))
+    await asyncio.sleep(0.05)
+    assert len(await pool.call_each("environment", dict[str, str], deadline=Deadline.after(30))) == 2
+    assert {worker.pid for worker in pool.workers} != {None}
+    await busy
+    pool.stop()
+
+
+async def test_a_worker_that_hangs_does_not_hold_up_the_end(role_path):
+    pool = WorkerPool(WorkerSpec("test", "worker_test_role:Role", call_seconds=60))
+    pool.start()
+    hung = asyncio.ensure_future(pool.call("hang", object, deadline=Deadline.after(60)))
+    await asyncio.sleep(0.2)
+    began = time.monotonic()
+    await asyncio.to_thread(pool.stop)
+    assert time.monotonic() - began < 10
+    with pytest.raises(Unavailable):
+        await hung

@@ -5,11 +5,11 @@
 import com.google.protobuf.ByteString;
 import guardedvlm.v1.Guard;
 import guardedvlm.v1.GuardServiceGrpc;
+import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
-import io.grpc.netty.GrpcSslContexts;
-import io.grpc.netty.NettyChannelBuilder;
+import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.MetadataUtils;
 import java.io.File;
 import java.nio.file.Files;
@@ -19,8 +19,9 @@ import java.util.concurrent.TimeUnit;
 
 public final class Ask {
     public static void main(String[] args) throws Exception {
-        ManagedChannel channel = NettyChannelBuilder.forTarget(args[0])
-                .sslContext(GrpcSslContexts.forClient().trustManager(new File(args[1])).build())
+        ManagedChannel channel = Grpc.newChannelBuilder(
+                        args[0],
+                        TlsChannelCredentials.newBuilder().trustManager(new File(args[1])).build())
                 .build();
         Metadata headers = new Metadata();
         headers.put(

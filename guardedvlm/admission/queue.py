@@ -30,7 +30,7 @@ class _Waiter:
 class _Line:
     weight: int = 1
     most: int = NEVER  # requests at the same time
-    tag: float = float("-inf")
+    tag: float = 0.0
     held: int = 0  # requests that have begun and have not left
     waiting: deque[_Waiter] = field(default_factory=deque)
 
@@ -66,7 +66,7 @@ class FairQueue:
 
     async def take(self, tenant: str, cost: float, weight: int = 1, most: int = NEVER) -> None:
         """Wait for a turn; `release` ends it, and `leave` the request. Who goes away while waiting has no turn."""
-        line = self._lines.setdefault(tenant, _Line())
+        line = self._lines.setdefault(tenant, _Line(tag=self._now))  # who is new has saved up nothing
         line.weight, line.most = weight, most
         if not line.waiting:
             line.tag = max(line.tag, self._now - SAVED_TURNS * cost / weight)

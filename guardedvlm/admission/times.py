@@ -38,6 +38,10 @@ class ServiceTimes:
         """The least of the kind that is fastest."""
         return min((self.least(kind) for kind in self._seen), default=0.0)
 
+    def seconds(self, kind: str) -> list[float]:
+        """What is known of a kind."""
+        return [took for _, took in self._seen.get(kind, ())]
+
     def usual(self, kind: str) -> float:
         """The mean."""
         seen = self._seen.get(kind, ())

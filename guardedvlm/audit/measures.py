@@ -149,14 +149,14 @@ def report_delivery(measures: Measures, exporter: Exporter) -> None:
     measures.total(table.REJECTED, lambda: dict(counts.rejected))
     measures.total(table.FAILURES, lambda: dict(counts.failures))
     measures.total(table.UNTOLD, lambda: counts.untold)
-    measures.gauge(table.BROKEN, lambda: dict(counts.broken))
+    measures.gauge(table.LOG_BROKEN, lambda: dict(counts.broken))
 
 
 _LABEL: Mapping[str, str] = {
     table.DELIVERED.name: LEDGER_LOG,
     table.LAG_RECORDS.name: LEDGER_LOG,
     table.LAG_SECONDS.name: LEDGER_LOG,
-    table.BROKEN.name: LEDGER_LOG,
+    table.LOG_BROKEN.name: LEDGER_LOG,
     table.REJECTED.name: table.SIGNAL,
     table.FAILURES.name: table.SIGNAL,
     table.REFUSALS.name: "error.type",

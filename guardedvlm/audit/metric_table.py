@@ -115,7 +115,7 @@ LAG_RECORDS = Metric(
 LAG_SECONDS = Metric(
     "guardedvlm.ledger.lag.seconds", "s", "Age of the oldest record not delivered yet.", Source.TAIL, {LEDGER_LOG: LOG}
 )
-BROKEN = Metric(
+LOG_BROKEN = Metric(
     "guardedvlm.ledger.broken",
     "1",
     "1 while a log does not go on from what was delivered of it, else 0.",
@@ -175,7 +175,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             UNTOLD,
             LAG_RECORDS,
             LAG_SECONDS,
-            BROKEN,
+            LOG_BROKEN,
             APPENDS,
             LEDGER_FAILURES,
             HEALTHY,

@@ -20,7 +20,7 @@ from guardedvlm.batch.inputs import path_of, read_input
 from guardedvlm.batch.key import BatchKey
 from guardedvlm.batch.manifest import Wanted
 from guardedvlm.batch.rows import Answered, Failed, Outcome, Row, answer_rows, field_rows
-from guardedvlm.client import Client
+from guardedvlm.client import Client, OnReceipt
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.ports import Sampling
@@ -195,13 +195,12 @@ class Service:
     def _ask(self, task: Task, content: bytes) -> Outcome:
         got: list[Receipt] = []
         try:
-            rows = self._rows(task, content, got.append)
+            rows = self._rows(task, content, got.append if self._receipts else None)
         except GuardedVLMError as error:
-            receipt_id = got[0].statement.audit_id if got else ""
-            return Failed(error, receipt_id, self._kept(got))
-        return Answered(rows, self._kept(got))
+            return Failed(error, error.audit_id, _kept(got))
+        return Answered(rows, _kept(got))
 
-    def _rows(self, task: Task, content: bytes, got: Callable[[Receipt], None]) -> tuple[Row, ...]:
+    def _rows(self, task: Task, content: bytes, got: OnReceipt | None) -> tuple[Row, ...]:
         name, wanted = task.request_id, self._wanted
         if wanted.schema:
             fields = self._client.extract(content, wanted.schema, request_id=name, on_receipt=got)
@@ -209,5 +208,6 @@ class Service:
         answer = self._client.analyze(content, wanted.question, request_id=name, on_receipt=got)
         return answer_rows(task.document, answer)
 
-    def _kept(self, got: list[Receipt]) -> bytes:
-        return got[0].encode() if got and self._receipts else b""
+
+def _kept(got: list[Receipt]) -> bytes:
+    return got[-1].encode() if got else b""

@@ -59,7 +59,8 @@ def require_ray(settings: Settings) -> None:
 class OnRay:
     """`guards` guards on Ray; a source of `batch.run`."""
 
-    def __init__(self, order: Order, key: BatchKey, guards: int) -> None:
+    def __init__(self, order: Order, key: BatchKey, guards: int, guard: type[RayGuard] = RayGuard) -> None:
+        self._guard = guard
         self._order = order
         self._key = key
         self._guards = guards
@@ -121,7 +122,7 @@ class OnRay:
         table = pyarrow.table({"document": names, "sealed": sealed})
         blocks = [table.slice(start, rows) for start in range(0, len(tasks), rows)]
         made = ray.data.from_arrow(blocks).map_batches(
-            RayGuard,
+            self._guard,
             fn_constructor_args=(str(self._order.write()),),
             batch_size=min(rows, self._order.concurrency),
             batch_format="pyarrow",

@@ -96,7 +96,7 @@ def batch(
     question: Annotated[str, typer.Option("--question", "-q", help="What to ask about every document.")] = "",
     fields: Annotated[
         Path | None,
-        typer.Option("--fields", help="JSON Schema of fields to read, instead of a question.", dir_okay=False),
+        typer.Option("--fields", help="JSON Schema of fields to read instead.", exists=True, dir_okay=False),
     ] = None,
     concurrency: Annotated[
         int, typer.Option("--concurrency", "-j", min=1, max=64, help="Documents in work at a time, in each guard.")
@@ -180,7 +180,7 @@ def batch_status(
         return
     for file in catalog.files.values():
         if file.document in progress.failed and file.presence is not Presence.GONE:
-            out.print(f"{progress.failed[file.document]['reason']}\t{file.uri}", markup=False)
+            typer.echo(f"{progress.failed[file.document]['reason']}\t{file.uri}")
 
 
 def _check_wishes(wanted: Wanted, server: str | None, ray: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import re
@@ -13,17 +14,19 @@ import typer
 from rich.table import Table
 
 from guardedvlm.audit.logs import list_logs
-from guardedvlm.audit.review.desk import ReviewDesk
 from guardedvlm.audit.review.risk import LEAST, Row, marks_of, residual_risk, reviewed_samples
 from guardedvlm.audit.reviewed import Basis, ReviewVerdict
 from guardedvlm.audit.verify import verified_records, verify_ledger
 from guardedvlm.cli import options
 from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import EVIDENCE, err, out
+from guardedvlm.config import Settings
 from guardedvlm.core.finding import Kind
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.core.tenant import Role
+from guardedvlm.errors import ConfigurationError, NotPermitted, Reason
 from guardedvlm.evidence import review_desk
 from guardedvlm.transport.secret_file import write_secret
+from guardedvlm.trust import identified
 
 app = typer.Typer(
     help="Look at redacted pictures that policies keep for review, and say whether something is left.",
@@ -37,12 +40,22 @@ Reviewer = Annotated[
         "--as", help="Your name, as you say it: it is not checked. The ledger gets a pseudonym (default: the user's)."
     ),
 ]
+Token = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help="File with your token, which must have the role reviewer; your name is then that of the tenants file.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 _CELL = re.compile(r"(\d{1,2}),(\d{1,2})\Z", re.ASCII)
 
 
 @app.command("list")
 def list_samples(
     every: Annotated[bool, typer.Option("--all", help="Also those that were marked.")] = False,
+    token: Token = None,
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
 ) -> None:
@@ -53,7 +66,9 @@ def list_samples(
         guardedvlm review list --config site/guardedvlm.yaml
     """
     table = Table("sample", "kept until", box=None)
-    waiting = _desk(config, ledger).queue(marked=every)
+    settings = local_settings(config, ledger)
+    _reviewer(settings, token, None)
+    waiting = review_desk(settings).queue(marked=every)
     for kept in waiting:
         table.add_row(kept.sample, f"{datetime.fromtimestamp(kept.expires, UTC):%Y-%m-%d %H:%M} UTC")
     out.print(table if waiting else "no sample waits")
@@ -64,6 +79,7 @@ def show(
     sample: Sample,
     output: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.", dir_okay=False)],
     reviewer: Reviewer = None,
+    token: Token = None,
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
 ) -> None:
@@ -73,7 +89,9 @@ def show(
 
         guardedvlm review show 5f0c... --out look.png --config site/guardedvlm.yaml
     """
-    picture = _desk(config, ledger).view(sample, reviewer or getpass.getuser())
+    settings = local_settings(config, ledger)
+    name = _reviewer(settings, token, reviewer)
+    picture = review_desk(settings).view(sample, name)
     try:
         write_secret(output, picture)
     except OSError:
@@ -92,6 +110,7 @@ def mark(
         list[str] | None, typer.Option("--cell", help="ROW,COLUMN of a 32 x 32 grid of the picture, from 0; repeat.")
     ] = None,
     reviewer: Reviewer = None,
+    token: Token = None,
     config: options.Config = None,
     ledger: options.LedgerFolder = None,
 ) -> None:
@@ -102,8 +121,9 @@ def mark(
         guardedvlm review mark 5f0c... leaked --kind PERSON --cell 3,12 --config site/guardedvlm.yaml
     """
     cells = [_cell(text) for text in cell or ()]
-    desk = _desk(config, ledger)
-    desk.mark(sample, reviewer or getpass.getuser(), verdict, kind or (), cells)
+    settings = local_settings(config, ledger)
+    name = _reviewer(settings, token, reviewer)
+    review_desk(settings).mark(sample, name, verdict, kind or (), cells)
     out.print("recorded" if verdict is not ReviewVerdict.LEAKED else "recorded; the sample is destroyed")
 
 
@@ -149,11 +169,29 @@ def sweep(config: options.Config = None, ledger: options.LedgerFolder = None) ->
 
         guardedvlm review sweep --config site/guardedvlm.yaml
     """
-    out.print(f"{len(_desk(config, ledger).sweep())} destroyed")
+    out.print(f"{len(review_desk(local_settings(config, ledger)).sweep())} destroyed")
 
 
-def _desk(config: Path | None, ledger: Path | None) -> ReviewDesk:
-    return review_desk(local_settings(config, ledger))
+def _reviewer(settings: Settings, token: Path | None, said: str | None) -> str:
+    """Who reviews: whose token it is, and without one, where the settings allow that, who they say they are.
+
+    Raises NotIdentified for a token that nobody has, NotPermitted(ROLE_MISSING) for one without the role, and for none
+    where there must be one.
+    """
+    if token is None:
+        if settings.review.identified:
+            raise NotPermitted(Reason.ROLE_MISSING)
+        return said or getpass.getuser()
+    if said is not None:
+        raise typer.BadParameter("--as says who you are, and --token-file proves it: give one of them")
+    try:
+        bearer = token.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(Reason.INPUT_UNREADABLE, place="--token-file") from None
+    caller = asyncio.run(identified(settings, bearer))
+    if Role.REVIEWER not in caller.roles:
+        raise NotPermitted(Reason.ROLE_MISSING)
+    return f"{caller.tenant}/{caller.name}"
 
 
 def _cell(text: str) -> tuple[int, int]:

@@ -82,10 +82,15 @@ class Identities:
         `policies` are the names of the policies that exist. Raises ConfigurationError as `parse` and `require_policies`
         do, and SETTINGS_INVALID for a key file that is absent, too short or open to others.
         """
-        key = read_key(key_file)
-        found = cls.parse(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name, provider)
+        found = cls.read(path, key_file, provider)
         found.require_policies(policies)
         return found
+
+    @classmethod
+    def read(cls, path: Path, key_file: Path, provider: Provider | None = None) -> Identities:
+        """As `load`, for who needs no policies."""
+        key = read_key(key_file)
+        return cls.parse(read_text(path, path.name, Reason.SETTINGS_INVALID), key, path.name, provider)
 
     @classmethod
     def parse(cls, text: str, key: bytes, name: str = FILE_NAME, provider: Provider | None = None) -> Identities:

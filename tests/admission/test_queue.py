@@ -133,7 +133,7 @@ async def given_order(queue, requests):
 
 async def test_those_of_another_tenant_wait_for_one_turn():
     queue = FairQueue(1)
-    await given_order(queue, [("flood", 1.0, 1)] * 20)
+    await given_order(queue, [("other", 1.0, 1)] + [("flood", 1.0, 1)] * 20)
     order = await given_order(queue, [("flood", 1.0, 1)] * 50 + [("other", 1.0, 1)] * 3)
     assert order[:5] == ["flood", "other", "other", "other", "flood"]
 
@@ -151,10 +151,19 @@ async def test_weights():
 
 async def test_who_was_idle_has_saved_up_a_few_turns_and_no_more():
     queue = FairQueue(1)
-    await given_order(queue, [("busy", 1.0, 1)] * 100)
+    await given_order(queue, [("idle", 1.0, 1)] + [("busy", 1.0, 1)] * 100)
     order = await given_order(queue, [("busy", 1.0, 1)] * 40 + [("idle", 1.0, 1)] * 40)
     assert order[1 : SAVED_TURNS + 1] == ["idle"] * SAVED_TURNS
     assert abs(order[:40].count("idle") - 20 - SAVED_TURNS / 2) <= 1
+
+
+async def test_who_is_new_is_next_and_has_saved_up_nothing():
+    """Also where turns were thought to be longer than they are when the others came."""
+    queue = FairQueue(1)
+    await given_order(queue, [("flood", 0.1, 1)] * 20)
+    order = await given_order(queue, [("flood", 0.1, 1)] * 20 + [("new", 0.1, 1)] * 20)
+    assert "new" in order[1:3]
+    assert 8 <= order[:20].count("new") <= 12
 
 
 async def test_who_comes_and_goes_has_no_more_than_its_share():

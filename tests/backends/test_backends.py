@@ -288,7 +288,7 @@ async def test_a_foreign_exception_crosses_without_its_words(socket, caplog) -> 
     engine = ScriptedEngine((ValueError("Jane Roe"),))
     server, backend = await served(InferenceService(host(engine)), socket), RemoteBackend(socket)
     found = await error(backend, token())
-    assert (found.reason, found.details) == (Reason.INTERNAL, {})
+    assert (found.reason, found.details) == (Reason.INFERENCE_FAILED, {})
     assert "Jane" not in str(found) + caplog.text
     await backend.close()
     await server.stop(None)

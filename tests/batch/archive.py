@@ -65,15 +65,20 @@ class Batch:
     def __init__(self, archive, folder, *more):
         self.out, self.log = folder / "out", folder / "batch.log"
         question = ("-p", "finance", "-q", "What is the total?", "-o", self.out)
-        self._command = [sys.executable, "-m", "guardedvlm", "batch", archive, *question, *more]
+        self.command = [*map(str, (sys.executable, "-m", "guardedvlm", "batch", archive, *question, *more))]
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")}
 
-    def start(self):
+    def start(self, *more):
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [*map(str, self._command)], stdout=sink, stderr=sink, env=self._environment, cwd=self.log.parent
+                [*self.command, *more], stdout=sink, stderr=sink, env=self._environment, cwd=self.log.parent
             )
         return self
+
+    def status(self, *more):
+        """What `batch-status` prints."""
+        command = [sys.executable, "-m", "guardedvlm", "batch-status", str(self.out), *more]
+        return subprocess.run(command, capture_output=True, text=True, env=self._environment, check=True).stdout
 
     def done(self):
         """Documents that are over, before anything is made of their journal."""
@@ -81,18 +86,24 @@ class Batch:
         return sum(isinstance(entry, Ended) for path in journals for entry in read_journal(path))
 
     def wait_for(self, count, seconds):
+        self.wait_until(lambda: self.done() >= count, seconds)
+
+    def wait_until(self, is_so, seconds):
         end = time.monotonic() + seconds
-        while self.done() < count:
+        while not is_so():
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < end, f"only {self.done()} in time"
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def kill_at(self, count, seconds):
         """SIGKILL as soon as `count` documents are over; how many were."""
-        self.wait_for(count, seconds)
+        self.kill_when(lambda: self.done() >= count, seconds)
+        return self.done()
+
+    def kill_when(self, is_so, seconds):
+        self.wait_until(is_so, seconds)
         self.process.kill()
         self.process.wait()
-        return self.done()
 
     def finish(self, seconds):
         """Wait for the end; the exit code."""

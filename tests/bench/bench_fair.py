@@ -1,7 +1,7 @@
 """What a tenant at ten times its share does to another's p95, through the guard's own gate.
 
     .venv/bin/python tests/bench/bench_fair.py [--receipts 16] [--pictures FOLDER] [--replicas 1] [--requests 4000]
-        [--times FILE] [--live 0] [--out FILE]
+        [--times FILE] [--live 0] [--work guard] [--out FILE]
 
 First the service times: a real guard redacts the first receipts of ../shared/data, as many at the same time as its gate
 lets in (or FILE, seconds as a JSON list, as an earlier run wrote them to --out). Then the gate itself (queue, tags,
@@ -11,7 +11,8 @@ from event to event: Poisson arrivals, the measured tenant at a given part of it
 the pauses do not show: that requests at the same time slow each other down, which the times already hold, since they
 were taken with all places busy.
 
-With --live N the same two loads are put on the real guard, N requests of the measured tenant each, in turn.
+With --live N the same two loads are put on the real guard, N requests of the measured tenant each, in turn. With --work
+decode the work is the decoding of the picture in its worker process and nothing else: real processes, and much quicker.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from local_guard import DATA
 
 from guardedvlm.admission import Gate
+from guardedvlm.admission.times import ServiceTimes
 from guardedvlm.app import Guard
 from guardedvlm.audit.facts import Method
 from guardedvlm.cli.local import find_policy
@@ -44,7 +47,11 @@ from guardedvlm.core.quota import TenantLimits
 from guardedvlm.core.tenant import Caller, Role
 from guardedvlm.errors import GuardedVLMError, Overloaded, Reason
 from guardedvlm.evaluation.session import measured_guard, request_of
+from guardedvlm.guard.admit import admit
+from guardedvlm.guard.decode import decode_in_worker, decode_worker_spec
+from guardedvlm.guard.image import RawImage
 from guardedvlm.policy.model import Policy
+from guardedvlm.worker import WorkerPool
 
 LIMITS = TenantLimits(concurrency=10_000, requests_per_second=1e6, megapixels_per_second=1e9, queue=64)
 """No rates: the turns are what is measured. The flood's own line is bounded as it is by default."""
@@ -155,7 +162,10 @@ def simulated(times: Sequence[float], slots: int, rates: dict[str, float], reque
         loop.close()
 
 
-async def measure(guard: Guard, contents: Sequence[bytes], policy: Policy) -> list[float]:
+Serve = Callable[[str, bytes], Awaitable[None]]
+
+
+async def measure(serve: Serve, contents: Sequence[bytes], slots: int) -> list[float]:
     """Service times with all places busy: from the turn to the end."""
     found: list[float] = []
     queue = list(contents)
@@ -164,24 +174,59 @@ async def measure(guard: Guard, contents: Sequence[bytes], policy: Policy) -> li
         while queue:
             content = queue.pop()
             began = time.perf_counter()
-            await redact(guard, content, policy, "measured")
+            await serve("measured", content)
             found.append(time.perf_counter() - began)
 
-    await redact(guard, contents[0], policy, "measured")
-    await asyncio.gather(*(caller() for _ in range(guard.gate.turns.slots)))
+    await serve("measured", contents[0])
+    await asyncio.gather(*(caller() for _ in range(slots)))
     return found
 
 
-async def redact(guard: Guard, content: bytes, policy: Policy, tenant: str) -> None:
-    """One request through the gate; a refusal takes its time too."""
-    place = guard.gate.place(tenant, LIMITS)
-    place.arrive(len(content))
-    request = request_of(content, policy, Method.REDACT_IMAGE, want_image=True)
-    caller = Caller(tenant, tenant, frozenset({Role.CALLER}))
+def redacting(guard: Guard, policy: Policy) -> Serve:
+    """The whole guarded path."""
+
+    async def redact(tenant: str, content: bytes) -> None:
+        place = guard.gate.place(tenant, LIMITS)
+        place.arrive(len(content))
+        request = request_of(content, policy, Method.REDACT_IMAGE, want_image=True)
+        caller = Caller(tenant, tenant, frozenset({Role.CALLER}))
+        try:
+            await guard.pipeline.redact(replace(request, caller=caller, deadline=Deadline.after(3_600), place=place))
+        finally:
+            place.close()
+
+    return redact
+
+
+def decoding(gate: Gate, pool: WorkerPool, policy: Policy) -> Serve:
+    """Its first stage alone."""
+
+    async def decode(tenant: str, content: bytes) -> None:
+        place, deadline = gate.place(tenant, LIMITS), Deadline.after(3_600)
+        place.arrive(len(content))
+        try:
+            async with place.turn(Method.REDACT_IMAGE, deadline):
+                await decode_in_worker(pool, admit(RawImage(content), policy.limits), policy.limits, deadline)
+        finally:
+            place.close()
+
+    return decode
+
+
+@asynccontextmanager
+async def working(options: argparse.Namespace, policy: Policy) -> AsyncIterator[tuple[Serve, Gate]]:
+    """What serves, and its gate."""
+    if options.work == "guard":
+        async with measured_guard(options.replicas) as guard:
+            yield redacting(guard, policy), guard.gate
+        return
+    pool = WorkerPool(decode_worker_spec(), options.replicas)
+    await asyncio.to_thread(pool.start)
     try:
-        await guard.pipeline.redact(replace(request, caller=caller, deadline=Deadline.after(3_600), place=place))
+        gate = Gate(options.replicas)
+        yield decoding(gate, pool, policy), gate
     finally:
-        place.close()
+        pool.stop()
 
 
 def loads(capacity: float, tenants: int, part: float) -> tuple[dict[str, float], dict[str, float]]:
@@ -189,6 +234,11 @@ def loads(capacity: float, tenants: int, part: float) -> tuple[dict[str, float],
     share = capacity / tenants
     base = {"measured": part * share, **{f"other-{number}": part * share for number in range(1, tenants)}}
     return base, {**base, "other-1": 10 * share}
+
+
+def residual_of(times: Sequence[float]) -> float:
+    """What is left of a service time, on average, when somebody comes (Cox 1962)."""
+    return statistics.fmean(value * value for value in times) / (2 * statistics.fmean(times))
 
 
 def percentile(values: Sequence[float]) -> float:
@@ -209,8 +259,7 @@ def row(name: str, before: list[float], after: list[float], residual: float) -> 
 
 def compare(times: Sequence[float], slots: int, requests: int) -> list[dict[str, object]]:
     """Every simulated load, fair and first come first served."""
-    mean = statistics.fmean(times)
-    residual = statistics.fmean(value * value for value in times) / (2 * mean)
+    mean, residual = statistics.fmean(times), residual_of(times)
     print(f"service time: mean {mean:.2f} s, p95 {percentile(times):.2f} s, residual {residual:.2f} s, n={len(times)}")
     rows = []
     for tenants, part in ((2, 0.3), (2, 0.5), (2, 0.8), (4, 0.3), (4, 0.8)):
@@ -222,34 +271,40 @@ def compare(times: Sequence[float], slots: int, requests: int) -> list[dict[str,
     return rows
 
 
-async def live(guard: Guard, contents: Sequence[bytes], policy: Policy, times: list[float], requests: int) -> object:
-    """Both loads on the real guard, in turn."""
-    mean = statistics.fmean(times)
-    residual = statistics.fmean(value * value for value in times) / (2 * mean)
-    base, flood = loads(guard.gate.turns.slots / mean, 2, 0.5)
+async def live(serve: Serve, gate: Gate, contents: Sequence[bytes], times: list[float], requests: int) -> object:
+    """Both loads on real processes, in turn. Latencies are told in service times of their own load, too: a machine that
+    others use is slower the more is asked of it."""
+    base, flood = loads(gate.turns.slots / statistics.fmean(times), 2, 0.5)
     found: list[list[float]] = [[], []]
-    for turn in range(2):
-        for seen, rates in zip(found, (base, flood), strict=True):
-            dice = random.Random(turn)
-            serve = lambda tenant, dice=dice: redact(guard, dice.choice(contents), policy, tenant)  # noqa: E731
-            seen += await load(rates, requests // 2, serve, turn)
-    return row("2 tenants at 50% of their share, real guard", *found, residual)
+    took: list[list[float]] = [[], []]
+    for turn in range(4):
+        for seen, spent, rates in zip(found, took, (base, flood), strict=True):
+            gate.times, dice = ServiceTimes(), random.Random(turn)
+            one = lambda tenant, dice=dice: serve(tenant, dice.choice(contents))  # noqa: E731
+            seen += await load(rates, requests // 4, one, turn)
+            spent += gate.times.seconds(Method.REDACT_IMAGE)
+    told = row("2 tenants at 50%, real processes", *found, residual_of(took[1]))
+    means = [statistics.fmean(spent) for spent in took]
+    print(f"service time in the two loads: mean {means[0]:.2f} s and {means[1]:.2f} s")
+    ratios = [[value / mean for value in seen] for seen, mean in zip(found, means, strict=True)]
+    in_means = [value / means[1] for value in took[1]]
+    return [told, row("the same, in mean service times of the load", *ratios, residual_of(in_means))]
 
 
 async def real(options: argparse.Namespace) -> tuple[list[float], int, object]:
     policy = find_policy(options.policy)
-    paths = sorted(options.pictures.glob("*.jpg"))[: options.receipts]
-    contents = [path.read_bytes() for path in paths]
-    async with measured_guard(options.replicas) as guard:
-        times = await measure(guard, contents, policy)
-        told = await live(guard, contents, policy, times, options.live) if options.live else None
-        return times, guard.gate.turns.slots, told
+    contents = [path.read_bytes() for path in sorted(options.pictures.glob("*.jpg"))[: options.receipts]]
+    async with working(options, policy) as (serve, gate):
+        times = await measure(serve, contents, gate.turns.slots)
+        told = await live(serve, gate, contents, times, options.live) if options.live else None
+        return times, gate.turns.slots, told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--receipts", type=int, default=16)
     parser.add_argument("--pictures", type=Path, default=DATA / "receipts" / "img")
+    parser.add_argument("--work", choices=("guard", "decode"), default="guard")
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--requests", type=int, default=4_000)
     parser.add_argument("--live", type=int, default=0)

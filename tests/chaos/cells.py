@@ -46,7 +46,7 @@ LAST = ("ledger", "garbage")
 """Spoils the ledger for good, and with it every cell after it."""
 QUICK = (
     ("decode", "die"),
-    ("decode", "nonsense"),
+    ("decode", "empty"),
     ("topics", "raise"),
     ("personal", "empty"),
     ("personal", "garbage"),
@@ -84,7 +84,7 @@ Notes
   answer is known, and one that does not know it is replaced (`DETECTOR_FAILED`). And a canary picture goes through
   every process of every role at the start and every `canary_seconds` (600): a role that misses something takes
   readiness away, requests are refused with `UNAVAILABLE CANARY_MISSED`, and it is replaced.
-- **Decode worker.** Whatever happens to it is taken for the document's fault.
+- **Decode worker.** One that dies, or sends what is no picture, counts as the document's fault.
 - **A hang** ends at the stage's own limit or at the caller's deadline, whichever comes first; a process that hangs is
   replaced.
 - **Policy store.** The policies that were in force stay in force; health says so under `guardedvlm.policies`.

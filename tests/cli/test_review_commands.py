@@ -22,8 +22,11 @@ from guardedvlm.cli import app
 from guardedvlm.cli.audit import report as report_command
 from guardedvlm.config import load_settings
 from guardedvlm.core.finding import Kind
-from guardedvlm.errors import ConfigurationError, Reason, Refused
+from guardedvlm.errors import ConfigurationError, NotIdentified, NotPermitted, Reason, Refused
 from guardedvlm.evidence import AUDIT_KEY, EVIDENCE_KEYS, sample_store
+from guardedvlm.transport.identity import new_token
+from guardedvlm.transport.secret_file import write_key
+from guardedvlm.trust import TOKENS_KEY
 
 PICTURE = b"\x89PNG picture"
 DAY = time.strftime("%Y-%m-%d", time.gmtime())
@@ -268,3 +271,36 @@ def test_no_risk_is_told_from_a_ledger_that_does_not_verify(site, tmp_path):
     assert done.exit_code == 5
     assert done.stdout.strip() == ""
     assert "does not verify" in done.stderr
+
+
+def test_reviewers_may_have_to_prove_who_they_are(site, tmp_path):
+    key, sample = write_key(tmp_path / "keys" / TOKENS_KEY), site.sample()
+    tokens = {}
+    lines = ["tenants: {clinic: {policy: healthcare}}", "callers:"]
+    for name, roles in (("ann", "[reviewer]"), ("gateway", "[caller]")):
+        token, stored = new_token(key)
+        tokens[name] = tmp_path / f"{name}.token"
+        tokens[name].write_text(token)
+        lines.append(f"  - {{name: {name}, tenant: clinic, roles: {roles}, token_hmac: {stored}}}")
+    (tmp_path / "tenants.yaml").write_text("\n".join(lines))
+    site.config.write_text(site.config.read_text().replace("max_samples: 9", "max_samples: 9, identified: true"))
+    picture = tmp_path / "look.png"
+    for refused in ((), ("--as", "ann"), ("--token-file", tokens["gateway"])):
+        for command in (("list",), ("show", sample, "--out", picture), ("mark", sample, "clean")):
+            if command != ("list",) or "--as" not in refused:
+                with pytest.raises(NotPermitted):
+                    site.run("review", *command, *refused)
+    assert not picture.exists()
+    assert (
+        site.run("review", "show", sample, "--out", picture, "--as", "x", "--token-file", tokens["ann"]).exit_code == 2
+    )
+    stranger = tmp_path / "stranger.token"
+    stranger.write_text("gvlm_" + "a" * 43)
+    with pytest.raises(NotIdentified):
+        site.run("review", "list", "--token-file", stranger)
+
+    site.run("review", "show", sample, "--out", picture, "--token-file", tokens["ann"])
+    site.run("review", "mark", sample, "clean", "--token-file", tokens["ann"])
+    assert picture.read_bytes() == PICTURE
+    looks = [event for event in site.events() if event in (LedgerEvent.VIEWED, LedgerEvent.MARKED)]
+    assert looks == [LedgerEvent.VIEWED, LedgerEvent.MARKED]

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_pages_path import PNG, POLICY, Scene
 
+from guardedvlm.admission import Gate
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.logs import Logs
@@ -19,6 +20,7 @@ from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.ports import FinishReason, Sampling
+from guardedvlm.core.quota import TenantLimits
 from guardedvlm.core.tenant import Caller
 from guardedvlm.errors import Reason, Refused
 from guardedvlm.guard.image import RawImage
@@ -49,13 +51,21 @@ async def extracted(
     ledger = Logs(folder, "a0" * 16)
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
     pipeline = Pipeline(scene, scene, signer, Witness(ledger, AuditKey(b"k" * 32), {}))  # type: ignore[arg-type]
+    gate = Gate(1)
+    place = gate.place("clinic", TenantLimits())
+    place.arrive(len(PNG))
     request = GuardRequest(
-        *(Caller("clinic", "ann", frozenset()), policy, RawImage(PNG), Deadline.after(30)), Method.EXTRACT_FIELDS
+        *(Caller("clinic", "ann", frozenset()), policy, RawImage(PNG), Deadline.after(30)),
+        Method.EXTRACT_FIELDS,
+        place=place,
     )
     try:
         return await pipeline.extract(request, parse_fields(json.dumps(schema)), Sampling())
     finally:
         ledger.close()
+        # Released or refused: turn, model and bytes are free again.
+        assert (gate.turns.running, gate.model.running, gate.held_bytes) == (0, 0, 0)
+        gate.turns.check_integrity()
 
 
 def states(folder: Path) -> list[object]:

@@ -6,7 +6,7 @@ import re
 import promql_parser as promql
 import pytest
 import yaml
-from chart import EXAMPLES, named, rendered
+from chart import EXAMPLES, ROOT, named, rendered
 
 from guardedvlm.audit.metric_table import METRICS
 from guardedvlm.errors import Reason
@@ -15,7 +15,8 @@ HISTOGRAMS = ("_bucket", "_sum", "_count")
 OF_PROMETHEUS = {"instance", "job", "le"}
 ALERTS = {
     "GuardedVLMDetectorDown", "GuardedVLMLedgerLag", "GuardedVLMLedgerUnwritable", "GuardedVLMResidualRefusals",
-    "GuardedVLMChainBroken", "GuardedVLMEvidenceUnsigned", "GuardedVLMInferenceUnavailable", "GuardedVLMSilent",
+    "GuardedVLMChainBroken", "GuardedVLMReloadBroken", "GuardedVLMEvidenceUnsigned",
+    "GuardedVLMInferenceUnavailable", "GuardedVLMSilent",
 }  # fmt: skip
 
 
@@ -99,6 +100,22 @@ def test_the_collector_spells_names_as_the_alerts_do():
         settings = yaml.safe_load(named(rendered(name), "ConfigMap", "collector")["data"]["config.yaml"])
         assert settings["exporters"]["prometheus"]["translation_strategy"] == "UnderscoreEscapingWithoutSuffixes"
         assert "namespace" not in settings["exporters"]["prometheus"]
+
+
+def test_the_four_that_were_asked_for_are_there_and_each_has_its_runbook():
+    found = {rule["alert"]: rule for rule in rules()}
+    assert set(found) == ALERTS
+    operator = (ROOT / "docs" / "operator.md").read_text("utf-8")
+    anchors = {re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-") for line in _headings(operator)}
+    for rule in found.values():
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/operator.md"
+        assert anchor in anchors
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+
+
+def _headings(text):
+    return [line.lstrip("#") for line in text.splitlines() if line.startswith("#")]
 
 
 def test_thresholds_are_the_values():

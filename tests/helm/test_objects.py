@@ -158,12 +158,10 @@ def test_a_replica_has_a_ledger_of_its_own_that_outlives_it(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_replica_that_ends_has_time_for_calls_checkpoint_and_export(name):
-    """Two listeners may each take the time that running calls have."""
     spec = named(rendered(name), "StatefulSet", "guard")["spec"]["template"]["spec"]
     values = merged(yaml.safe_load(_defaults()), example(name))["guard"]
-    listeners = sum(values["listen"].values())
     tail = [one for one in spec["initContainers"] if one["name"] == "tail"]
-    least = values["preStopSeconds"] + listeners * values["drainSeconds"] + values["checkpointSeconds"]
+    least = values["preStopSeconds"] + values["drainSeconds"] + values["checkpointSeconds"]
     least += values["exportSeconds"] if tail else 0
     assert spec["terminationGracePeriodSeconds"] >= least
     assert next(one for one in spec["containers"])["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]

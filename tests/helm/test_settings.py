@@ -12,6 +12,7 @@ import yaml
 from chart import EXAMPLES, PUBLIC_KEY, ROOT, at, container, containers, example, merged, named, pods, render, rendered
 from typer.testing import CliRunner
 
+from guardedvlm import app as service_app
 from guardedvlm.audit.digest import load_or_create_key
 from guardedvlm.audit.keys import create_keys, load_keys
 from guardedvlm.audit.otel import Otel
@@ -72,7 +73,7 @@ def _capture(monkeypatch, module, name):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_service_takes_its_settings(name, tmp_path, monkeypatch):
     objects = rendered(name)
-    _capture(monkeypatch, serve_command, "run_service")
+    _capture(monkeypatch, service_app, "serve")
     file = tmp_path / "etc" / "guardedvlm" / "settings" / "guardedvlm.yaml"
     file.parent.mkdir(parents=True)
     shutil.move(_settings_file(objects, tmp_path), file)

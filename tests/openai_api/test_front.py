@@ -5,6 +5,7 @@ import http.client
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from scripted_guard import HANG, ScriptedGuard, issuing, serving
 
 from guardedvlm.cli.web import web_server
+from guardedvlm.config import Tls
 from guardedvlm.errors import (
     Conflict,
     InvalidInput,
@@ -26,6 +28,7 @@ from guardedvlm.errors import (
     Unavailable,
 )
 from guardedvlm.openai_api.app import Front, build_openai
+from guardedvlm.transport.dev_pki import write_dev_pki
 
 PNG = b"\x89PNG not really"
 URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -33,10 +36,10 @@ PICTURE = {"type": "image_url", "image_url": {"url": URL}}
 
 
 @contextmanager
-def front(target, **options):
+def front(target, tls=None, **options):
     """A running front; gives its base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = web_server(build_openai(Front(target, **options)), None)
+        server = web_server(build_openai(Front(target, https=tls is not None, **options)), tls)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
@@ -317,6 +320,20 @@ def test_nothing_is_logged(client, guard, caplog, capfd):
     told = [record for record in caplog.records if record.name.startswith(("uvicorn", "guardedvlm", "starlette"))]
     assert told == []
     assert capfd.readouterr().err == ""
+
+
+def test_over_tls(guard, tmp_path):
+    pki = write_dev_pki(tmp_path, ("bank",))
+    tls = Tls(certificate=pki.server.certificate, key=pki.server.key)
+    with serving(guard) as target, front(target, tls) as url:
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        line = http.client.HTTPSConnection("localhost", port, context=ssl.create_default_context(cafile=pki.ca))
+        line.request("GET", "/v1/models", headers={"Authorization": "Bearer t"})
+        found = line.getresponse()
+        assert json.loads(found.read())["data"][0]["id"] == "guardedvlm/finance"
+        assert found.getheader("strict-transport-security")
+        assert found.getheader("cache-control") == "no-store"
+        line.close()
 
 
 def post(base_url, body, headers=None, path="/chat/completions"):

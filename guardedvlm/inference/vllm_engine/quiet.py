@@ -8,24 +8,16 @@ loggers keep level and place of a record, and nothing of its text.
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from guardedvlm.worker import harden_process
-
 CHUNK_BYTES = 65_536
 STDOUT, STDERR = 1, 2
-OURS = "GUARDEDVLM_ENGINE"
-"""Environment variable that says whose vLLM it is."""
-PR_SET_PDEATHSIG = 1
 
 _SET = {
     # Nothing is told to vLLM's makers, and nothing asked from the network.
@@ -37,8 +29,7 @@ _SET = {
     # A fork would copy gRPC's threads' locks, and the pixels of requests.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     # Of the plugins that are installed, ours alone.
-    "VLLM_PLUGINS": "guardedvlm_cogvlm2,guardedvlm_engine",
-    OURS: "vllm",
+    "VLLM_PLUGINS": "guardedvlm_cogvlm2",
     "VLLM_ALLOW_INSECURE_SERIALIZATION": "0",
     "VLLM_SERVER_DEV_MODE": "0",
     "VLLM_TRACE_FUNCTION": "0",
@@ -63,17 +54,6 @@ def prepare_environment() -> tempfile.TemporaryDirectory[str]:
     sockets = tempfile.TemporaryDirectory(prefix="guardedvlm-vllm-", ignore_cleanup_errors=True)
     os.environ["VLLM_RPC_BASE_PATH"] = sockets.name
     return sockets
-
-
-def bind_to_parent() -> None:
-    """In a process of vLLM's that this engine started: no core dumps, nobody attaches, and it ends with the thread that
-    started it, however that ends. vLLM calls it in each (entry point `guardedvlm_engine`); elsewhere it does nothing.
-    """
-    if multiprocessing.parent_process() is None or OURS not in os.environ:
-        return
-    harden_process()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Outlet:

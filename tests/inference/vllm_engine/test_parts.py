@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +26,7 @@ from guardedvlm.errors import ConfigurationError, Internal, InvalidInput, Reason
 from guardedvlm.inference.vllm_engine import NOT_INSTALLED, require_vllm
 from guardedvlm.inference.vllm_engine.engine import VLLMEngine
 from guardedvlm.inference.vllm_engine.loading import Loaded, Loading, engine_arguments
-from guardedvlm.inference.vllm_engine.quiet import Places
+from guardedvlm.inference.vllm_engine.quiet import Places, prepare_environment
 from guardedvlm.inference.vllm_engine.requests import Requests, picture_key, priority
 
 SCOPE, OTHER = "a" * 64, "b" * 64
@@ -108,6 +110,17 @@ def test_what_vllm_is_started_with_logs_nothing_and_runs_no_code_of_the_checkpoi
     assert made["trust_remote_code"] is False
     assert (made["tensor_parallel_size"], made["max_num_seqs"], made["dtype"]) == (2, 3, "bfloat16")
     assert made["scheduling_policy"] == "priority"
+
+
+def test_statistics_stay_off_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"VLLM_NO_USAGE_STATS": "0", "VLLM_DEBUG_DUMP_PATH": "/dumps"})
+    sockets = prepare_environment()
+    try:
+        assert os.environ["VLLM_NO_USAGE_STATS"] == os.environ["DO_NOT_TRACK"] == "1"
+        assert "VLLM_DEBUG_DUMP_PATH" not in os.environ
+        assert Path(os.environ["VLLM_RPC_BASE_PATH"]).stat().st_mode & 0o077 == 0
+    finally:
+        sockets.cleanup()
 
 
 LISTENER = """

@@ -1,0 +1,125 @@
+"""The canary picture, and what becomes of who misses it."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardedvlm.cli.pictures import canary_picture
+from guardedvlm.core.finding import Finding, Kind, Span
+from guardedvlm.core.region import Box, Size
+from guardedvlm.core.topic import Topic
+from guardedvlm.core.word import TextLine
+from guardedvlm.errors import Reason, Refused, TimedOut, Unavailable
+from guardedvlm.guard import canary
+from guardedvlm.guard.decode.isolated import Beside
+from guardedvlm.guard.roles import SPECS
+
+LINE = TextLine(Box(1, 1, 9, 9), ((1, 1), (9, 1), (9, 9), (1, 9)), "Harriet Lindqvist", 0.9)
+PAGE = tuple(Finding(kind, Box(1, 1, 9, 9), 0.9, "test") for kind in canary.PERSONAL)
+SEEN = {
+    "read": (LINE,),
+    "read_regions": (LINE,),
+    "regions": (LINE,),
+    "page": PAGE,
+    "topics": frozenset({Topic.AGE}),
+}
+
+
+class Pool:
+    """A role's processes, which see what is there, or what they are told to."""
+
+    def __init__(self, role):
+        self.role = role
+        self.says = None
+        self.replaced = 0
+
+    async def call(self, method, *_, **__):
+        if isinstance(self.says, Exception):
+            raise self.says
+        return Beside((), (None,), None), [np.zeros((canary.SIZE.height, canary.SIZE.width, 3), np.uint8)]
+
+    async def call_each(self, method, *_, **__):
+        if isinstance(self.says, Exception):
+            raise self.says
+        kind, box = (Kind.FACE, canary.FACE) if "face" in self.role else (Kind.CODE, canary.CODE)
+        seen = SEEN.get(method, (Finding(kind, box, 0.9, "test"),))
+        return (seen, seen if self.says is None else self.says)
+
+    def replace(self):
+        self.replaced += 1
+
+
+@pytest.fixture
+def pools():
+    return {role: Pool(role) for role in ("decode", *SPECS)}
+
+
+def test_the_picture_is_the_one_that_is_drawn():
+    with Image.open(io.BytesIO(canary.canary_bytes())) as kept:
+        kept = np.asarray(kept.convert("RGB"), float)
+    drawn = canary_picture()
+    assert Size(*drawn.size) == canary.SIZE
+    assert np.abs(kept - np.asarray(drawn, float)).mean() < 2
+
+
+async def test_who_sees_everything_is_healthy(pools):
+    found = canary.Canary(pools)
+    found.check()
+    assert not found.healthy
+    await found.look()
+    assert (found.missed, found.healthy) == ((), True)
+    assert not any(pool.replaced for pool in pools.values())
+
+
+WRONG = [
+    *((role, ()) for role in SPECS),
+    *((role, Refused(Reason.DETECTOR_FAILED)) for role in ("decode", *SPECS)),
+    ("faces", (Finding(Kind.FACE, Box(0, 0, 900, 640), 0.9, "test"),)),  # a whole page is no face
+    ("codes", (Finding(Kind.CODE, Box(0, 0, 9, 9), 0.9, "test"),)),
+    ("code_verifier", (Finding(Kind.FACE, canary.CODE, 0.9, "test"),)),
+    ("personal", PAGE[:1]),
+    ("topics", frozenset({Topic.HEALTH})),
+    ("faces", ValueError("canary-4711")),
+]
+
+
+@pytest.mark.parametrize(("role", "says"), WRONG, ids=lambda value: value if isinstance(value, str) else None)
+async def test_one_process_of_a_role_that_misses_it_ends_readiness_and_is_replaced(role, says, pools, caplog):
+    found = canary.Canary(pools)
+    pools[role].says = says
+    await found.look()
+    assert role in found.missed
+    assert not found.healthy
+    assert pools[role].replaced == 1
+    with pytest.raises(Unavailable) as refused:
+        found.check()
+    assert refused.value.reason is Reason.CANARY_MISSED
+    assert "4711" not in caplog.text
+    pools[role].says = None
+    await found.look()
+    found.check()
+    assert found.healthy
+
+
+async def test_a_busy_guard_is_not_a_blind_one(pools):
+    found = canary.Canary(pools)
+    await found.look()
+    pools["reader"].says = TimedOut(Reason.DEADLINE_EXCEEDED)
+    await found.look()
+    assert found.healthy
+    pools["reader"].says = TimedOut(Reason.STAGE_TIMEOUT)
+    await found.look()
+    assert found.missed is not None
+    assert "reader" in found.missed
+
+
+def test_nothing_and_half_of_it_do_not_meet_a_challenge():
+    both = (Span(0, 1, Kind.PERSON, 0.9, "x"), Span(2, 3, Kind.SSN, 0.9, "x"))
+    for challenge in (canary.SPANS, canary.PAGE):
+        assert challenge.holds(both)
+        assert not challenge.holds(())
+        assert not challenge.holds(both[:1])
+    assert canary.TOPICS.holds(frozenset({Topic.AGE}))
+    assert not canary.TOPICS.holds(frozenset())
