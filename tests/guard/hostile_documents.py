@@ -58,7 +58,7 @@ def _mutated(content: bytes, seed: str) -> bytes:
 def _zip(content: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("word/document.xml", content)
+        archive.writestr(zipfile.ZipInfo("word/document.xml"), content, zipfile.ZIP_DEFLATED)  # without the time of day
     return stream.getvalue()
 
 
