@@ -1,7 +1,7 @@
 """`guardedvlm serve-inference --engine vllm` in the environment that has vLLM, asked from this one over a socket.
 
 `make test-slow` runs it after `make install-vllm`, with the project's own environment, which has the guard;
-GUARDEDVLM_VLLM_PYTHON names the other one's interpreter where that is not `.venv-vllm`.
+VLLM_PYTHON names the other one's interpreter where that is not `.venv-vllm`.
 """
 
 import io
@@ -27,7 +27,7 @@ from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
 
 ROOT = Path(__file__).parent.parent.parent
-PYTHON = Path(os.environ.get("GUARDEDVLM_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
+PYTHON = Path(os.environ.get("VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
 SMALL = ("--eager", "--kv-cache-memory", "64MiB", "--max-num-seqs", "4")
 START_SECONDS = 800
 CANARY = "Kowalczyk-4711"

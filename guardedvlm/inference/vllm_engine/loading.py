@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ async def load(loading: Loading) -> Loaded:
     try:
         with outlet.inherited():
             llm, meters = _started(loading, checked.dtype)
-    except Exception:  # vLLM's own words went to the operator: there is no request yet
+    except Exception:  # its words may go to the operator, as those of its processes did: there is no request yet
+        traceback.print_exc()
         raise ConfigurationError(Reason.SETTINGS_INVALID, place="engine", explanation=NOT_STARTED) from None
     outlet.shut()
     silence_loggers()
