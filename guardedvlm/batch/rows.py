@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from guardedvlm.errors import GuardedVLMError
+from guardedvlm.errors import GuardedVLMError, Internal, Reason
 from guardedvlm.v1 import guard_pb2 as pb
 
 Row = dict[str, Any]
 _LEAD = re.compile(r"Pages? ([0-9]+(?:-[0-9]+)?(?:, [0-9]+(?:-[0-9]+)?)*): ")
 """The guard's own words before a page's answer (`guard.answers.named`); a page's answer is one line."""
+_AUDIT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Verdict(StrEnum):
@@ -48,7 +49,7 @@ Outcome = Answered | Failed
 
 
 def answer_rows(document: str, analysis: pb.Analysis) -> tuple[Row, ...]:
-    """A row for each page of an answered question."""
+    """A row for each page of an answered question. Raises Internal for an answer without pages, or whose id is none."""
     pages = len(analysis.redaction.pages)
     told = page_answers(analysis.answer, pages)
     rows = _rows(document, analysis, _limit(analysis.finish_reason))
@@ -60,10 +61,16 @@ def answer_rows(document: str, analysis: pb.Analysis) -> tuple[Row, ...]:
 
 
 def field_rows(document: str, found: pb.ExtractFieldsResponse) -> tuple[Row, ...]:
-    """A row for each page of a document whose fields were read; the object is the document's, in its first row."""
+    """A row for each page of a document whose fields were read; the object is the document's, in its first row.
+    Raises as `answer_rows`."""
     rows = _rows(document, found, _limit(found.finish_reason))
     rows[0]["fields"] = found.json
     return tuple(rows)
+
+
+def is_audit_id(name: str) -> bool:
+    """Whether a peer's word has an audit id's form, so that a file may be named after it."""
+    return _AUDIT_ID.fullmatch(name) is not None
 
 
 def failure_row(document: str, failed: Failed, attempts: int) -> Row:
@@ -113,6 +120,8 @@ def _limit(finish: int) -> Verdict:
 
 def _rows(document: str, found: pb.Analysis | pb.ExtractFieldsResponse, verdict: Verdict) -> list[Row]:
     pages = found.redaction.pages
+    if not pages or not is_audit_id(found.audit_id):
+        raise Internal(Reason.INTERNAL)
     return [
         {
             "row": f"{document}-{page.page_index + 1:05d}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from guardedvlm.batch.asking import Asker, Reading, Task, outcome_of
 from guardedvlm.batch.catalog import Catalog
@@ -88,12 +89,25 @@ async def run(
             if outcome is None:
                 store.call_off(task.document)
                 continue
-            await asyncio.to_thread(store.end, task.document, outcome)
+            await _to_its_end(asyncio.to_thread(store.end, task.document, outcome))
             tally.take(outcome)
             told(task, outcome)
             if limits.most_failures is not None and tally.failed.total() > limits.most_failures:
                 stop.set()
     return tally
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Wait for a step in a thread, also when cancelled: nothing else touches the store before it is done."""
+    working = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        while not working.done():
+            with contextlib.suppress(asyncio.CancelledError):  # asked to stop once more: the step takes milliseconds
+                await asyncio.wait({working})
+        working.result()
+        raise
 
 
 class Here:
@@ -128,6 +142,8 @@ class Here:
     async def _call_off(self, running: Mapping[asyncio.Task[Outcome], Task]) -> None:
         for one in running:
             one.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        for task in running.values():
-            self._store.call_off(task.document)
+        try:
+            await asyncio.gather(*running, return_exceptions=True)
+        finally:  # also when cancelled again: what was called off was no attempt
+            for task in running.values():
+                self._store.call_off(task.document)

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guardedvlm.batch.journal import Began, Ended, Entry, Journal, list_journals, number_of, read_journal
-from guardedvlm.batch.rows import Answered, Failed, Outcome, Row, failure_row
+from guardedvlm.batch.rows import Answered, Failed, Outcome, Row, failure_row, is_audit_id
 from guardedvlm.batch.tables import FAILURES, PAGES, read_table, write_table
 from guardedvlm.core.private_file import PRIVATE_FOLDER, replace
-from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.errors import ConfigurationError, Internal, Reason
 
 PART_DOCUMENTS = 1000
 """Documents of a part: some 100 KB of Parquet, and read again after a kill in well under a second."""
@@ -97,7 +97,7 @@ class Store:
     def end(self, document: str, outcome: Outcome) -> None:
         """Take a document's outcome; it is durable when this returns. A document that was answered stays as it is.
 
-        Raises OSError.
+        Raises OSError, and Internal for a receipt whose name is no audit id.
         """
         if document in self.progress.answered:
             return
@@ -136,8 +136,11 @@ class Store:
 
     def _keep_receipt(self, outcome: Outcome) -> None:
         name = outcome.receipt_id if isinstance(outcome, Failed) else outcome.rows[0]["receipt_id"]
-        if outcome.receipt and name:
-            replace(self.folder / RECEIPTS / f"{name}.receipt.json", outcome.receipt)
+        if not outcome.receipt or not name:
+            return
+        if not is_audit_id(name):
+            raise Internal(Reason.INTERNAL)  # it would lead out of the folder
+        replace(self.folder / RECEIPTS / f"{name}.receipt.json", outcome.receipt)
 
 
 @contextlib.contextmanager

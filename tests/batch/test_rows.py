@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from guardedvlm.batch.rows import Failed, Verdict, answer_rows, failure_row, field_rows, page_answers
 from guardedvlm.batch.tables import FAILURES, PAGES
-from guardedvlm.errors import Reason, Refused
+from guardedvlm.errors import Internal, Reason, Refused
 from guardedvlm.guard.answers import named
 from guardedvlm.v1 import guard_pb2 as pb
 
@@ -78,6 +78,20 @@ def test_an_answer_that_was_cut_off_and_one_that_cannot_tell():
     assert answer_rows("d", analysis("a", 1, pb.FINISH_REASON_LENGTH))[0]["verdict"] == Verdict.CUT_OFF
     rows = answer_rows("d", analysis("I cannot tell.", 2, pb.FINISH_REASON_CANNOT_TELL))
     assert [(row["verdict"], row["answer"]) for row in rows] == [("CANNOT_TELL", "I cannot tell.")] * 2
+
+
+@pytest.mark.parametrize("make", [answer_rows, field_rows])
+def test_a_service_that_names_no_page_or_no_audit_id_gives_no_rows(make):
+    told = analysis("", 1)
+    shown = told if make is answer_rows else pb.ExtractFieldsResponse(redaction=told.redaction)
+    for pages, name in ((0, "cd" * 16), (1, "../../x"), (1, "")):
+        shown.audit_id = name
+        del shown.redaction.pages[pages:]
+        shown.redaction.pages.extend([pb.RedactedPage()] * (pages - len(shown.redaction.pages)))
+        with pytest.raises(Internal):
+            make("d", shown)
+    shown.audit_id = "cd" * 16
+    assert len(make("d", shown)) == 1
 
 
 def test_fields_are_the_documents():

@@ -1,6 +1,8 @@
 """A run: concurrency, stops, and failures that are no document's own; with askers that say what a test wants."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 
@@ -10,7 +12,7 @@ from guardedvlm.batch.inputs import uri_of
 from guardedvlm.batch.key import BatchKey
 from guardedvlm.batch.rows import Answered, Failed
 from guardedvlm.batch.run import Here, Limits, run
-from guardedvlm.batch.store import open_store, read_progress
+from guardedvlm.batch.store import Store, open_store, read_progress
 from guardedvlm.errors import ConfigurationError, InvalidInput, Overloaded, Reason, Refused, TimedOut, Unavailable
 
 KEY = BatchKey(bytes(32))
@@ -132,6 +134,30 @@ async def test_a_second_interrupt_calls_off_what_is_in_work(tmp_path, tasks):
     progress = read_progress(tmp_path / "out")
     assert len(progress.answered) == 11
     assert progress.begun.total() == 0
+
+
+async def test_an_interrupt_waits_for_what_is_being_written(tmp_path, tasks, monkeypatch):
+    told, writing = [], threading.Event()
+    end, call_off = Store.end, Store.call_off
+
+    def slow_end(store, document, outcome):
+        writing.set()
+        time.sleep(0.2)
+        end(store, document, outcome)
+        told.append("ended")
+
+    monkeypatch.setattr(Store, "end", slow_end)
+    monkeypatch.setattr(Store, "call_off", lambda *given: told.append("called off") or call_off(*given))
+    running = asyncio.ensure_future(ran(tmp_path / "out", tasks, Says(), concurrency=2))
+    assert await asyncio.to_thread(writing.wait, 10)
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0.02)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert told == ["ended", "called off"]
+    progress = read_progress(tmp_path / "out")
+    assert (len(progress.answered), progress.begun.total()) == (1, 0)
 
 
 async def test_a_defect_is_a_failure_without_its_words(tmp_path, quickly):

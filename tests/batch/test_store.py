@@ -19,7 +19,7 @@ from guardedvlm.batch.run import MOST_ATTEMPTS, Limits, pending
 from guardedvlm.batch.store import FAILED, PARTS, STATE, open_store, read_progress
 from guardedvlm.batch.tables import read_catalog, read_table, write_catalog
 from guardedvlm.core import private_file
-from guardedvlm.errors import ConfigurationError, InvalidInput, Reason, Unavailable
+from guardedvlm.errors import ConfigurationError, Internal, InvalidInput, Reason, Unavailable
 
 
 class Killed(BaseException):
@@ -68,7 +68,13 @@ class Disk:
 
 def rows_of(document, pages):
     return tuple(
-        {"row": f"{document}-{page}", "document": document, "page": page, "regions": {"DATE": 1}, "receipt_id": "r"}
+        {
+            "row": f"{document}-{page}",
+            "document": document,
+            "page": page,
+            "regions": {"DATE": 1},
+            "receipt_id": "0a" * 16,
+        }
         for page in range(pages)
     )
 
@@ -145,6 +151,19 @@ def test_what_was_answered_stays_answered(tmp_path):
         batch.end("a", outcome_of("a", 1))
         batch.end("a", outcome_of("a", 0))
     assert in_tables(tmp_path) == (["a-0"], [])
+
+
+@pytest.mark.parametrize("name", ["../../x", "x", "0a" * 16 + "\n", "/etc/x", "0A" * 16])
+def test_a_receipt_is_named_after_an_audit_id_and_nothing_else(tmp_path, name):
+    said = Failed(InvalidInput(Reason.IMAGE_CORRUPT), name, b"receipt")
+    with open_store(tmp_path / "a" / "b") as batch, pytest.raises(Internal):
+        batch.end("a", said)
+    assert not list(tmp_path.rglob("*.receipt.json"))
+    with open_store(tmp_path / "a" / "b") as batch:
+        batch.end("a", Failed(said.error, "0a" * 16, b"receipt"))
+    assert [path.stem for path in tmp_path.rglob("*.json") if path.parent.name == "receipts"] == [
+        "0a" * 16 + ".receipt"
+    ]
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):
