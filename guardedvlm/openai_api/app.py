@@ -19,17 +19,18 @@ from starlette.routing import Route
 
 from guardedvlm.client import AsyncClient
 from guardedvlm.client.requests import Asking, is_progress
-from guardedvlm.errors import GuardedVLMError, InvalidInput, NotIdentified, Reason, TimedOut
+from guardedvlm.errors import GuardedVLMError, InvalidInput, NotIdentified, Reason
 from guardedvlm.openai_api.chat import Chat, parse_chat
 from guardedvlm.openai_api.completion import Completion, event, is_model, model_object
-from guardedvlm.openai_api.events import EventStream, unless_gone
+from guardedvlm.openai_api.events import Ahead, EventStream, unless_gone
 from guardedvlm.openai_api.failure import ModelUnknown, Unsupported, error_object, failed
+from guardedvlm.openai_api.slots import Slots
 from guardedvlm.v1 import guard_pb2 as pb
-from guardedvlm.web.body import read_body
+from guardedvlm.web.body import Pace, read_in_time
 from guardedvlm.web.headers import SecurityHeaders
 
-BODY_SECONDS = 120.0
-"""For a body to come: 48 MiB at 4 Mbit/s."""
+PACE = Pace(seconds=120.0, patience=10.0, rate=64 * 2**10)
+"""Of a body: 48 MiB at 4 Mbit/s, and none slower than half a Mbit/s."""
 GONE = 499
 """What nobody reads any more has a status, too."""
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)\Z", re.IGNORECASE)  # RFC 6750, section 2.1
@@ -85,7 +86,7 @@ class Routes:
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._slots = asyncio.Semaphore(front.most_requests)
+        self._slots = Slots(front.most_requests)
 
     async def models(self, request: Request) -> Response:
         """The caller's one model."""
@@ -102,36 +103,35 @@ class Routes:
         """A chat completion."""
         client = self._caller(request)
         policy = await client.policy()
+        ahead = Ahead(request.receive)
         async with contextlib.AsyncExitStack() as held:
-            await held.enter_async_context(self._slots)
-            chat = await asyncio.to_thread(parse_chat, await self._body(request))
+            if await unless_gone(ahead.look, self._slots.take(_token(request), held)) is None:
+                return Response(status_code=GONE)
+            body = await read_in_time(Request(request.scope, ahead.receive), self._front.body_bytes, PACE)
+            chat = await asyncio.to_thread(parse_chat, body)
             _check_model(chat.model, policy.name)
             wishes: Asking = {**chat.wishes, "request_id": _request_id(request)}
             completion = Completion(model_object(policy.name)["id"])
             if chat.is_stream and chat.schema is None:
                 events = client.stream(chat.content, chat.question, on_receipt=completion.take, **wishes)
-                return await _begun(request, _pieces(events, completion, chat), held)
+                return await _begun(request, _pieces(events, completion, chat), held, self._front.timeout)
             given = await unless_gone(request.receive, _answer(client, chat, wishes, completion))
         if given is None:
             return Response(status_code=GONE)
         if chat.is_stream:
-            return EventStream(_at_once(given, completion, chat), contextlib.AsyncExitStack())
+            return EventStream(_at_once(given, completion, chat), contextlib.AsyncExitStack(), self._front.timeout)
         return JSONResponse(completion.whole(given), headers={"x-request-id": given.audit_id})
 
     def _caller(self, request: Request) -> AsyncClient:
         """The connection under the caller's token. Raises NotIdentified."""
-        found = _BEARER.match(request.headers.get("authorization", ""))
-        if found is None:
-            raise NotIdentified(Reason.UNAUTHENTICATED)
-        return self.client.as_caller(found[1])
+        return self.client.as_caller(_token(request))
 
-    async def _body(self, request: Request) -> bytes:
-        """Raises Overloaded(MESSAGE_TOO_LARGE), TimedOut."""
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await read_body(request, self._front.body_bytes)
-        except TimeoutError:
-            raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+
+def _token(request: Request) -> str:
+    found = _BEARER.match(request.headers.get("authorization", ""))
+    if found is None:
+        raise NotIdentified(Reason.UNAUTHENTICATED)
+    return found[1]
 
 
 async def _answer(
@@ -148,12 +148,14 @@ async def _answer(
     )
 
 
-async def _begun(request: Request, pieces: AsyncGenerator[bytes, None], held: contextlib.AsyncExitStack) -> Response:
+async def _begun(
+    request: Request, pieces: AsyncGenerator[bytes, None], held: contextlib.AsyncExitStack, seconds: float
+) -> Response:
     """The stream, once the request was not refused so far: a refusal before that has a status of its own."""
     await held.enter_async_context(aclosing(pieces))
     if await unless_gone(request.receive, anext(pieces)) is None:
         return Response(status_code=GONE)
-    return EventStream(pieces, held.pop_all())
+    return EventStream(pieces, held.pop_all(), seconds)
 
 
 async def _pieces(

@@ -96,9 +96,24 @@ def parse_chat(body: bytes) -> Chat:
 
 def _loaded(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_refused)
+        loaded = json.loads(body, parse_constant=_refused)
+        _check_text(loaded)
     except (ValueError, RecursionError):
         raise _invalid("request") from None
+    return loaded
+
+
+def _check_text(loaded: Any) -> None:
+    """Raise UnicodeEncodeError, a ValueError, for half of a pair of surrogates, which nothing can send."""
+    waiting = [loaded]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and not value.isascii():
+            value.encode()
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _check_fields(asked: Mapping[str, Any]) -> None:

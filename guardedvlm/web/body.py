@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+
 from starlette.requests import Request
 from starlette.types import Message
 
-from guardedvlm.errors import Overloaded, Reason
+from guardedvlm.errors import Overloaded, Reason, TimedOut
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a body must come: after `patience` seconds at `rate` bytes a second at least, whole within `seconds`."""
+
+    seconds: float
+    patience: float
+    rate: float
+
+    def left(self, count: int) -> float:
+        """Seconds from the beginning within which more than `count` bytes must be there."""
+        return min(self.seconds, self.patience + count / self.rate)
+
+
+async def read_in_time(request: Request, limit: int, pace: Pace) -> bytes:
+    """As `read_body`. Raises TimedOut(DEADLINE_EXCEEDED) for one that comes too slowly as well."""
+    begun = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(pace.left(0)) as clock:
+            receive = request.receive
+            count = 0
+
+            async def timed() -> Message:
+                nonlocal count
+                message = await receive()
+                count += len(message.get("body", b""))
+                clock.reschedule(begun + pace.left(count))
+                return message
+
+            return await read_body(Request(request.scope, timed), limit)
+    except TimeoutError:
+        raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -27,6 +27,7 @@ from guardedvlm.errors import (
     Refused,
     Unavailable,
 )
+from guardedvlm.openai_api import slots
 from guardedvlm.openai_api.app import Front, build_openai
 from guardedvlm.transport.dev_pki import write_dev_pki
 
@@ -272,6 +273,25 @@ def test_bodies_that_are_none(base_url, body):
     assert json.loads(answer)["error"]["code"] == "FIELD_INVALID"
 
 
+@pytest.mark.parametrize("said", ["\\ud800", "\\udc00x", b"\xed\xa0\x80"], ids=["high", "low", "raw"])
+@pytest.mark.parametrize("place", ["question", "history", "media type", "schema"])
+def test_half_a_pair_is_no_text(base_url, client, guard, said, place):
+    asked = {"model": "finance", "messages": [user(PICTURE, text("?"))]}
+    if place == "question":
+        asked["messages"][0] = user(PICTURE, text("HERE"))
+    elif place == "history":
+        asked["messages"] = [user(PICTURE), {"role": "assistant", "content": "HERE"}, user(text("?"))]
+    elif place == "media type":
+        asked["messages"] = [user({"type": "image_url", "image_url": {"url": "data:HERE;base64,QUJD"}})]
+    else:
+        schema = {"type": "object", "properties": {"HERE": {"type": "string"}}}
+        asked["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+    body = json.dumps(asked).encode().replace(b"HERE", said.encode() if isinstance(said, str) else said)
+    status, _, answer = post(base_url, body)
+    assert (status, json.loads(answer)["error"]["code"]) == (400, "FIELD_INVALID")
+    assert guard.asked == []
+
+
 def test_a_body_has_a_limit(base_url):
     status, _, answer = post(base_url, b" " * (2**16 + 1))
     assert (status, json.loads(answer)["error"]["code"]) == (413, "MESSAGE_TOO_LARGE")
@@ -310,6 +330,36 @@ def test_requests_above_the_limit_wait_and_each_slot_comes_back(guard, client):
         with pytest.raises(openai.UnprocessableEntityError):
             asks(one, stream=True)
         assert asks(one).choices
+
+
+def test_one_token_does_not_keep_the_others_out(guard, client, monkeypatch):
+    monkeypatch.setattr(slots, "WAIT_SECONDS", 0.2)
+    with serving(guard) as target, front(target, most_requests=4) as url:
+        mine, other = (openai.OpenAI(base_url=url, api_key=name, max_retries=0) for name in ("mine", "other"))
+        with mine, other:
+            guard.script.append(None)
+            with hanging(url, guard, "mine"):
+                with pytest.raises(openai.RateLimitError) as full:
+                    asks(mine)
+                assert (full.value.code, full.value.response.headers["retry-after"]) == ("QUEUE_FULL", "5")
+                assert full.value.response.headers["x-should-retry"] == "true"
+                assert asks(other).choices
+            assert guard.cancelled.wait(10)
+            assert asks(mine).choices
+
+
+@contextmanager
+def hanging(base_url, guard, token):
+    """A request that is in work until the end of this."""
+    guard.script.append(HANG)
+    content = json.dumps({"model": "finance", "messages": [user(PICTURE, text("?"))]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    with socket.create_connection(("127.0.0.1", int(base_url.split(":")[2].split("/")[0]))) as line:
+        line.sendall(head.encode() + f"Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        end = time.monotonic() + 10
+        while len(guard.requests) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        yield
 
 
 def test_nothing_is_logged(client, guard, caplog, capfd):
