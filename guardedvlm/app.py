@@ -154,7 +154,7 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         watch = PolicyWatch(policies, guard.ledger.service)
         reports = {POLICIES: watch.look, CANARY: canary_check(guard.roles.canary), TRUST: trust_check(trust)}
         readiness = Readiness(server.health, SERVICE, _checks(guard), reports)
-        await guard.roles.canary.look()
+        await guard.roles.canary.begin()
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in ticks(stop):
