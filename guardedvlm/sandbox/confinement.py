@@ -114,6 +114,10 @@ def _detector() -> Iterator[Rule]:
     # a library may set its own process's limits
     yield Rule("prlimit64", ALLOW, (Argument(0, (0, os.getpid())),))
     yield Rule("prlimit64", refusal())
+    # abort(), and nobody else's: without Landlock a process of the same user would take the signal
+    for name in ("tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
+        yield Rule(name, ALLOW, (Argument(0, (os.getpid(),)),))
+        yield Rule(name, refusal())
     yield from _threads_only(refusal())
 
 
