@@ -149,7 +149,12 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         trust.watch(service.take_identities, guard.backend)
         guard.calls.broken = trust.broken
         connections = connection_options(*settings.connections.in_order())
-        server = GuardServer(service, with_reflection=settings.reflection, connections=connections)
+        server = GuardServer(
+            service,
+            with_reflection=settings.reflection,
+            connections=connections,
+            most_calls=guard.gate.most_calls,
+        )
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service)
         reports = {POLICIES: watch.look, CANARY: canary_check(guard.roles.canary), TRUST: trust_check(trust)}

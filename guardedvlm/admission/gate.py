@@ -21,6 +21,7 @@ from guardedvlm.core.quota import Quota, TenantLimits
 from guardedvlm.errors import GuardedVLMError, Overloaded, Reason, TimedOut
 
 MEBIBYTE = 2**20
+OTHER_CALLS = 64
 LONGEST_RETRY = 3_600.0
 """Seconds after which a client is told to come back, at most."""
 _SAVED: Mapping[Quota, tuple[str, float, float]] = {
@@ -56,6 +57,12 @@ class Gate:
     def held_bytes(self) -> int:
         """Bytes of documents that calls hold."""
         return self.held.total()
+
+    @property
+    def most_calls(self) -> int:
+        """Calls of a listener at the same time, above which gRPC refuses them unread: twice what has a turn or waits
+        for one, as others wait for the model, send their document or ask for the policy."""
+        return 2 * (self.turns.slots + self.most_waiting) + OTHER_CALLS
 
     def waiting(self) -> Mapping[str, int]:
         """Requests that wait for their turn, and cleared ones that wait for the model."""
