@@ -112,7 +112,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None, member
         loading = asyncio.to_thread(roles.start)
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         if roles.unconfined:
-            LOG.warning("no system call filter holds these workers: %s", ", ".join(roles.unconfined))
+            LOG.warning("no seccomp filter or no Landlock holds these workers: %s", ", ".join(roles.unconfined))
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings), roles.canary)
