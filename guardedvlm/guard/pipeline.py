@@ -101,6 +101,7 @@ class Pipeline:
             trial.sizes = document.sizes
             trial.found = sample.found = found = await find(run, document)
             sample.cleared = cleared = await clear(run, document, found, None)
+            self._check_canary()  # again: the request waited, and a detector may have gone blind since
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             await run.advance(State.RELEASE_OPEN)
@@ -138,6 +139,7 @@ class Pipeline:
             trial.sizes = document.sizes
             trial.found = sample.found = found = await find(run, document)
             sample.cleared = cleared = await clear(run, document, found, capacity.geometry)
+            self._check_canary()
             await run.record_cleared(cleared.outcomes, cleared.digests, found.kept(run.policy))
             redacted = await redaction(run, document, found, cleared)
             deny = await asyncio.to_thread(hidden_strings, run, found, cleared)
@@ -159,9 +161,13 @@ class Pipeline:
     async def _admit(self, run: Run) -> None:
         """Raises Unavailable(CANARY_MISSED) while a detector is blind, and what the policy forbids."""
         await run.admit()
+        self._check_canary()
+        run.check_wishes_allowed()
+
+    def _check_canary(self) -> None:
+        """Raises Unavailable(CANARY_MISSED)."""
         if self._canary is not None:
             self._canary.check()
-        run.check_wishes_allowed()
 
     async def _screened(
         self,
