@@ -24,10 +24,10 @@ from guardedvlm.sandbox.syscalls import HARMLESS, HOSTILE, WRITING
 
 
 class Sandbox(StrEnum):
-    """What a site asks for where the kernel has no system call filters (a setting)."""
+    """What a site asks for where the kernel cannot hold a worker as its role demands (a setting)."""
 
     REQUIRED = "required"  # no worker starts without one
-    WHEN_POSSIBLE = "when-possible"  # it starts with limits alone
+    WHEN_POSSIBLE = "when-possible"  # it starts with what the kernel has, or limits alone
 
 
 class Confinement(StrEnum):
@@ -80,6 +80,12 @@ def confine_calls(confinement: Confinement, *, files_confined: bool) -> bool:
     if confinement is Confinement.DETECTOR:
         return install(tuple(_detector()), ALLOW)
     return install(tuple(_decoder(files_confined)), refusal())
+
+
+def is_held(confinement: Confinement, found: Sandboxed) -> bool:
+    """Whether `found` is all that the role demands. Without Landlock a filter lets a decoder open no file, but a
+    detector every one that its user may read: keys and the ledger among them."""
+    return found.filtered and (confinement is Confinement.DECODER or found.landlock > 0)
 
 
 def kernel_has_filters() -> bool:

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from guardedvlm.cli import doctor
 from guardedvlm.errors import Reason, Unavailable
 from guardedvlm.sandbox import Confinement, Sandbox, kernel_has_filters, landlock_version
 from guardedvlm.sandbox.attempts import ATTEMPTS
@@ -181,6 +182,30 @@ def test_without_filters_it_starts_where_the_site_says_so_and_tells(kernel_witho
     worker.start()
     assert worker.sandboxed.filtered is False
     worker.stop()
+
+
+@needs_filters
+def test_without_landlock_no_detector_starts(kernel_without):
+    """It could read keys and the ledger."""
+    kernel_without("landlock")
+    worker = Worker(SPEC)
+    with pytest.raises(Unavailable) as failure:
+        worker.start()
+    assert failure.value.reason is Reason.SANDBOX_MISSING
+    assert "Landlock" in str(failure.value)
+    assert worker.pid is None
+
+
+@needs_filters
+def test_without_landlock_the_doctor_says_what_a_detector_reads(kernel_without, monkeypatch, capsys):
+    kernel_without("landlock")
+    monkeypatch.setattr("guardedvlm.cli.doctor.landlock_version", lambda: 0)
+    assert not doctor._sandbox()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a detector can read keys and the ledger" in told
+    assert "to read a secret file" in told
+    assert "possible" in told
+    assert "sandbox: when-possible" in told
 
 
 @needs_filters
