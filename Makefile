@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
-VLLM_TESTS := tests/cogvlm2/vllm_plugin $(wildcard tests/inference/test_vllm_*.py)
+VLLM_TESTS := tests/cogvlm2/vllm_plugin tests/inference/vllm_engine
 STAMP := $(VENV)/.installed
 
 .PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz locks sbom clean
@@ -45,7 +45,7 @@ test-gpu: install
 
 # Its libraries' own warnings are not ours to raise.
 test-vllm: install-vllm
-	$(VLLM_VENV)/bin/python -m pytest -m vllm -W default --timeout 600 $(VLLM_TESTS)
+	$(VLLM_VENV)/bin/python -m pytest -m vllm -W default --timeout 600 --durations 15 $(VLLM_TESTS)
 
 # Coverage-guided, one target after the other; findings lie in out/fuzz/TARGET/findings. See docs/sandbox.md.
 SECONDS ?= 1800

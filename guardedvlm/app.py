@@ -112,7 +112,7 @@ async def running_guard(settings: Settings, engine: Engine | None = None, member
         loading = asyncio.to_thread(roles.start)
         signer, backend = await _both(_inference(settings, parts, engine), loading)
         if roles.unconfined:
-            LOG.warning("no system call filter holds these workers: %s", ", ".join(roles.unconfined))
+            LOG.warning("no seccomp filter or no Landlock holds these workers: %s", ", ".join(roles.unconfined))
         detectors = await roles.weights(Deadline.after(START_SECONDS))
         witness = Witness(ledger, key, detectors, settings.traces)
         pipeline = Pipeline(roles, backend, signer, witness, sample_store(settings), roles.canary)
@@ -149,12 +149,17 @@ async def serve(settings: Settings, stop: asyncio.Event, started: asyncio.Future
         trust.watch(service.take_identities, guard.backend)
         guard.calls.broken = trust.broken
         connections = connection_options(*settings.connections.in_order())
-        server = GuardServer(service, with_reflection=settings.reflection, connections=connections)
+        server = GuardServer(
+            service,
+            with_reflection=settings.reflection,
+            connections=connections,
+            most_calls=guard.gate.most_calls,
+        )
         await asyncio.to_thread(_prepare, guard.ledger, policies)
         watch = PolicyWatch(policies, guard.ledger.service)
         reports = {POLICIES: watch.look, CANARY: canary_check(guard.roles.canary), TRUST: trust_check(trust)}
         readiness = Readiness(server.health, SERVICE, _checks(guard), reports)
-        await guard.roles.canary.look()
+        await guard.roles.canary.begin()
         try:
             started.set_result(await server.start(listeners, settings.health_listen))
             async for _ in ticks(stop):

@@ -167,7 +167,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.CANARY_MISSED: "a detector did not find what is on the canary picture, so nothing can be cleared",
     Reason.WEIGHTS_CHANGED: "a detector's weights are not the pinned ones",
     Reason.WORKER_DIED: "the worker process died on this request and was replaced",
-    Reason.SANDBOX_MISSING: "the kernel cannot confine the worker processes",
+    Reason.SANDBOX_MISSING: "the kernel lacks what confines the worker processes (seccomp filters, Landlock)",
     Reason.STAGE_TIMEOUT: "a stage took longer than its limit",
     Reason.DEADLINE_EXCEEDED: "the request's deadline passed",
     Reason.CANCELLED: "the caller went away before the end",

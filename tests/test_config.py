@@ -65,6 +65,7 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path,
         ("- a", "guardedvlm.yaml"),
         ("", "guardedvlm.yaml"),
         ("a: [", "guardedvlm.yaml:2"),
+        ("listen: 2026-13-45", "guardedvlm.yaml"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, place):
@@ -80,6 +81,16 @@ def test_an_unknown_variable_is_an_error(monkeypatch):
     with pytest.raises(ConfigurationError) as failure:
         load_settings(None)
     assert failure.value.place == "listenn"
+
+
+@pytest.mark.parametrize("value", ["{replicas: [", "!!python/name:os.system", "2026-13-45"])
+def test_a_variable_that_is_no_yaml_is_an_error(monkeypatch, value):
+    monkeypatch.setenv("GUARDEDVLM_TLS", value)
+    with pytest.raises(ConfigurationError) as failure:
+        load_settings(None)
+    assert failure.value.reason is Reason.SETTINGS_INVALID
+    assert (failure.value.place, failure.value.explanation) == ("GUARDEDVLM_TLS", "is not YAML")
+    assert value not in str(failure.value)
 
 
 def test_a_missing_file_is_an_error(tmp_path):

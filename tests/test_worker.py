@@ -82,6 +82,26 @@ def test_an_empty_array_is_carried(worker):
     assert same.shape == (0,)
 
 
+def test_pixels_that_are_taken_back_while_they_are_read_end_the_worker_and_not_the_guard(worker, monkeypatch):
+    worker.start()
+    pixels = np.ones((400, 300, 3), np.uint8)
+    measure = os.fstat
+
+    def measured_and_cut(descriptor):
+        found = measure(descriptor)
+        os.ftruncate(descriptor, 7)
+        return found
+
+    monkeypatch.setattr(os, "fstat", measured_and_cut)
+    with pytest.raises(Unavailable) as failure:
+        call(worker, "twice", dict[str, int], pixels)
+    monkeypatch.undo()
+    assert failure.value.reason is Reason.WORKER_DIED
+    assert worker.pid is None
+    _, (same, _) = call(worker, "twice", dict[str, int], pixels)
+    assert np.array_equal(same, pixels)
+
+
 def test_our_errors_come_back_as_they_are_and_the_process_lives(worker):
     worker.start()
     pid = worker.pid

@@ -21,6 +21,7 @@ from guardedvlm.core.quota import Quota, TenantLimits
 from guardedvlm.errors import GuardedVLMError, Overloaded, Reason, TimedOut
 
 MEBIBYTE = 2**20
+OTHER_CALLS = 64
 LONGEST_RETRY = 3_600.0
 """Seconds after which a client is told to come back, at most."""
 _SAVED: Mapping[Quota, tuple[str, float, float]] = {
@@ -43,7 +44,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
-        self.times, self.model_times = ServiceTimes(), ServiceTimes()
+        self.times, self.model_times = ServiceTimes(clock), ServiceTimes(clock)
         self.turns, self.model = FairQueue(concurrency), FairQueue(1)
         self.most_waiting, self.most_bytes = queue, queue_mebibytes * MEBIBYTE
         self.refused: Counter[str] = Counter()
@@ -56,6 +57,12 @@ class Gate:
     def held_bytes(self) -> int:
         """Bytes of documents that calls hold."""
         return self.held.total()
+
+    @property
+    def most_calls(self) -> int:
+        """Calls of a listener at the same time, above which gRPC refuses them unread: twice what has a turn or waits
+        for one, as others wait for the model, send their document or ask for the policy."""
+        return 2 * (self.turns.slots + self.most_waiting) + OTHER_CALLS
 
     def waiting(self) -> Mapping[str, int]:
         """Requests that wait for their turn, and cleared ones that wait for the model."""
@@ -88,7 +95,8 @@ class Place:
         self._cost = 0.0
         self._began: float | None = None  # the turn
         self._entered = self._looking = False
-        self._reserved = 0
+        self._is_probe = False  # let through though it may be late
+        self._reserved = self._written = 0  # output tokens
 
     @property
     def is_refused(self) -> bool:
@@ -121,27 +129,28 @@ class Place:
         """Wait for the turn of a request that may write `tokens`, and hold it for the block, or until `looked`.
 
         Raises Overloaded(QUOTA_EXCEEDED | QUEUE_FULL), and TimedOut where the deadline passes in the queue, or is
-        nearer than any request of this kind has taken.
+        nearer than any request of this kind and tenant has taken of late.
         """
         self._kind = kind
         try:
             await self._enter(deadline, tokens)
             yield
             if self._began is not None:
-                self._gate.times.note(kind, self._megapixels, self._gate.clock() - self._began)
+                took = self._gate.clock() - self._began
+                self._gate.times.note(self._tenant, kind, self._megapixels, took)
         finally:
             self.close()
 
     def charge(self, megapixels: float, deadline: Deadline) -> None:
-        """Charge what was decoded, before anybody looks at it. Raises Overloaded(QUOTA_EXCEEDED), and TimedOut where no
-        larger document was ever done in the time that is left."""
+        """Charge what was decoded, before anybody looks at it. Raises Overloaded(QUOTA_EXCEEDED), and TimedOut where
+        hardly a document that was no larger was done in the time that is left."""
         gate, now = self._gate, self._gate.clock()
         self._megapixels = megapixels
         bucket = gate.bucket(self._tenant, Quota.MEGAPIXELS, self._limits)
         if wait := bucket.wait(megapixels, now):
             raise self._exceeded(Quota.MEGAPIXELS, wait)
         spent = now - self._began if self._began is not None else 0.0
-        self._check_time(gate.times.least(self._kind, megapixels) - spent, deadline)
+        self._check_time(gate.times.least(self._tenant, self._kind, megapixels) - spent, deadline)
         bucket.take(megapixels, now)
 
     def looked(self) -> None:
@@ -155,25 +164,33 @@ class Place:
         """Wait for one of the model's `slots` and hold it for the block. Raises TimedOut."""
         model = self._gate.model
         model.slots = slots
-        cost = self._gate.model_times.usual(self._kind)
+        cost = self._gate.model_times.usual(self._tenant, self._kind)
         await _before(deadline, lambda: model.take(self._tenant, cost, self._limits.weight))
         began = self._gate.clock()
         try:
             yield
         finally:
             took = self._gate.clock() - began
-            self._gate.model_times.note(self._kind, 0.0, took)
+            self._gate.model_times.note(self._tenant, self._kind, 0.0, took)
             model.release(self._tenant, cost, took)
             model.leave(self._tenant)
 
-    def wrote(self, tokens: int | None) -> None:
-        """The model wrote so many tokens (None: nobody knows how many, and all that was set aside counts): what was set
-        aside beyond them is given back, what is above them is owed."""
+    def wrote_page(self, tokens: int) -> None:
+        """The model wrote so many tokens about one page, and goes on: what is above all that was set aside is owed at
+        once."""
         bucket, now = self._gate.bucket(self._tenant, Quota.OUTPUT_TOKENS, self._limits), self._gate.clock()
-        used = self._reserved if tokens is None else tokens
-        bucket.give_back(self._reserved, now)
+        charged = max(self._reserved, self._written)
+        self._written += tokens
+        bucket.take(max(self._reserved, self._written) - charged, now)
+
+    def wrote(self, tokens: int | None) -> None:
+        """The model wrote so many tokens beside its whole pages (None: nobody knows how many, and as many count as one
+        page may have), and ends: what was set aside beyond them is given back, what is above them is owed."""
+        bucket, now = self._gate.bucket(self._tenant, Quota.OUTPUT_TOKENS, self._limits), self._gate.clock()
+        used = self._written + (self._reserved if tokens is None else tokens)
+        bucket.give_back(max(self._reserved, self._written), now)
         bucket.take(used, now)
-        self._reserved = 0
+        self._reserved = self._written = 0
 
     def close(self) -> None:
         """Give back all that the call holds; idempotent."""
@@ -195,18 +212,18 @@ class Place:
         if owed := gate.bucket(self._tenant, Quota.MEGAPIXELS, self._limits).wait(0.0, gate.clock()):
             raise self._exceeded(Quota.MEGAPIXELS, owed)  # nothing need be decoded to know
         self._set_aside(tokens)
-        self._cost = gate.times.usual(self._kind)
+        self._cost = gate.times.usual(self._tenant, self._kind)
         weight, most = self._limits.weight, self._limits.concurrency
         await _before(deadline, lambda: turns.take(self._tenant, self._cost, weight, most))
         self._entered = self._looking = True
         self._began = gate.clock()
         # Should it have waited longer than was foreseen: no worker begins what cannot end.
-        self._check_time(gate.times.least(self._kind), deadline)
+        self._check_time(gate.times.least(self._tenant, self._kind), deadline)
 
     def _check_queue(self, deadline: Deadline) -> None:
         """Raise where it could not wait, or would wait too long."""
         gate, limits, turns = self._gate, self._limits, self._gate.turns
-        least = gate.times.least(self._kind)
+        least = gate.times.least(self._tenant, self._kind)
         self._check_time(least, deadline)
         if turns.is_free(self._tenant, limits.concurrency):
             return
@@ -214,8 +231,9 @@ class Place:
             raise self._full(Quota.QUEUE)
         if turns.waiting >= gate.most_waiting:
             raise self._full(Quota.SERVICE_QUEUE)
-        ahead = turns.ahead(self._tenant) // turns.slots * gate.times.least_of_all()
-        if deadline.remaining() < ahead + least:
+        # Of a tenant of whom nothing is known the turns before it, which are its own, may be short.
+        ahead = turns.ahead(self._tenant) // turns.slots * min(least, gate.times.least_of_all())
+        if deadline.remaining() < ahead + least and not self._is_probe:
             raise self._full(Quota.DEADLINE)
 
     def _set_aside(self, tokens: int) -> None:
@@ -229,7 +247,10 @@ class Place:
         self._reserved = tokens
 
     def _check_time(self, least: float, deadline: Deadline) -> None:
-        if deadline.remaining() < least:
+        if deadline.remaining() >= least or self._is_probe:
+            return
+        self._is_probe = self._gate.times.is_probe(self._tenant, self._kind)
+        if not self._is_probe:
             self._gate.refused[Quota.DEADLINE.value] += 1
             raise TimedOut(Reason.DEADLINE_EXCEEDED, least_seconds=round(least, 1))
 
@@ -242,7 +263,7 @@ class Place:
         """Come back when about half of what waits is done."""
         gate = self._gate
         gate.refused[quota.value] += 1
-        seconds = gate.times.usual(self._kind) * (1 + gate.turns.waiting / gate.turns.slots) / 2
+        seconds = gate.times.usual(self._tenant, self._kind) * (1 + gate.turns.waiting / gate.turns.slots) / 2
         return Overloaded(Reason.QUEUE_FULL, queue=quota.value, retry_seconds=round(min(seconds, LONGEST_RETRY), 3))
 
 

@@ -76,7 +76,7 @@ def make_site(folder: Path, listen: str = "localhost:8443", health: str = "127.0
             lines += [
                 f"  - name: {tenant}-gateway",
                 f"    tenant: {tenant}",
-                "    roles: [caller, reviewer]",
+                "    roles: [caller]",
                 f'    token_hmac: "{digest}"',
                 f'    san: ["{pki.clients[tenant].san}"]',
             ]

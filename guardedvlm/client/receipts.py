@@ -66,11 +66,13 @@ class ReceiptTaker:
             self.on_receipt(receipt)
 
     def _verify(self, receipt: Receipt, outcome: Outcome, redacted: bytes) -> None:
-        """Steps 1 to 5 of `audit.receipt_proof`, against what this caller sent and got."""
+        """Steps 1 to 5 of `audit.receipt_proof`, against what this caller sent and got. A service that refuses a
+        document unread says so: its receipt is of no bytes."""
         if self.keys is None:
             return
         statement = receipt.statement
-        commitments = [(Of.INPUT, self.document, statement.input.commitment)]
+        is_unread = outcome is Outcome.REFUSED and statement.input.bytes == 0
+        commitments = [(Of.INPUT, b"" if is_unread else self.document, statement.input.commitment)]
         if redacted:
             commitments.append((Of.REDACTED, redacted, statement.redacted.commitment if statement.redacted else ""))
         is_ours = prove(receipt.encode(), Given(keys=self.keys)).holds and statement.outcome is outcome

@@ -82,6 +82,8 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         found = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(Reason.SETTINGS_INVALID, place=path.name, explanation="cannot be read") from None
+    except ValueError:  # a date that the calendar lacks
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=path.name, explanation="is not YAML") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path.name}:{mark.line + 1}" if mark else path.name
@@ -96,5 +98,12 @@ def _from_environment() -> dict[str, Any]:
     found = {}
     for name, value in os.environ.items():
         if name.startswith(ENVIRONMENT_PREFIX):
-            found[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = yaml.safe_load(value)
+            found[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = _from_variable(name, value)
     return found
+
+
+def _from_variable(name: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that the calendar lacks
+        raise ConfigurationError(Reason.SETTINGS_INVALID, place=name, explanation="is not YAML") from None

@@ -37,6 +37,8 @@ AGAIN_SECONDS = 15.0
 """Until the next look after one that failed: a role that is replaced loads its weights in 2-15 s."""
 LOOK_SECONDS = 300.0
 """For a whole look. On a busy guard the canary waits its turn like every picture."""
+LATE_LOOKS = 4
+"""Looks in a row that may not come to their turn on a busy guard; then nobody knows what its detectors see."""
 PICTURE = "canary.jpg"
 SIZE = Size(900, 640)
 FACE = Box(110, 138, 254, 318)
@@ -62,42 +64,59 @@ class Canary:
     """Looks at the canary picture with every process of `pools`, by role, and remembers who missed it. Used from one
     event loop."""
 
-    def __init__(self, pools: Mapping[str, WorkerPool], seconds: float = CANARY_SECONDS) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, WorkerPool],
+        seconds: float = CANARY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pools = pools
         self._seconds = seconds
+        self._clock = clock
         self._due = 0.0
         self._looking: asyncio.Task[None] | None = None
+        self._is_served = False
+        self._complete_at: float | None = None
         self.missed: tuple[str, ...] | None = None
-        """Roles that did not find what is there, as of the last look; None before the first one."""
+        """Roles that did not find what is there, as of the last look that was complete and of what was seen since; None
+        before the first one."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the last look found everything. False before the first one."""
-        return self.missed == ()
+        """Whether the last look found everything, and not too long ago. False before the first one."""
+        return self.missed == () and not self._is_overdue()
 
     def check(self) -> None:
-        """Raise Unavailable(CANARY_MISSED) when the last look missed something; before the first one nothing."""
+        """Raise Unavailable(CANARY_MISSED) when the last look missed something. After `begin` also when no look was
+        complete yet, or none for so long that what it found says nothing."""
         if self.missed:
             raise Unavailable(Reason.CANARY_MISSED, stage=self.missed[0])
+        if self._is_served and not self.healthy:
+            raise Unavailable(Reason.CANARY_MISSED, stage="canary")
+
+    async def begin(self) -> None:
+        """Look for the first time. From now on nothing is cleared that a look does not stand behind: who calls this
+        calls `turn` every second."""
+        self._is_served = True
+        await self.look()
 
     def turn(self) -> None:
         """Begin a look beside the loop where one is due."""
-        if time.monotonic() >= self._due and (self._looking is None or self._looking.done()):
+        if self._clock() >= self._due and (self._looking is None or self._looking.done()):
             self._looking = asyncio.ensure_future(self.look())
 
     async def look(self) -> None:
         """Look once. Raises nothing; who missed something is replaced."""
-        missed = await self._look()
-        if missed is None:  # it did not come to its turn: nothing is known, and requests wait just the same
-            self._due = time.monotonic() + AGAIN_SECONDS
-            return
+        before = self.missed
+        missed, is_complete = await self._look()
         for role in missed:
             LOG.error("%s: %s", Reason.CANARY_MISSED, role)
             await asyncio.to_thread(self._pools[role].replace)
-        if self.missed and not missed:
-            LOG.warning("every detector finds the canary again")
-        self.missed = missed
-        self._due = time.monotonic() + (AGAIN_SECONDS if missed else self._seconds)
+        if is_complete:
+            if before and not missed:
+                LOG.warning("every detector finds the canary again")
+            self.missed, self._complete_at = missed, self._clock()
+        self._due = self._clock() + (self._seconds if is_complete and not missed else AGAIN_SECONDS)
 
     async def close(self) -> None:
         """End a look that runs."""
@@ -105,21 +124,34 @@ class Canary:
             self._looking.cancel()
             await asyncio.wait([self._looking])
 
-    async def _look(self) -> tuple[str, ...] | None:
-        """Roles that missed something; None when there was no time to find out."""
+    async def _look(self) -> tuple[tuple[str, ...], bool]:
+        """Roles that missed something, and whether there was time to find out about all of them."""
         deadline = Deadline.after(LOOK_SECONDS)
-        missed = []
+        missed: list[str] = []
         for role, look in _Looks(self._pools, deadline).by_role().items():
-            try:
-                if not await look():
-                    missed.append(role)
-            except GuardedVLMError as failure:
-                if failure.reason is Reason.DEADLINE_EXCEEDED:
-                    return None
-                missed.append(role)
-            except Exception:
-                missed.append(role)
-        return tuple(missed)
+            is_seen = await _sees(look)
+            if is_seen is None:
+                return tuple(missed), False
+            if is_seen:
+                continue
+            missed.append(role)
+            # At once: requests are not cleared while the other roles look and this one is replaced.
+            self.missed = tuple(dict.fromkeys((*(self.missed or ()), role)))
+        return tuple(missed), True
+
+    def _is_overdue(self) -> bool:
+        late = LATE_LOOKS * (LOOK_SECONDS + AGAIN_SECONDS)
+        return self._complete_at is None or self._clock() - self._complete_at > self._seconds + late
+
+
+async def _sees(look: Look) -> bool | None:
+    """Whether a role sees what is there; None when its turn did not come in time."""
+    try:
+        return await look()
+    except GuardedVLMError as failure:
+        return None if failure.reason is Reason.DEADLINE_EXCEEDED else False
+    except Exception:
+        return False
 
 
 class _Looks:

@@ -20,7 +20,7 @@ from guardedvlm.guard.image import AdmittedImage, DecodedImage, Secret
 from guardedvlm.guard.verify import Verifiers
 from guardedvlm.guard.verify.verifiers import FillMap
 from guardedvlm.policy.model import Limits, Topic
-from guardedvlm.sandbox import Sandbox
+from guardedvlm.sandbox import Sandbox, is_held
 from guardedvlm.worker import WorkerPool, WorkerSpec
 
 T = TypeVar("T")
@@ -87,9 +87,11 @@ class Roles:
 
     @property
     def unconfined(self) -> tuple[str, ...]:
-        """Roles whose processes run without a filter of system calls, because the kernel has none."""
+        """Roles whose processes are not held as they should be, because the kernel lacks filters or Landlock."""
         return tuple(
-            pool.spec.role for pool in self._all() if any(not worker.sandboxed.filtered for worker in pool.workers)
+            pool.spec.role
+            for pool in self._all()
+            if not all(is_held(pool.spec.confinement, worker.sandboxed) for worker in pool.workers)
         )
 
     @property

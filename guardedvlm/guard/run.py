@@ -120,6 +120,7 @@ class Run:
     async def admit(self) -> None:
         """Record who asks under which policy."""
         caller, key = self.request.caller, self._witness.key
+        content = self.request.raw.content
         named: dict[str, str] = {}
         if self.request.name:
             named["caller_request"] = key.digest(Purpose.REQUEST_ID, caller.tenant, caller.name, self.request.name)
@@ -128,8 +129,8 @@ class Run:
             tenant=key.pseudonym(Purpose.TENANT, caller.tenant),
             caller=key.pseudonym(Purpose.CALLER, caller.tenant, caller.name),
             policy={"name": self.policy.name, "digest": self.policy.digest()},
-            input_bytes=len(self.request.raw.content),
-            input_digest=key.digest(Purpose.INPUT, self.request.raw.content),
+            input_bytes=len(content),
+            input_digest=await asyncio.to_thread(key.digest, Purpose.INPUT, content),
             **named,
         )
 
@@ -156,8 +157,13 @@ class Run:
                     await held.enter_async_context(place.model_turn(slots, deadline))
             yield
 
+    def wrote_page(self, tokens: int) -> None:
+        """Charge what the model wrote about a page."""
+        if self.request.place is not None:
+            self.request.place.wrote_page(tokens)
+
     def wrote(self, tokens: int | None) -> None:
-        """Charge what the model wrote; None where nobody knows."""
+        """Charge what the model wrote beside its whole pages, and no more comes; None where nobody knows."""
         if self.request.place is not None:
             self.request.place.wrote(tokens)
 

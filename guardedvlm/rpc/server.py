@@ -23,8 +23,13 @@ CANARY = "guardedvlm.canary"
 """In health: whether every detector found what is on the canary picture the last time."""
 FLUSH_SECONDS = 1.0
 """For responses that are on their way when all calls are over."""
-TRANSPORT_LIMIT = 2 * RECEIVE_LIMIT
+TRANSPORT_LIMIT = RECEIVE_LIMIT + 2**20
 """gRPC itself rejects a message above this, without details; between the two limits the service says why."""
+MOST_STREAMS = 64
+"""Calls of one connection at the same time; gRPC's clients keep further ones back. Each may hold a message before it is
+known whose it is."""
+MOST_CALLS = 1_024
+"""Calls of one listener at the same time, of whoever does not say; further ones are RESOURCE_EXHAUSTED, unread."""
 SEND_LIMIT = 512 * 2**20
 """A redacted document goes back as one file: the 160 MP of the default limits have 480 MB, should nothing compress."""
 OPTIONS = tuple(
@@ -32,6 +37,9 @@ OPTIONS = tuple(
         **dict(SERVER_OPTIONS),
         "grpc.max_receive_message_length": TRANSPORT_LIMIT,
         "grpc.max_send_message_length": SEND_LIMIT,
+        "grpc.max_concurrent_streams": MOST_STREAMS,
+        # Else streams that just ended count, and a client that keeps to the limit is refused by chance.
+        "grpc.http.overload_protection": 0,
     }.items()
 )
 
@@ -45,9 +53,11 @@ class GuardServer:
         *,
         with_reflection: bool = False,
         connections: tuple[tuple[str, int], ...] = connection_options(),  # immutable
+        most_calls: int = MOST_CALLS,
     ) -> None:
         self._service = service
         self._options = (*OPTIONS, *connections)
+        self._most_calls = most_calls
         self._drain = Drain()
         self._with_reflection = with_reflection
         self._servers: list[grpc.aio.Server] = []
@@ -59,7 +69,9 @@ class GuardServer:
         """Serve at every address of `listeners`; returns their ports. Raises ConfigurationError(PORT_TAKEN)."""
         ports = []
         for address, credentials in listeners.items():
-            server = grpc.aio.server(options=self._options, interceptors=[self._drain])
+            server = grpc.aio.server(
+                options=self._options, interceptors=[self._drain], maximum_concurrent_rpcs=self._most_calls
+            )
             add_GuardServiceServicer_to_server(self._service, server)  # type: ignore[no-untyped-call]  # generated
             if self._with_reflection:
                 reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server)

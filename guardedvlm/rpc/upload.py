@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from guardedvlm.admission import Place
-from guardedvlm.errors import InvalidInput, Reason
+from guardedvlm.core.deadline import Deadline
+from guardedvlm.errors import InvalidInput, Reason, TimedOut
 from guardedvlm.policy.model import Policy
 from guardedvlm.v1 import guard_pb2 as pb
 
@@ -14,10 +16,21 @@ MAX_CHUNK = 2**20
 
 
 async def assembled(
-    parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy, place: Place
+    parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy, place: Place, deadline: Deadline
 ) -> pb.AnalyzeImageRequest:
     """The request that an upload spells; without its document, and no byte of it read, where `place` is refused one.
-    Raises InvalidInput when it is not one header and the bytes it announced."""
+    Raises InvalidInput when it is not one header and the bytes it announced, in chunks that hold some, and
+    TimedOut(DEADLINE_EXCEEDED) when they are not there in time: until then they are held for it."""
+    try:
+        async with asyncio.timeout(deadline.remaining()):
+            return await _assembled(parts, policy, place)
+    except TimeoutError:
+        raise TimedOut(Reason.DEADLINE_EXCEEDED) from None
+
+
+async def _assembled(
+    parts: AsyncIterator[pb.UploadAnalyzeImageRequest], policy: Policy, place: Place
+) -> pb.AnalyzeImageRequest:
     header: pb.UploadHeader | None = None
     content = bytearray()
     async for part in parts:
@@ -28,7 +41,7 @@ async def assembled(
             place.arrive(header.content_bytes)
             if place.is_refused:
                 return _request(header, b"")
-        elif part.WhichOneof("part") == "chunk" and header is not None and len(part.chunk) <= MAX_CHUNK:
+        elif part.WhichOneof("part") == "chunk" and header is not None and 0 < len(part.chunk) <= MAX_CHUNK:
             content += part.chunk
             if len(content) > header.content_bytes:
                 raise InvalidInput(Reason.UPLOAD_INCOMPLETE)

@@ -14,6 +14,7 @@ from guardedvlm.sandbox.confinement import (
     Sandboxed,
     confine_calls,
     confine_files,
+    is_held,
     kernel_has_filters,
 )
 from guardedvlm.sandbox.landlock import landlock_version
@@ -27,6 +28,7 @@ __all__ = [
     "confine_files",
     "drop_privileges",
     "harden_process",
+    "is_held",
     "kernel_has_filters",
     "landlock_version",
 ]

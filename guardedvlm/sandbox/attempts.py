@@ -10,12 +10,15 @@ import mmap
 import os
 import resource
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _X86_64 = os.uname().machine == "x86_64"
+_QUEUED = struct.pack("=iii116x", 0, 0, -1)
+"""struct siginfo with SI_QUEUE: signal 0, which asks only whether it would be taken."""
 
 
 def _network(_: Path) -> None:
@@ -78,6 +81,10 @@ def _open_up(path: Path) -> None:
     path.chmod(0o777)
 
 
+def _open_up_anew(path: Path) -> None:
+    _checked(_LIBC.syscall(452, -100, os.fsencode(path), 0o777, 0))  # fchmodat2, since Linux 6.6
+
+
 def _trace(_: Path) -> None:
     _checked(_LIBC.ptrace(0, 0, 0, 0))  # PTRACE_TRACEME
 
@@ -92,6 +99,14 @@ def _signal(_: Path) -> None:
 
 def _abort_parent(_: Path) -> None:
     _checked(_LIBC.syscall(234 if _X86_64 else 131, os.getppid(), os.getppid(), 0))  # tgkill
+
+
+def _queue_to_parent(_: Path) -> None:
+    _checked(_LIBC.syscall(129 if _X86_64 else 138, os.getppid(), 0, _QUEUED))  # rt_sigqueueinfo
+
+
+def _queue_to_parents_thread(_: Path) -> None:
+    _checked(_LIBC.syscall(297 if _X86_64 else 240, os.getppid(), os.getppid(), 0, _QUEUED))  # rt_tgsigqueueinfo
 
 
 def _limit_parent(_: Path) -> None:
@@ -129,10 +144,11 @@ def _kernel_program(_: Path) -> None:
 ATTEMPTS: dict[str, Callable[[Path], None]] = {
     "network": _network, "datagram": _datagram, "unix socket": _unix_socket, "process": _process, "program": _program,
     "read": _read, "list": _list, "write": _write, "make": _make, "make a folder": _make_folder, "remove": _remove,
-    "rename": _rename, "open up": _open_up, "trace": _trace, "other memory": _other_memory, "signal": _signal,
-    "abort another": _abort_parent, "limit another": _limit_parent, "raise a limit": _raise_limit,
-    "own code": _own_code, "dump": _dump, "mount": _mount, "namespace": _namespace, "ring": _ring,
-    "kernel program": _kernel_program,
+    "rename": _rename, "open up": _open_up, "open up anew": _open_up_anew, "trace": _trace,
+    "other memory": _other_memory, "signal": _signal, "abort another": _abort_parent,
+    "queue to another": _queue_to_parent, "queue to another's thread": _queue_to_parents_thread,
+    "limit another": _limit_parent, "raise a limit": _raise_limit, "own code": _own_code, "dump": _dump,
+    "mount": _mount, "namespace": _namespace, "ring": _ring, "kernel program": _kernel_program,
 }  # fmt: skip
 """What is tried; `path` is a file of somebody else's secrets, which the caller made for the purpose."""
 

@@ -24,10 +24,10 @@ from guardedvlm.sandbox.syscalls import HARMLESS, HOSTILE, WRITING
 
 
 class Sandbox(StrEnum):
-    """What a site asks for where the kernel has no system call filters (a setting)."""
+    """What a site asks for where the kernel cannot hold a worker as its role demands (a setting)."""
 
     REQUIRED = "required"  # no worker starts without one
-    WHEN_POSSIBLE = "when-possible"  # it starts with limits alone
+    WHEN_POSSIBLE = "when-possible"  # it starts with what the kernel has, or limits alone
 
 
 class Confinement(StrEnum):
@@ -82,6 +82,12 @@ def confine_calls(confinement: Confinement, *, files_confined: bool) -> bool:
     return install(tuple(_decoder(files_confined)), refusal())
 
 
+def is_held(confinement: Confinement, found: Sandboxed) -> bool:
+    """Whether `found` is all that the role demands. Without Landlock a filter lets a decoder open no file, but a
+    detector every one that its user may read: keys and the ledger among them."""
+    return found.filtered and (confinement is Confinement.DECODER or found.landlock > 0)
+
+
 def kernel_has_filters() -> bool:
     """Whether the kernel knows system call filters. Told by what it lists, not by trying: a filter stays."""
     try:
@@ -114,6 +120,10 @@ def _detector() -> Iterator[Rule]:
     # a library may set its own process's limits
     yield Rule("prlimit64", ALLOW, (Argument(0, (0, os.getpid())),))
     yield Rule("prlimit64", refusal())
+    # abort(), and nobody else's: without Landlock a process of the same user would take the signal
+    for name in ("tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
+        yield Rule(name, ALLOW, (Argument(0, (os.getpid(),)),))
+        yield Rule(name, refusal())
     yield from _threads_only(refusal())
 
 

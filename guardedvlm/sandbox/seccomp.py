@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from guardedvlm.sandbox.syscalls import MACHINES, Machine
+from guardedvlm.sandbox.syscalls import MACHINES, NEWEST, Machine
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 """What the kernel does: let the call be, or end the process with SIGSYS."""
@@ -51,7 +51,10 @@ class Rule:
 
 
 def program(rules: Sequence[Rule], otherwise: int, machine: Machine) -> bytes:
-    """The filter in the kernel's form (struct sock_filter[]); rules for calls that the machine lacks are left out."""
+    """The filter in the kernel's form (struct sock_filter[]); rules for calls that the machine lacks are left out.
+
+    A call that is newer than the tables is said not to exist, whatever `otherwise` is: nobody knows what it can do.
+    """
     code: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, machine.architecture),
@@ -60,6 +63,7 @@ def program(rules: Sequence[Rule], otherwise: int, machine: Machine) -> bytes:
     ]
     if machine.x32:
         code += [(_AT_LEAST, 0, 1, X32), (_RETURN, 0, 0, KILL)]
+    code += [(_AT_LEAST, 0, 1, NEWEST + 1), (_RETURN, 0, 0, refusal(errno.ENOSYS))]
     for rule in rules:
         if rule.name in machine.numbers:
             code += _compiled(rule, machine.numbers[rule.name])

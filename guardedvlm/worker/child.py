@@ -25,6 +25,7 @@ from guardedvlm.sandbox import (
     confine_files,
     drop_privileges,
     harden_process,
+    is_held,
 )
 from guardedvlm.worker.message import Array, error_to, receive, send
 
@@ -53,8 +54,9 @@ def main(arguments: Sequence[str]) -> None:
         worker = _role(spec)
         if spec["memory_bytes"]:
             resource.setrlimit(resource.RLIMIT_AS, (spec["memory_bytes"], spec["memory_bytes"]))
-        filtered = confine_calls(Confinement(spec["confinement"]), files_confined=landlock > 0)
-        if not filtered and spec["sandbox"] == Sandbox.REQUIRED:
+        confinement = Confinement(spec["confinement"])
+        filtered = confine_calls(confinement, files_confined=landlock > 0)
+        if spec["sandbox"] == Sandbox.REQUIRED and not is_held(confinement, Sandboxed(landlock, filtered)):
             raise Unavailable(Reason.SANDBOX_MISSING)
     except BaseException as failure:
         send(sock, {"error": error_to(failure)}, [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import json
-import mmap
 import os
 import socket
 import struct
@@ -68,9 +67,10 @@ def receive(sock: socket.socket, limit: Deadline | None) -> tuple[dict[str, Any]
             raise EOFError
         header = json.loads(_read(sock, length, limit))
         shapes = _SHAPES.validate_python(header["shapes"])
-        if len(shapes) != len(descriptors) or sum(os.fstat(one).st_size for one in descriptors) > MAX_REPLY_BYTES:
+        lengths = [os.fstat(one).st_size for one in descriptors]  # asked once: the sender can change them
+        if len(shapes) != len(lengths) or sum(lengths) > MAX_REPLY_BYTES:
             raise EOFError
-        return header, [_map(descriptor, shape) for descriptor, shape in zip(descriptors, shapes, strict=True)]
+        return header, list(map(_copied, descriptors, lengths, shapes))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -96,16 +96,25 @@ def _read(sock: socket.socket, length: int, limit: Deadline | None) -> bytes:
     return bytes(parts)
 
 
-def _map(descriptor: int, shape: tuple[int, ...]) -> Array:
-    """Copy-on-write view of a memory file as uint8 of `shape`."""
-    length = os.fstat(descriptor).st_size
+def _copied(descriptor: int, length: int, shape: tuple[int, ...]) -> Array:
+    """The first `length` bytes of a memory file as uint8 of `shape`. Raises EOFError where it has fewer.
+
+    Read and not mapped: the sender keeps a handle on the file. It could change mapped pixels after they were checked,
+    or make the file shorter, and the next look at a page that is gone would end this process (SIGBUS).
+    """
     if any(side < 0 for side in shape) or int(np.prod(shape, dtype=object)) != length:
         raise EOFError
-    if length == 0:
-        return np.zeros(shape, np.uint8)
-    # The sender keeps a handle on the pages: a private copy is taken so that it cannot change what was checked.
-    with mmap.mmap(descriptor, length, access=mmap.ACCESS_READ) as mapped:
-        return np.frombuffer(mapped[:], np.uint8).reshape(shape)
+    values = np.empty(length, np.uint8)
+    missing = values.data
+    # The sender may move the position, which is of the file and not of the handle: then it has sent other bytes.
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while missing:
+        count = os.readv(descriptor, [missing])
+        if count == 0:
+            raise EOFError
+        missing = missing[count:]
+    values.setflags(write=False)
+    return values.reshape(shape)
 
 
 def error_to(failure: BaseException) -> tuple[str, str, dict[str, int | float | str]]:

@@ -6,9 +6,9 @@ import pytest
 from google.rpc import error_details_pb2
 
 from guardedvlm.admission import Gate
-from guardedvlm.admission.times import ENOUGH, ServiceTimes
+from guardedvlm.admission.times import ENOUGH, KEEP_SECONDS, PROBE_SECONDS, ServiceTimes
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.quota import TenantLimits
+from guardedvlm.core.quota import Quota, TenantLimits
 from guardedvlm.errors import Overloaded, Reason, TimedOut
 from guardedvlm.transport.status import status_proto
 
@@ -93,6 +93,24 @@ async def test_output_tokens_are_set_aside_and_what_was_not_written_is_given_bac
     await served(begun(gate, limits), tokens=1_000, wrote=1_000)
 
 
+async def test_every_page_of_a_document_is_charged():
+    async def charged(pages, last):
+        """Seconds until a bucket of one token a second, with 60 in it, has one again."""
+        gate, limits = Gate(1, clock=Clock()), TenantLimits(output_tokens_per_minute=60.0)
+        place = begun(gate, limits)
+        async with place.turn("AnalyzeImage", Deadline.after(LONG), 50):
+            for tokens in pages:
+                place.wrote_page(tokens)
+            meanwhile = gate.bucket("clinic", Quota.OUTPUT_TOKENS, limits).wait(1.0, 1_000.0)
+            place.wrote(last)
+        return meanwhile, gate.bucket("clinic", Quota.OUTPUT_TOKENS, limits).wait(60.0, 1_000.0)
+
+    assert await charged([40, 40, 40], 0) == (61.0, 120.0)
+    assert await charged([10, 10], 0) == (0.0, 20.0)
+    assert await charged([40, 40], None) == (21.0, 130.0)  # the third may have had as many as it was allowed
+    assert await charged([], None) == (0.0, 50.0)
+
+
 async def test_bytes_are_bounded_before_they_are_read():
     gate, limits = Gate(4, queue_mebibytes=3), TenantLimits(queue_mebibytes=2)
     held = [begun(gate, limits, 2**20) for _ in range(2)]
@@ -159,12 +177,12 @@ async def test_concurrency_counts_until_the_model_has_written():
 async def test_what_cannot_end_in_time_is_not_begun():
     gate, limits = Gate(2), TenantLimits()
     for number in range(ENOUGH):
-        gate.times.note("RedactImage", 1.0, 5.0 + number)
-    error = await refused(served(begun(gate, limits), seconds=5.5), Reason.DEADLINE_EXCEEDED, least_seconds=6.0)
+        gate.times.note("clinic", "RedactImage", 1.0, 5.0 + number)
+    error = await refused(served(begun(gate, limits), seconds=4.5), Reason.DEADLINE_EXCEEDED, least_seconds=5.0)
     assert isinstance(error, TimedOut)
     await served(begun(gate, limits), seconds=6.5)
     for _ in range(ENOUGH):
-        gate.times.note("RedactImage", 30.0, 90.0)
+        gate.times.note("clinic", "RedactImage", 30.0, 90.0)
     await served(begun(gate, limits), megapixels=1.0, seconds=50.0)
     assert gate.refused == {"deadline": 1}
 
@@ -172,7 +190,7 @@ async def test_what_cannot_end_in_time_is_not_begun():
 async def test_who_would_wait_too_long_is_told_to_come_back():
     gate, limits = Gate(1), TenantLimits()
     for _ in range(ENOUGH):
-        gate.times.note("RedactImage", 1.0, 10.0)
+        gate.times.note("clinic", "RedactImage", 1.0, 10.0)
     doors = asyncio.Event()
 
     async def slow():
@@ -190,7 +208,59 @@ async def test_who_would_wait_too_long_is_told_to_come_back():
 def test_the_least_is_a_lower_estimate():
     times = ServiceTimes()
     for number in range(ENOUGH - 1):
-        times.note("a", float(number), 10.0 + number)
-    assert (times.least("a"), times.usual("a"), times.usual("b")) == (0.0, 19.0, 1.0)
-    times.note("a", 100.0, 1.0)
-    assert (times.least("a"), times.least("a", 5.0), times.least_of_all()) == (10.0, 0.0, 10.0)
+        times.note("t", "a", float(number), 10.0 + number)
+    assert (times.least("t", "a"), times.usual("t", "a"), times.usual("t", "b")) == (0.0, 19.0, 1.0)
+    times.note("t", "a", 100.0, 1.0)  # of what size the next one is, nobody knows: it may be as fast
+    assert (times.least("t", "a"), times.least("t", "a", 100.0), times.least("t", "a", 5.0)) == (1.0, 10.0, 0.0)
+    assert times.least_of_all() == 1.0
+
+
+async def test_large_documents_of_one_tenant_do_not_refuse_the_small_ones_of_another():
+    gate, limits = Gate(2), TenantLimits()
+    for _ in range(256):
+        gate.times.note("bank", "RedactImage", 60.0, 45.0)
+    await refused(served(begun(gate, limits, tenant="bank"), seconds=30.0), Reason.DEADLINE_EXCEEDED)
+    await served(begun(gate, limits), seconds=30.0)
+    assert gate.times.usual("clinic", "RedactImage") < 1.0
+
+
+async def test_nor_do_they_lengthen_its_queue():
+    gate, limits = Gate(1), TenantLimits()
+    for _ in range(ENOUGH):
+        gate.times.note("bank", "RedactImage", 60.0, 45.0)
+    tasks = [asyncio.ensure_future(served(begun(gate, limits), seconds=30.0)) for _ in range(5)]
+    await asyncio.gather(*tasks)
+
+
+async def test_what_was_long_ago_is_forgotten():
+    clock = Clock()
+    gate, limits = Gate(2, clock=clock), TenantLimits()
+    for _ in range(ENOUGH):
+        gate.times.note("clinic", "RedactImage", 60.0, 45.0)
+    await refused(served(begun(gate, limits), seconds=30.0), Reason.DEADLINE_EXCEEDED)
+    clock.now += KEEP_SECONDS + 1
+    assert (gate.times.usual("clinic", "RedactImage"), gate.times.least_of_all()) == (1.0, 0.0)
+    await served(begun(gate, limits), seconds=30.0)
+    await served(begun(gate, limits), seconds=30.0)
+
+
+async def test_now_and_then_one_is_let_through_and_corrects_the_estimate():
+    clock = Clock()
+    gate, limits = Gate(2, clock=clock), TenantLimits()
+    for _ in range(2 * ENOUGH):
+        gate.times.note("clinic", "RedactImage", 1.0, 45.0)  # somebody else used the machine
+    await refused(served(begun(gate, limits), seconds=30.0), Reason.DEADLINE_EXCEEDED)
+    clock.now += PROBE_SECONDS
+    doors = asyncio.Event()
+
+    async def probe():
+        async with begun(gate, limits).turn("RedactImage", Deadline.after(30.0)):
+            await doors.wait()
+
+    one = asyncio.ensure_future(probe())
+    await asyncio.sleep(0)
+    await refused(served(begun(gate, limits), seconds=30.0), Reason.DEADLINE_EXCEEDED)  # one, not all
+    doors.set()
+    await one
+    async with begun(gate, limits).turn("RedactImage", Deadline.after(30.0)):
+        pass  # not refused at the door any more

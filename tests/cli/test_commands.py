@@ -157,6 +157,7 @@ def test_init_makes_a_site_once(tmp_path):
     assert run("init", site).returncode == 0
     assert (site / "clinic.token").stat().st_mode & 0o077 == 0
     assert (site / "keys").stat().st_mode & 0o077 == 0
+    assert (site / "tenants.yaml").read_text().count("roles: [caller]\n") == 2  # a gateway reviews nothing
     again = run("init", site)
     assert again.returncode == 2
     assert "not empty" in again.stderr

@@ -47,7 +47,7 @@ def service(tmp_path_factory, office):
     site.tokens["clerk"] = folder / "site" / "clerk.token"
     site.tokens["clerk"].write_text(token)
     tenants = folder / "site" / "tenants.yaml"
-    text = tenants.read_text().replace("roles: [caller, reviewer]", "roles: [caller, reviewer, reidentify]")
+    text = tenants.read_text().replace("roles: [caller]", "roles: [caller, reidentify]")
     text = text.replace("{policy: healthcare}", f'{{policy: healthcare, reidentify_key: "{public}"}}')
     text = text.replace("{policy: finance}", f'{{policy: finance, reidentify_key: "{public}"}}')
     text += f'  - name: clerk\n    tenant: clinic\n    roles: [caller]\n    token_hmac: "{digest}"\n'

@@ -115,6 +115,75 @@ async def test_a_busy_guard_is_not_a_blind_one(pools):
     assert "reader" in found.missed
 
 
+class Clock:
+    now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def refusal(found):
+    with pytest.raises(Unavailable) as refused:
+        found.check()
+    return refused.value.reason, refused.value.details["stage"]
+
+
+async def test_what_was_missed_before_time_ran_out_counts_and_until_a_complete_look(pools):
+    found = canary.Canary(pools)
+    await found.look()
+    pools["faces"].says, pools["code_verifier"].says = (), TimedOut(Reason.DEADLINE_EXCEEDED)
+    await found.look()
+    assert (found.missed, pools["faces"].replaced) == (("faces",), 1)
+    pools["faces"].says = None
+    await found.look()  # the faces are found again, and still nobody knows of the rest
+    assert refusal(found) == (Reason.CANARY_MISSED, "faces")
+    pools["code_verifier"].says = None
+    await found.look()
+    found.check()
+
+
+async def test_requests_are_refused_while_the_role_is_still_being_replaced(pools):
+    found = canary.Canary(pools)
+    await found.look()
+    refusals = []
+    pools["codes"].says = ()
+    pools["codes"].replace = lambda: refusals.append(refusal(found))
+    await found.look()
+    assert refusals == [(Reason.CANARY_MISSED, "codes")]
+
+
+async def test_a_served_guard_clears_nothing_before_a_look_was_complete(pools):
+    found = canary.Canary(pools)
+    pools["code_verifier"].says = TimedOut(Reason.DEADLINE_EXCEEDED)
+    await found.look()
+    found.check()  # a guard that nobody serves has no canary
+    await found.begin()
+    assert found.missed is None
+    assert refusal(found) == (Reason.CANARY_MISSED, "canary")
+    pools["code_verifier"].says = None
+    await found.look()
+    found.check()
+
+
+async def test_a_served_guard_clears_nothing_when_the_last_complete_look_is_long_ago(pools):
+    clock = Clock()
+    found = canary.Canary(pools, 600, clock)
+    await found.begin()
+    pools["reader"].says = TimedOut(Reason.DEADLINE_EXCEEDED)
+    clock.now += 3 * 600
+    await found.look()
+    found.check()  # busy
+    assert found.healthy
+    clock.now += 2 * 600
+    await found.look()
+    assert refusal(found) == (Reason.CANARY_MISSED, "canary")
+    assert not found.healthy
+    pools["reader"].says = None
+    await found.look()
+    found.check()
+    assert found.healthy
+
+
 def test_nothing_and_half_of_it_do_not_meet_a_challenge():
     both = (Span(0, 1, Kind.PERSON, 0.9, "x"), Span(2, 3, Kind.SSN, 0.9, "x"))
     for challenge in (canary.SPANS, canary.PAGE):

@@ -28,7 +28,8 @@ from guardedvlm.core.region import Box, Fit, Geometry, Raster, Size
 from guardedvlm.core.tenant import Caller
 from guardedvlm.core.topic import Topic
 from guardedvlm.core.word import TextLine, Word
-from guardedvlm.errors import Reason, Refused, TimedOut
+from guardedvlm.errors import Reason, Refused, TimedOut, Unavailable
+from guardedvlm.guard.canary import Canary
 from guardedvlm.guard.detect.quads import box_quad
 from guardedvlm.guard.image import DecodedImage, DecodedPage, Format, RawImage
 from guardedvlm.guard.outcome import Answer, Progress, Redaction
@@ -167,11 +168,12 @@ async def run(
     want_image: bool = False,
     policy: Policy = POLICY,
     most_events: int = 9_999,
+    canary: Canary | None = None,
 ) -> None:
     ledger = Logs(folder, "a0" * 16)
     witness = Witness(ledger, AuditKey(b"k" * 32), {})
     signer = ClearanceSigner(Ed25519PrivateKey.generate(), "test", b"s" * 32)
-    pipeline = Pipeline(scene, scene, signer, witness)  # type: ignore[arg-type]  # the scene stands in for all roles
+    pipeline = Pipeline(scene, scene, signer, witness, canary=canary)  # type: ignore[arg-type]  # stands in for all roles
     request = GuardRequest(
         *(Caller("clinic", "ann", frozenset()), policy, RawImage(PNG), Deadline.after(seconds)),
         Method.STREAM_ANALYZE_IMAGE,
@@ -187,6 +189,32 @@ async def run(
     finally:
         ledger.close()
         ran.records += read_ledger(folder)
+
+
+class GoneBlind(Canary):
+    """A canary that is missed from the `looks`-th question on."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__({})
+        self.looks = looks
+
+    def check(self) -> None:
+        self.looks -= 1
+        self.missed = () if self.looks else ("faces",)
+        super().check()
+
+
+@pytest.mark.parametrize(("looks", "looked"), [(1, []), (2, [100])])
+async def test_a_canary_missed_while_the_request_waits_refuses_it(
+    looks: int, looked: list[int], tmp_path: Path
+) -> None:
+    scene = Scene(["Total"], drafts={100: "It is 5."})
+    with pytest.raises(Unavailable) as failure:
+        await run(scene, tmp_path, ran := Ran(), canary=GoneBlind(looks))
+    assert failure.value.reason is Reason.CANARY_MISSED
+    assert (scene.looked, scene.asked) == (looked, [])
+    assert State.CLEARED not in ran.states
+    assert not ran.events
 
 
 async def test_pages_are_asked_in_order_and_equal_ones_once(tmp_path: Path) -> None:

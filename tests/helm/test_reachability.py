@@ -36,13 +36,24 @@ def test_inference_is_reached_by_the_guard_alone(name):
 
 
 @pytest.mark.parametrize("name", WITH_INFERENCE)
-def test_inference_reaches_nothing_but_dns(name):
+def test_inference_reaches_nothing(name):
     policies, pods_by_name = found(name)
     inference = part(pods_by_name, "inference")
-    for target in (INTERNET, METADATA, CLIENT, STRANGER, NEIGHBOUR, *pods_by_name.values()):
+    for target in (INTERNET, METADATA, DNS, CLIENT, STRANGER, NEIGHBOUR, *pods_by_name.values()):
         assert not [port for port in PORTS if can_reach(policies, inference, target, port)]
-    assert can_reach(policies, inference, DNS, 53, "UDP")
-    assert not can_reach(policies, inference, DNS, 443)
+    assert not can_reach(policies, inference, DNS, 53, "UDP")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_who_has_names_to_look_up_asks_dns_and_nobody_else(name):
+    policies, pods_by_name = found(name)
+    asking = {"guard", "console", "test"}
+    if example(name).get("telemetry", {}).get("collector", {}).get("forward", {}).get("endpoint"):
+        asking.add("collector")
+    for pod in pods_by_name.values():
+        asks = pod.labels["app.kubernetes.io/component"] in asking
+        assert can_reach(policies, pod, DNS, 53, "UDP") is can_reach(policies, pod, DNS, 53) is asks
+        assert not can_reach(policies, pod, DNS, 443)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -87,6 +98,15 @@ def test_the_collector_takes_from_the_guard_and_is_scraped_by_prometheus_alone()
     assert not can_reach(policies, collector, Endpoint(address="10.20.0.10"), 4317)
 
 
+def test_a_collector_that_hands_nothing_on_reaches_nothing():
+    change = merged(at("telemetry.collector.forward.endpoint", ""), at("checkpoints.sink", "stdout"))
+    objects = render(merged(example("split"), change))
+    collector = part(dict(endpoints(pods(objects), NAMESPACE)), "collector")
+    for target in (DNS, INTERNET, NEIGHBOUR, Endpoint(address="10.20.0.9")):
+        assert not [port for port in PORTS if can_reach(policies_of(objects), collector, target, port)]
+    assert not can_reach(policies_of(objects), collector, DNS, 53, "UDP")
+
+
 def test_reviewers_reach_the_console_and_it_the_identity_provider():
     policies, pods_by_name = found("split")
     console = part(pods_by_name, "console")
@@ -107,6 +127,7 @@ def test_declared_peers_of_inference_are_let_through():
     objects = render(merged(example("split"), at("networkPolicy.inferenceEgress", [rule])))
     inference = part(dict(endpoints(pods(objects), NAMESPACE)), "inference")
     assert can_reach(policies_of(objects), inference, Endpoint(address="10.4.0.5"), 6379)
+    assert can_reach(policies_of(objects), inference, DNS, 53, "UDP")
     assert not can_reach(policies_of(objects), inference, INTERNET, 6379)
 
 

@@ -84,6 +84,17 @@ CONTRADICTIONS = {
     "inference.compile records one graph": ("no-cert-manager", at("inference.compile", True)),
     "guard.autoscaling.minReplicas is 2 and maxReplicas 1": ("split", at("guard.autoscaling.maxReplicas", 1)),
     "guard.autoscaling counts in parts of": ("split", at("guard.resources.requests", None)),
+    "guard.autoscaling takes replicas away, and the pictures that finance/policy.yaml keeps": (
+        "split",
+        at("policies.files", {"finance/policy.yaml": "name: finance\nreview: {random: 0, margin: 0.05}\n"}),
+    ),
+    "guard.autoscaling takes replicas away, and pictures kept for review would": (
+        "split",
+        merged(
+            at("policies", {"files": None, "existingConfigMap": "policies", "sha256": "0" * 64}),
+            at("policies.items", [{"key": "finance.policy.yaml", "path": "finance/policy.yaml"}]),
+        ),
+    ),
     "guard.podDisruptionBudget is for two": ("one-gpu-box", at("guard.podDisruptionBudget.enabled", True)),
     "telemetry.endpoint and telemetry.collector.enabled are both": (
         "split",
@@ -146,6 +157,19 @@ def test_contradictory_values_fail_with_a_sentence(sentence):
     with pytest.raises(HelmError) as failed:
         render(merged(example(name), change))
     assert sentence in str(failed.value)
+
+
+@pytest.mark.parametrize("review", ["", "review: {days: 3}\n", "review: {random: 0, margin: 0}\n"])
+def test_guards_scale_with_policies_that_keep_no_samples(review):
+    render(merged(example("split"), at("policies.files", {"finance/policy.yaml": f"name: finance\n{review}"})))
+    others = {"files": None, "existingConfigMap": "policies", "sha256": "0" * 64, "keepsNoSamples": True}
+    items = at("policies.items", [{"key": "finance.policy.yaml", "path": "finance/policy.yaml"}])
+    render(merged(example("split"), at("policies", others), items))
+
+
+def test_guards_that_do_not_scale_may_keep_samples():
+    sampling = at("policies.files", {"finance/policy.yaml": "name: finance\nreview: {random: 0.1}\n"})
+    render(merged(example("split"), sampling, at("guard.autoscaling.enabled", False), at("guard.replicas", 2)))
 
 
 def test_every_sentence_is_among_them():
@@ -231,6 +255,7 @@ def test_notes_say_what_is_missing():
     text = next(text for name, text in notes.items() if name.endswith("NOTES.txt"))
     assert "Nobody may call the guard yet" in text
     assert "There is no telemetry" in text
+    assert "sweeps no more" in text
     assert "gv-guardedvlm.guarded.svc:8447 (bearer token)" in text
 
 

@@ -1,7 +1,9 @@
 """Limits over real gRPC: what a refused caller is told, and what the ledger says of it."""
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -11,23 +13,28 @@ from running_service import free_port
 
 from guardedvlm.admission import Gate
 from guardedvlm.audit.digest import load_or_create_key
-from guardedvlm.audit.keys import create_keys
+from guardedvlm.audit.keys import create_keys, load_keys
 from guardedvlm.audit.logs import Logs, list_logs
 from guardedvlm.audit.receipt import Receipts
 from guardedvlm.audit.verify import read_records, verify_ledger
 from guardedvlm.backends.local import LocalBackend
 from guardedvlm.cli.init import make_site
+from guardedvlm.client.receipts import ReceiptTaker
 from guardedvlm.config import load_settings
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.lifecycle import State
 from guardedvlm.core.quota import TenantLimits
+from guardedvlm.errors import InvalidInput, Overloaded, Reason, TimedOut
 from guardedvlm.guard.pipeline import Pipeline
 from guardedvlm.guard.roles import Roles
 from guardedvlm.guard.run import Witness
+from guardedvlm.policy.model import Limits
 from guardedvlm.policy.store import PolicyStore
 from guardedvlm.rpc.calls import Calls
 from guardedvlm.rpc.server import GuardServer
 from guardedvlm.rpc.service import GuardService
+from guardedvlm.rpc.upload import assembled
+from guardedvlm.transport.listen import RECEIVE_LIMIT
 from guardedvlm.transport.response import RECEIPT_KEY
 from guardedvlm.transport.tls import channel_credentials
 from guardedvlm.trust import Trust
@@ -36,6 +43,7 @@ from guardedvlm.v1.guard_pb2_grpc import GuardServiceStub
 
 LIMITS = "limits: {requests_per_second: 0.5, queue_mebibytes: 2}\n"
 TEXT = pb.Document(content=b"not a picture")
+UNLIMITED = SimpleNamespace(limits=Limits())
 
 
 class Front:
@@ -93,7 +101,9 @@ async def until(is_so):
             await asyncio.sleep(0.02)
 
 
-async def test_a_refused_request_is_told_when_to_come_back_and_is_on_record(tmp_path):
+async def test_a_refused_request_is_told_when_to_come_back_and_is_on_record(tmp_path, monkeypatch):
+    digests = []
+    monkeypatch.setattr("guardedvlm.rpc.service._payload_digest", lambda *_: digests.append(1))
     async with front(tmp_path) as guard:
         first = await guard.refusal(guard.stub.RedactImage, pb.RedactImageRequest(document=TEXT))
         assert first.code() is grpc.StatusCode.INVALID_ARGUMENT  # it was let in, and is no picture
@@ -105,18 +115,28 @@ async def test_a_refused_request_is_told_when_to_come_back_and_is_on_record(tmp_
         assert 0 < retry.retry_delay.ToMilliseconds() <= 2_001
         assert quota.violations[0].quota_id == "requests_per_second"
         assert RECEIPT_KEY in dict(over.trailing_metadata())  # a refusal that can be proved, like any other
+        known, got, error = load_keys(tmp_path / "site" / "keys" / "evidence").public, [], Overloaded(Reason.QUEUE_FULL)
+        ReceiptTaker(known, got.append, TEXT.content).take_refusal(over, error)
+        assert [receipt.statement.audit_id for receipt in got] == [error.audit_id]
+        assert digests == []  # 32 MiB of what is refused cost nothing
 
         last = guard.records()[-3:]
         assert [record.event for record in last] == [State.RECEIVED, State.ADMITTED, State.REFUSED]
         assert last[2].facts["reason"] == "QUOTA_EXCEEDED"
-        assert last[1].facts["input_bytes"] == len(TEXT.content)
+        assert last[1].facts["input_bytes"] == 0  # it was not read
         assert {limit: count for limit, count in guard.service.limited.items() if count} == {"requests_per_second": 1}
         assert guard.gate.held_bytes == 0
         assert guard.service.refused["QUOTA_EXCEEDED"] == 1
 
 
-async def test_an_upload_that_may_not_be_held_is_not_read(tmp_path):
-    sent = []
+async def test_an_upload_that_may_not_be_held_is_not_read(tmp_path, monkeypatch):
+    sent, threads = [], []
+
+    def digest(*_):
+        threads.append(threading.current_thread())
+        return "d"
+
+    monkeypatch.setattr("guardedvlm.rpc.service._payload_digest", digest)
 
     async def parts(size):
         yield pb.UploadAnalyzeImageRequest(header=pb.UploadHeader(content_bytes=size, request_id="u1"))
@@ -136,7 +156,42 @@ async def test_an_upload_that_may_not_be_held_is_not_read(tmp_path):
         # The same id for a document that may be held is another matter, and no conflict.
         again = await guard.refusal(guard.stub.UploadAnalyzeImage, parts(2**20))
         assert again.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert len(threads) == 1  # of the second alone, and while it is digested others are heard
+        assert threads[0] is not threading.main_thread()
         assert guard.gate.held_bytes == 0
+
+
+async def test_an_upload_that_stalls_gives_back_what_it_held():
+    gate = Gate(1)
+    place = gate.place("clinic", TenantLimits())
+
+    async def parts():
+        yield pb.UploadAnalyzeImageRequest(header=pb.UploadHeader(content_bytes=2**20))
+        await asyncio.sleep(60)
+
+    with pytest.raises(TimedOut):
+        await assembled(parts(), UNLIMITED, place, Deadline.after(0.1))
+    place.close()
+    assert gate.held_bytes == 0
+
+
+async def test_an_upload_of_empty_chunks_is_refused():
+    async def parts():
+        yield pb.UploadAnalyzeImageRequest(header=pb.UploadHeader(content_bytes=2))
+        while True:
+            yield pb.UploadAnalyzeImageRequest(chunk=b"")
+
+    place = Gate(1).place("clinic", TenantLimits())
+    with pytest.raises(InvalidInput):
+        await assembled(parts(), UNLIMITED, place, Deadline.after(5))
+
+
+async def test_a_message_that_is_too_large_counts_as_a_call(tmp_path):
+    async with front(tmp_path, LIMITS.replace("0.5", "0.05")) as guard:
+        large = pb.RedactImageRequest(document=pb.Document(content=bytes(RECEIVE_LIMIT)))
+        assert "MESSAGE_TOO_LARGE" in str(details(await guard.refusal(guard.stub.RedactImage, large)))
+        over = await guard.refusal(guard.stub.RedactImage, pb.RedactImageRequest(document=TEXT))
+        assert "requests_per_second" in str(details(over))
 
 
 async def test_a_caller_who_leaves_the_queue_frees_the_place(tmp_path):

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from guardedvlm.core.tenant import Caller
-from guardedvlm.errors import Conflict, InvalidInput, Reason
+from guardedvlm.core.tenant import Caller, Role
+from guardedvlm.errors import Conflict, InvalidInput, NotPermitted, Reason
 from guardedvlm.rpc import replay
 from guardedvlm.rpc.replay import KEEP_SECONDS, Replays
 
@@ -55,6 +55,19 @@ async def test_ids_belong_to_a_tenant_and_a_caller(replays):
     work = Work()
     outputs = {await replays.once(who, "r", "d", work) for who in (ANN, BOB, EVE)}
     assert len(outputs) == 3
+
+
+async def test_who_comes_with_other_roles_gets_nothing_that_was_released_before(replays):
+    full = Caller("clinic", "ann", frozenset({Role.CALLER, Role.REIDENTIFY}))
+    less = Caller("clinic", "ann", frozenset({Role.CALLER}))
+    assert await replays.once(full, "r", "d", Work()) == "output 1"
+
+    async def refuse():
+        raise NotPermitted(Reason.ROLE_MISSING)
+
+    with pytest.raises(NotPermitted):
+        await replays.once(less, "r", "d", refuse)
+    assert await replays.once(full, "r", "d", refuse) == "output 1"
 
 
 async def test_no_id_means_no_replay(replays):
@@ -126,3 +139,28 @@ async def test_one_large_output_does_not_drive_out_the_others(replays, monkeypat
     assert await replays.once(EVE, "large", "d", long) == "output 1" * 10
     assert await replays.once(EVE, "large", "d", long) == "output 2" * 10
     assert await replays.once(ANN, "small", "d", small) == "output 1"
+
+
+async def test_one_tenant_does_not_drive_out_anothers(replays, monkeypatch):
+    monkeypatch.setattr(replay, "MAX_BYTES", 80)
+    work = Work()
+    await replays.once(EVE, "r", "d", work)
+    for number in range(30):
+        await replays.once(ANN, f"r{number}", "d", Work())
+        replays.check_integrity()
+    monkeypatch.setattr(replay, "MAX_ENTRIES", 4)
+    for number in range(30):
+        await replays.once(BOB, f"r{number}", "d", Work())
+        replays.check_integrity()
+    assert await replays.once(EVE, "r", "d", work) == "output 1"
+    assert len(replays._entries) == 3
+
+
+async def test_a_full_service_drops_from_the_tenant_that_holds_most(replays, monkeypatch):
+    monkeypatch.setattr(replay, "MAX_ENTRIES", 4)
+    work = Work()
+    await replays.once(EVE, "r", "d", work)
+    for number in range(6):
+        await replays.once(Caller("ab"[number % 2], "ann", frozenset()), f"r{number}", "d", Work())
+        replays.check_integrity()
+    assert await replays.once(EVE, "r", "d", work) == "output 1"

@@ -7,8 +7,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from guardedvlm.errors import GuardedVLMError, Reason, Unavailable
-from guardedvlm.rpc.server import CANARY, POLICIES, SERVICE, GuardServer
-from guardedvlm.transport.listen import connection_options
+from guardedvlm.rpc.server import CANARY, MOST_CALLS, MOST_STREAMS, POLICIES, SERVICE, TRANSPORT_LIMIT, GuardServer
+from guardedvlm.transport.listen import RECEIVE_LIMIT, connection_options
 from guardedvlm.transport.status import abort, error_from_rpc
 from guardedvlm.v1 import guard_pb2 as pb
 from guardedvlm.v1.guard_pb2_grpc import GuardServiceServicer, GuardServiceStub
@@ -62,9 +62,9 @@ class Slow(GuardServiceServicer):
 class Site:
     """A server at two addresses with one channel to each."""
 
-    def __init__(self, servicer, **options):
+    def __init__(self, servicer, most_calls=MOST_CALLS, **options):
         self.servicer = servicer
-        self.server = GuardServer(servicer, connections=connection_options(**options))
+        self.server = GuardServer(servicer, connections=connection_options(**options), most_calls=most_calls)
 
     async def __aenter__(self):
         ports = await self.server.start({"127.0.0.1:0": None, "localhost:0": None}, "127.0.0.1:0")
@@ -180,6 +180,38 @@ async def test_a_connection_is_renewed_and_no_call_is_lost():
         servicer.go.set()
         assert (await long).audit_id == "a"
     assert len(set(servicer.peers)) > 1
+
+
+async def test_one_connection_has_so_many_calls_at_the_same_time_and_the_others_wait():
+    servicer = Slow()
+    async with Site(servicer) as site:
+        await site.stubs[0].GetPolicy(pb.GetPolicyRequest())  # the client has read what it may do
+        servicer.peers.clear()
+        calls = [asyncio.ensure_future(_value(site.stubs[0].RedactImage(pb.RedactImageRequest()))) for _ in range(70)]
+        for _ in range(MOST_STREAMS):
+            await servicer.begun.acquire()
+        await asyncio.sleep(0.2)
+        assert len(servicer.peers) == MOST_STREAMS
+        servicer.go.set()
+        assert len(await asyncio.gather(*calls)) == 70
+
+
+async def test_calls_above_the_bound_of_a_listener_are_refused_and_later_ones_are_not():
+    servicer = Slow()
+    async with Site(servicer, most_calls=2) as site:
+        calls = [asyncio.ensure_future(_value(site.stubs[0].RedactImage(pb.RedactImageRequest()))) for _ in range(2)]
+        for _ in calls:
+            await servicer.begun.acquire()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await site.stubs[0].RedactImage(pb.RedactImageRequest(), timeout=20)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        servicer.go.set()
+        await asyncio.gather(*calls)
+        await site.stubs[0].GetPolicy(pb.GetPolicyRequest(), timeout=20)
+
+
+def test_grpc_itself_takes_hardly_more_than_the_service():
+    assert RECEIVE_LIMIT < TRANSPORT_LIMIT <= 1.05 * RECEIVE_LIMIT
 
 
 async def test_health_knows_each_service_and_report_by_name_and_stays_while_the_service_drains(tmp_path):

@@ -151,7 +151,7 @@ def provided(settings):
 def by_provider(text):
     roles = "jwt_roles: {ask: caller, office: policy-admin, seal: reidentify}\n"
     return roles + text.replace(
-        "    tenant: bank\n    roles: [caller, reviewer]\n",
+        "    tenant: bank\n    roles: [caller]\n",
         "    tenant: bank\n    jwt: {client: bank-7}\n    roles: [caller, policy-admin, reviewer]\n",
     )
 
@@ -185,7 +185,7 @@ async def test_a_role_is_demanded_for_what_it_is_for(tmp_path):
     """Who may only read policies asks nothing: before a document is looked at."""
 
     def only_admin(text):
-        return text.replace("roles: [caller, reviewer]", "roles: [policy-admin]", 1)
+        return text.replace("roles: [caller]", "roles: [policy-admin]", 1)
 
     async with running(tmp_path, tenants=only_admin) as service, service.channel() as channel:
         token = service.site.tokens["clinic"].read_text().strip()

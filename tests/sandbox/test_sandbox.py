@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from guardedvlm.cli import doctor
 from guardedvlm.errors import Reason, Unavailable
 from guardedvlm.sandbox import Confinement, Sandbox, kernel_has_filters, landlock_version
 from guardedvlm.sandbox.attempts import ATTEMPTS
@@ -18,6 +19,10 @@ from guardedvlm.worker import Worker, WorkerSpec
 SPEC = WorkerSpec("attempts", "guardedvlm.sandbox.attempts:Attempts", call_seconds=20)
 PRIVILEGED = {"mount", "namespace", "ring", "kernel program", "raise a limit"}
 """Refused to many a process anyway: what they show depends on who runs the tests."""
+ABSENT = set() if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 6) else {"open up anew"}
+"""What this kernel does not know yet."""
+BY_FILTERS_ALONE = ("signal", "abort another", "queue to another", "queue to another's thread")
+"""Signals to others, which newer versions of Landlock refuse too."""
 FATAL = {
     "network", "datagram", "unix socket", "process", "program", "trace", "other memory", "signal", "mount", "namespace",
     "ring", "kernel program",
@@ -73,7 +78,7 @@ def detector():
 
 def test_without_a_sandbox_all_of_it_is_possible(secret):
     """Else a refusal below would prove nothing."""
-    names = ATTEMPTS.keys() - PRIVILEGED
+    names = ATTEMPTS.keys() - PRIVILEGED - ABSENT
     assert outcomes(names, secret) == dict.fromkeys(names, POSSIBLE)
 
 
@@ -103,6 +108,17 @@ def test_it_is_refused_to_a_detector(detector, name, secret):
     assert detector.call_sync("attempt", bool, name=name, path=str(secret))[0] is False
     assert secret.read_text() == "canary-4711"
     assert os.listdir(secret.parent) == ["secret"]
+
+
+@needs_filters
+def test_no_detector_signals_another_where_landlock_does_not_forbid_it(kernel_without, secret):
+    kernel_without("landlock")
+    worker = Worker(dataclasses.replace(SPEC, sandbox=Sandbox.WHEN_POSSIBLE))
+    worker.start()
+    assert (worker.sandboxed.landlock, worker.sandboxed.filtered) == (0, True)
+    for name in BY_FILTERS_ALONE:
+        assert worker.call_sync("attempt", bool, name=name, path=str(secret))[0] is False, name
+    worker.stop()
 
 
 @needs_landlock
@@ -166,6 +182,30 @@ def test_without_filters_it_starts_where_the_site_says_so_and_tells(kernel_witho
     worker.start()
     assert worker.sandboxed.filtered is False
     worker.stop()
+
+
+@needs_filters
+def test_without_landlock_no_detector_starts(kernel_without):
+    """It could read keys and the ledger."""
+    kernel_without("landlock")
+    worker = Worker(SPEC)
+    with pytest.raises(Unavailable) as failure:
+        worker.start()
+    assert failure.value.reason is Reason.SANDBOX_MISSING
+    assert "Landlock" in str(failure.value)
+    assert worker.pid is None
+
+
+@needs_filters
+def test_without_landlock_the_doctor_says_what_a_detector_reads(kernel_without, monkeypatch, capsys):
+    kernel_without("landlock")
+    monkeypatch.setattr("guardedvlm.cli.doctor.landlock_version", lambda: 0)
+    assert not doctor._sandbox()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a detector can read keys and the ledger" in told
+    assert "to read a secret file" in told
+    assert "possible" in told
+    assert "sandbox: when-possible" in told
 
 
 @needs_filters

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from guardedvlm.sandbox.confinement import _decoder, _detector
 from guardedvlm.sandbox.seccomp import ALLOW, KILL, LOW, X32, Argument, Rule, program, refusal
-from guardedvlm.sandbox.syscalls import HARMLESS, HOSTILE, MACHINES, WRITING
+from guardedvlm.sandbox.syscalls import HARMLESS, HOSTILE, MACHINES, NEWEST, WRITING
 
 REFUSED = refusal()
 CLONE_THREAD, PROT_EXEC = 0x10000, 4
@@ -116,6 +116,26 @@ def test_its_own_time_and_nobody_elses(machine):
     assert detector(machine, "prlimit64", os.getppid(), 0) == REFUSED
     assert decoder(machine, "tgkill", os.getpid(), 1, 6) == ALLOW
     assert decoder(machine, "tgkill", os.getppid(), 1, 6) == REFUSED
+
+
+@both
+@pytest.mark.parametrize("name", ["tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"])
+def test_a_detector_may_abort_and_signal_nobody_else(machine, name):
+    assert detector(machine, name, os.getpid(), 1, 6) == ALLOW
+    assert detector(machine, name, os.getppid(), 1, 6) == REFUSED
+
+
+@both
+def test_calls_newer_than_the_tables_do_not_exist(machine):
+    """A detector's list is one of refusals: what nobody has looked at would be allowed."""
+    for rules, otherwise in ((_decoder(True), REFUSED), (_detector(), ALLOW)):
+        code = program(tuple(rules), otherwise, machine)
+        for number in (NEWEST + 1, 512, X32 - 1):
+            assert verdict(code, machine.architecture, number) == refusal(errno.ENOSYS)
+    assert max(machine.numbers.values()) == NEWEST
+    for name, number in (("fchmodat2", 452), ("setxattrat", 463), ("removexattrat", 466), ("file_setattr", 469)):
+        assert machine.numbers[name] == number
+        assert detector(machine, name) == REFUSED
 
 
 @both

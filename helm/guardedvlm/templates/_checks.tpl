@@ -11,6 +11,7 @@
 {{- include "guardedvlm.checkCertificates" . -}}
 {{- include "guardedvlm.checkInference" . -}}
 {{- include "guardedvlm.checkScale" . -}}
+{{- include "guardedvlm.checkSamples" . -}}
 {{- include "guardedvlm.checkTelemetry" . -}}
 {{- include "guardedvlm.checkConsole" . -}}
 {{- include "guardedvlm.checkNetwork" . -}}
@@ -113,6 +114,18 @@
 {{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}{{ fail (printf "guard.autoscaling.minReplicas is %d and maxReplicas %d: raise the one or lower the other" (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}{{ end -}}
 {{- if and $scaling.enabled (not (dig "requests" "cpu" "" $guard.resources)) }}{{ fail "guard.autoscaling counts in parts of guard.resources.requests.cpu, which is not set: set it, or guard.autoscaling.enabled to false" }}{{ end -}}
 {{- if and $guard.podDisruptionBudget.enabled (lt (int (include "guardedvlm.fewest" .)) 2) }}{{ fail "guard.podDisruptionBudget is for two replicas and more: raise guard.replicas (or guard.autoscaling.minReplicas), or set guard.podDisruptionBudget.enabled to false" }}{{ end -}}
+{{- end }}
+
+{{/* A replica that was scaled in sweeps nothing: what it kept for review would outlive its expiry on its volumes. */}}
+{{- define "guardedvlm.checkSamples" -}}
+{{- $policies := .Values.policies -}}
+{{- if .Values.guard.autoscaling.enabled -}}
+{{- range $path, $text := $policies.files -}}
+{{- $review := default dict (get (ternary dict (fromYaml $text) (hasSuffix ".sig" $path)) "review") -}}
+{{- if or (gt (float64 (default 0 $review.random)) 0.0) (gt (float64 (default 0 $review.margin)) 0.0) }}{{ fail (printf "guard.autoscaling takes replicas away, and the pictures that %s keeps for review would stay on their volumes beyond their days: set guard.autoscaling.enabled to false, or leave review out of the policy" $path) }}{{ end -}}
+{{- end -}}
+{{- if and $policies.existingConfigMap (not $policies.keepsNoSamples) }}{{ fail "guard.autoscaling takes replicas away, and pictures kept for review would stay on their volumes beyond their days: set policies.keepsNoSamples to true when no policy of policies.existingConfigMap has review, else guard.autoscaling.enabled to false" }}{{ end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "guardedvlm.checkTelemetry" -}}

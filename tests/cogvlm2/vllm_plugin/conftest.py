@@ -16,6 +16,10 @@ from vllm_cases import ENVIRONMENT, OPTIONS, SIZES, TOKENS
 from guardedvlm.cogvlm2 import CogVLM2ForCausalLM, CogVLM2Processor, tiny
 
 HERE = Path(__file__).parent
+IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""The scheduler is where LLM is; so is the worker, unless there are several."""
+ON_ONE_NODE = {"VLLM_CPU_OMP_THREADS_BIND": "0|0"}
+"""vLLM binds a worker to a NUMA node of its own unless it is told which cores to take."""
 
 
 class Native:
@@ -46,26 +50,29 @@ class Native:
 class Engine:
     """vLLM in this process, so that its scheduler can be told how to cut."""
 
-    def __init__(self, directory, native):
+    def __init__(self, directory, native=None, **options):
         from vllm import LLM
 
-        self.engine = LLM(str(directory), **OPTIONS)
+        self.engine = LLM(str(directory), **OPTIONS | options)
         self.native = native
 
-    def prompt(self, asked):
-        prompt = {"prompt_token_ids": self.native.words(asked)}
-        if asked.image is not None:
-            prompt["multi_modal_data"] = {"image": Image.fromarray(asked.image)}
-        return prompt
-
-    def outputs(self, *asked, tokens=TOKENS):
+    def generate(self, prompts, tokens):
+        """vLLM's outputs for prompts, words and a picture each."""
         from vllm import SamplingParams
 
         sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True)
-        return self.engine.generate([self.prompt(one) for one in asked], sampling, use_tqdm=False)
+        listed = []
+        for words, image in prompts:
+            listed.append({"prompt_token_ids": words})
+            if image is not None:
+                listed[-1]["multi_modal_data"] = {"image": Image.fromarray(image)}
+        return self.engine.generate(listed, sampling, use_tqdm=False)
+
+    def outputs(self, *asked, tokens=TOKENS):
+        return self.generate([(self.native.words(one), one.image) for one in asked], tokens)
 
     def answers(self, *asked, tokens=TOKENS):
-        return [list(output.outputs[0].token_ids) for output in self.outputs(*asked, tokens=tokens)]
+        return tokens_of(self.outputs(*asked, tokens=tokens))
 
     def forget(self):
         """Throw cached prefixes away."""
@@ -74,6 +81,10 @@ class Engine:
     @property
     def scheduling(self):
         return self.engine.llm_engine.engine_core.engine_core.scheduler.scheduler_config
+
+
+def tokens_of(outputs):
+    return [list(output.outputs[0].token_ids) for output in outputs]
 
 
 @pytest.fixture(scope="session")
@@ -91,18 +102,34 @@ def native(checkpoint):
 
 
 @pytest.fixture(scope="session")
-def engine(checkpoint, native):
+def in_process():
+    """vLLM's scheduler and its only worker are in this process: no other has to import vLLM first."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (ENVIRONMENT | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}).items():
+        for name, value in (ENVIRONMENT | IN_PROCESS).items():
             patch.setenv(name, value)
-        yield Engine(checkpoint, native)
+        yield
+
+
+@pytest.fixture(scope="session")
+def engine(checkpoint, native, in_process):
+    return Engine(checkpoint, native)
+
+
+@pytest.fixture
+def answers_here(in_process):
+    """Greedy tokens of prompts, words and a picture each, by an engine of other settings in this process."""
+
+    def ask(directory, prompts, tokens=TOKENS, **options):
+        return tokens_of(Engine(directory, **options).generate(prompts, tokens))
+
+    return ask
 
 
 @pytest.fixture
 def answers_of(tmp_path):
-    """Greedy tokens of prompts, words and a picture each, by vLLM in a process of its own."""
+    """The same by vLLM in another process, and each rank of the model in one of its own."""
 
-    def ask(directory, prompts, tokens=TOKENS, environment=(), **options):
+    def ask(directory, prompts, tokens=TOKENS, **options):
         asked, answered = tmp_path / "asked.json", tmp_path / "answered.json"
         listed = []
         for index, (words, image) in enumerate(prompts):
@@ -114,13 +141,14 @@ def answers_of(tmp_path):
         asked.write_text(json.dumps(told))
         done = subprocess.run(
             [sys.executable, HERE / "answer_prompts.py", asked, answered],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=280,
-            env={**os.environ, **ENVIRONMENT, **dict(environment)},
+            timeout=500,
+            env={**os.environ, **ENVIRONMENT, **IN_PROCESS, **ON_ONE_NODE},
         )
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, done.stdout[-6000:]
         return json.loads(answered.read_text())
 
     return ask

@@ -31,6 +31,7 @@ class Server:
         options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if value is not True]
         options += ["--enforce-eager", "--host=127.0.0.1", f"--port={self.port}", "--served-model-name=cogvlm2"]
         environment = {**os.environ, **ENVIRONMENT, "VLLM_LOGGING_LEVEL": "INFO"}
+        environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
         command = [Path(sys.executable).with_name("vllm"), "serve", directory, *options]
         self.log = log
         with log.open("wb") as file:
