@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Literal
-from weakref import WeakValueDictionary
 
 from guardedvlm.errors import Overloaded, Reason
 
@@ -26,12 +26,15 @@ class Slots:
         self._all = asyncio.Semaphore(most)
         self._each = max(1, most // PART)
         self._key = secrets.token_bytes(32)
-        self._callers: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
+        self._parts: dict[bytes, asyncio.Semaphore] = {}
+        self._requests = Counter[bytes]()  # of those whose part is there
 
     async def take(self, token: str, held: AsyncExitStack) -> Literal[True]:
         """Put a slot into `held`, which lets it go. Raises Overloaded(QUEUE_FULL) after WAIT_SECONDS."""
         name = hmac.digest(self._key, token.encode(), hashlib.sha256)
-        own = self._callers.setdefault(name, asyncio.Semaphore(self._each))
+        own = self._parts.setdefault(name, asyncio.Semaphore(self._each))
+        self._requests[name] += 1
+        held.callback(self._leave, name)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await held.enter_async_context(own)
@@ -41,3 +44,9 @@ class Slots:
             full.retry_after = RETRY_SECONDS
             raise full from None
         return True
+
+    def _leave(self, name: bytes) -> None:
+        """Keep nothing of a caller who has no request any more."""
+        self._requests[name] -= 1
+        if not self._requests[name]:
+            del self._requests[name], self._parts[name]

@@ -1,7 +1,6 @@
 """Slots, bodies and streams: what a caller who takes much, sends slowly or stops reading can hold."""
 
 import asyncio
-import gc
 from contextlib import AsyncExitStack, suppress
 from types import SimpleNamespace
 
@@ -66,9 +65,20 @@ async def test_a_token_has_its_part_and_the_others_theirs(at_once):
         for other in "abcd":
             for _ in range(2):
                 await found.take(other, again)
-    del full
-    gc.collect()
-    assert not found._callers  # nothing is kept of who has gone
+
+
+async def test_nothing_is_kept_of_who_has_gone(at_once):
+    found = Slots(1)
+
+    async def asked(token):
+        async with AsyncExitStack() as held:
+            await found.take(token, held)
+            await asyncio.sleep(0.1)
+
+    said = await asyncio.gather(*(asyncio.ensure_future(asked(name)) for name in "ab"), return_exceptions=True)
+    assert [type(one) for one in said] == [type(None), Overloaded]
+    assert not found._parts
+    assert not found._requests
 
 
 async def test_who_goes_away_waits_for_no_slot():
