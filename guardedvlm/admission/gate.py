@@ -96,7 +96,7 @@ class Place:
         self._began: float | None = None  # the turn
         self._entered = self._looking = False
         self._is_probe = False  # let through though it may be late
-        self._reserved = 0
+        self._reserved = self._written = 0  # output tokens
 
     @property
     def is_refused(self) -> bool:
@@ -175,14 +175,22 @@ class Place:
             model.release(self._tenant, cost, took)
             model.leave(self._tenant)
 
-    def wrote(self, tokens: int | None) -> None:
-        """The model wrote so many tokens (None: nobody knows how many, and all that was set aside counts): what was set
-        aside beyond them is given back, what is above them is owed."""
+    def wrote_page(self, tokens: int) -> None:
+        """The model wrote so many tokens about one page, and goes on: what is above all that was set aside is owed at
+        once."""
         bucket, now = self._gate.bucket(self._tenant, Quota.OUTPUT_TOKENS, self._limits), self._gate.clock()
-        used = self._reserved if tokens is None else tokens
-        bucket.give_back(self._reserved, now)
+        charged = max(self._reserved, self._written)
+        self._written += tokens
+        bucket.take(max(self._reserved, self._written) - charged, now)
+
+    def wrote(self, tokens: int | None) -> None:
+        """The model wrote so many tokens beside its whole pages (None: nobody knows how many, and as many count as one
+        page may have), and ends: what was set aside beyond them is given back, what is above them is owed."""
+        bucket, now = self._gate.bucket(self._tenant, Quota.OUTPUT_TOKENS, self._limits), self._gate.clock()
+        used = self._written + (self._reserved if tokens is None else tokens)
+        bucket.give_back(max(self._reserved, self._written), now)
         bucket.take(used, now)
-        self._reserved = 0
+        self._reserved = self._written = 0
 
     def close(self) -> None:
         """Give back all that the call holds; idempotent."""

@@ -218,14 +218,10 @@ class Pipeline:
                 prompt_digest=run.digest(Purpose.PROMPT, prompt.digest()),
                 prompt_chars=prompt.chars,
             )
-            written: int | None = None
-            try:
-                async with aclosing(self._answers(run, capacity, cleared, prompt, sampling)) as pieces:
-                    async for piece in pieces:
-                        written = None if piece.draft.finish is None else piece.draft.output_tokens
-                        yield piece
-            finally:
-                run.wrote(written)
+            async with aclosing(self._answers(run, capacity, cleared, prompt, sampling)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            run.wrote(0)  # each page was charged when it ended
 
     def _answers(
         self, run: Run, capacity: Capacity, cleared: ClearedDocument, prompt: ClearedPrompt, sampling: Sampling
@@ -242,18 +238,27 @@ class Pipeline:
     async def _drafts(
         self, run: Run, capacity: Capacity, image: ClearedImage, prompt: ClearedPrompt, sampling: Sampling
     ) -> AsyncGenerator[Draft, None]:
-        """Sign the cleared values and ask the model."""
+        """Sign the cleared values and ask the model about a page. What it wrote is charged when it ends, and
+        what it may have written when it does not."""
         caller, deadline = run.request.caller, run.request.deadline
         scope = self._signer.scope(caller.tenant, caller.name, run.policy.digest())
         signed = self._signer.sign(image, prompt, audience=capacity.audience, scope=scope, deadline=deadline)
         drafts = self._backend.generate(image, prompt, signed, sampling, deadline)
-        async with aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
-            while True:
-                with run.timed(Stage.INFER):
-                    draft = await anext(stream, None)
-                if draft is None:
-                    return
-                yield draft
+        is_whole = False
+        try:
+            async with aclosing(cast(AsyncGenerator[Draft, None], drafts)) as stream:
+                while True:
+                    with run.timed(Stage.INFER):
+                        draft = await anext(stream, None)
+                    if draft is None:
+                        return
+                    if draft.finish is not None and not is_whole:
+                        is_whole = True
+                        run.wrote_page(draft.output_tokens)
+                    yield draft
+        finally:
+            if not is_whole:
+                run.wrote(None)
 
 
 def releasing_whole(policy: Policy) -> Policy:

@@ -157,8 +157,13 @@ class Run:
                     await held.enter_async_context(place.model_turn(slots, deadline))
             yield
 
+    def wrote_page(self, tokens: int) -> None:
+        """Charge what the model wrote about a page."""
+        if self.request.place is not None:
+            self.request.place.wrote_page(tokens)
+
     def wrote(self, tokens: int | None) -> None:
-        """Charge what the model wrote; None where nobody knows."""
+        """Charge what the model wrote beside its whole pages, and no more comes; None where nobody knows."""
         if self.request.place is not None:
             self.request.place.wrote(tokens)
 

@@ -60,14 +60,18 @@ class Watched:
             return
         self._seen = stamp  # of before the reading: what changes meanwhile is seen at the next look
         try:
-            found = await asyncio.to_thread(self.load)
+            self.take(await asyncio.to_thread(self.load))
         except ConfigurationError as problem:
-            if not self.is_broken:
-                LOG.error("%s at %s: not taken; what was in force stays", problem.reason, problem.place)
-            self._broken_at = now
-            return
-        self._broken_at = None
-        self.take(found)
+            self._refuse(now, problem.reason, problem.place)
+        except Exception as problem:  # files that nobody thought of: not in force, and told as that
+            self._refuse(now, type(problem).__name__, self.part)
+        else:
+            self._broken_at = None
+
+    def _refuse(self, now: float, reason: str, place: str) -> None:
+        if not self.is_broken:
+            LOG.error("%s at %s: not taken; what was in force stays", reason, place)
+        self._broken_at = now
 
 
 class Reloads:

@@ -140,13 +140,17 @@ def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
 
 def _check_pair(chain: bytes, secret: bytes, certificate: Path, key: Path) -> None:
     """Raise ConfigurationError about the file that is at fault."""
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     leaf = _certificates(chain, certificate)[0]
+    try:
+        certified = leaf.public_key().public_bytes(*form)
+    except (ValueError, UnsupportedAlgorithm):
+        raise _invalid(certificate, "has a key of a kind that is not supported") from None
     try:
         public = load_pem_private_key(secret, password=None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _invalid(key, "is not an unencrypted private key in PEM form") from None
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if public.public_bytes(*form) != leaf.public_key().public_bytes(*form):
+    if public.public_bytes(*form) != certified:
         raise _invalid(key, f"is not the key of {certificate.name}")
 
 
@@ -155,7 +159,7 @@ def _authority(path: Path) -> bytes:
     for found in _certificates(content, path):
         try:
             constraints = found.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except (x509.ExtensionNotFound, ValueError):
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm, ValueError):
             raise _invalid(path, "is not the certificate of an authority") from None
         if not constraints.ca:
             raise _invalid(path, "is not the certificate of an authority")

@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 from guardedvlm.admission import Gate
 from guardedvlm.admission.times import ENOUGH, KEEP_SECONDS, PROBE_SECONDS, ServiceTimes
 from guardedvlm.core.deadline import Deadline
-from guardedvlm.core.quota import TenantLimits
+from guardedvlm.core.quota import Quota, TenantLimits
 from guardedvlm.errors import Overloaded, Reason, TimedOut
 from guardedvlm.transport.status import status_proto
 
@@ -91,6 +91,24 @@ async def test_output_tokens_are_set_aside_and_what_was_not_written_is_given_bac
         async with place.turn("AnalyzeImage", Deadline.after(LONG), 1_000):
             raise KeyError  # before the model was asked
     await served(begun(gate, limits), tokens=1_000, wrote=1_000)
+
+
+async def test_every_page_of_a_document_is_charged():
+    async def charged(pages, last):
+        """Seconds until a bucket of one token a second, with 60 in it, has one again."""
+        gate, limits = Gate(1, clock=Clock()), TenantLimits(output_tokens_per_minute=60.0)
+        place = begun(gate, limits)
+        async with place.turn("AnalyzeImage", Deadline.after(LONG), 50):
+            for tokens in pages:
+                place.wrote_page(tokens)
+            meanwhile = gate.bucket("clinic", Quota.OUTPUT_TOKENS, limits).wait(1.0, 1_000.0)
+            place.wrote(last)
+        return meanwhile, gate.bucket("clinic", Quota.OUTPUT_TOKENS, limits).wait(60.0, 1_000.0)
+
+    assert await charged([40, 40, 40], 0) == (61.0, 120.0)
+    assert await charged([10, 10], 0) == (0.0, 20.0)
+    assert await charged([40, 40], None) == (21.0, 130.0)  # the third may have had as many as it was allowed
+    assert await charged([], None) == (0.0, 50.0)
 
 
 async def test_bytes_are_bounded_before_they_are_read():

@@ -102,6 +102,31 @@ async def test_a_running_server_takes_a_new_certificate_and_authority(tmp_path: 
         await server.stop(0)
 
 
+@pytest.mark.parametrize("where", ["load", "take"])
+async def test_what_nobody_thought_of_is_told_as_broken(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock, is_odd = tmp_path / "file", Clock(), True
+    file.write_text("x")
+
+    def odd(*_: str) -> str:
+        if is_odd:
+            raise RecursionError("secret")
+        return "good"
+
+    load, take = (odd, str) if where == "load" else (str, odd)
+    reloads = Reloads([Watched(Part.TENANTS, (file,), load, take)], clock)
+    for _ in range(2):
+        await reloads.look()
+        assert reloads.broken() == {"tenants": 1}
+        clock.now += RETRY_SECONDS
+    assert "RecursionError at tenants: not taken" in caplog.text
+    assert "secret" not in caplog.text
+    is_odd = False
+    await reloads.look()
+    assert reloads.broken() == {"tenants": 0}
+
+
 async def test_what_could_not_be_used_is_tried_again_without_a_change(tmp_path: Path) -> None:
     """A certificate may become valid by time alone."""
     file, clock, taken = tmp_path / "file", Clock(), []

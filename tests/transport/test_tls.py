@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from guardedvlm.transport.status import abort
 from guardedvlm.transport.tls import channel_credentials, peer_sans, server_credentials
 
 KEY = bytes(range(32))
+P256 = bytes.fromhex("2a8648ce3d030107")
 
 
 def method(channel: Any) -> Any:
@@ -243,6 +245,28 @@ class TestFiles:
         write_secret(tmp_path / "bare", builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
         found = refused(pki.server.certificate, pki.server.key, tmp_path / "bare")
         assert found == "bare: is not the certificate of an authority"
+
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            (b"\x55\x1d\x63", b"\x55\x1d\x13", "odd: is not the certificate of an authority"),  # constraints twice
+            (P256, P256[:-1] + b"\x77", "odd: has a key of a kind that is not supported"),
+        ],
+    )
+    def test_odd_certificates(self, pki: DevPki, tmp_path: Path, old: bytes, new: bytes, told: str) -> None:
+        key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), datetime.now(UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now.replace(year=now.year + 1))
+        builder = builder.add_extension(x509.BasicConstraints(True, None), True)
+        builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"0\0"), False)
+        content = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+        assert old in content
+        body = base64.encodebytes(content.replace(old, new)).decode()
+        write_secret(tmp_path / "odd", f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n".encode())
+        own = told.startswith("odd: has a key")
+        files = (
+            (tmp_path / "odd", pki.server.key) if own else (pki.server.certificate, pki.server.key, tmp_path / "odd")
+        )
+        assert refused(*files) == told
 
     def test_an_expired_certificate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("guardedvlm.transport.dev_pki.VALID_DAYS", 0)
