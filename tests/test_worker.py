@@ -238,9 +238,13 @@ async def test_a_role_that_misses_its_challenge_is_refused_and_replaced(role_pat
     pixel = np.zeros((1, 1, 3), np.uint8)
     known = Challenge("environment", dict[str, str], {}, bool)
     missed = Challenge("environment", dict[str, str], {}, lambda found: not found)
-    assert (await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), challenge=known, n=1))[0]
+    assert (await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), challenges=(known,), n=1))[
+        0
+    ]
     with pytest.raises(Refused) as failure:
-        await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), challenge=missed, n=1)
+        await pool.call(
+            "find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), challenges=(known, missed), n=1
+        )
     assert failure.value.reason is Reason.DETECTOR_FAILED
     assert pool.workers[0].pid is None
     assert (await pool.call("find", tuple[Finding, ...], pixel, deadline=Deadline.after(30), n=1))[0]

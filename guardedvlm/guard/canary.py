@@ -27,6 +27,7 @@ from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Unavailable
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.decode import decode_in_worker
+from guardedvlm.guard.detect.probe import BY_MODEL, PROBE, UNLISTED
 from guardedvlm.guard.image import RawImage
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import Challenge, WorkerPool
@@ -197,8 +198,11 @@ class _Looks:
         return all({finding.kind for finding in one} >= PERSONAL for one in found)
 
     async def _topics(self) -> bool:
-        found = await self._each("topics", "topics", frozenset[Topic], texts=[ASKED], pieces=[TOLD])
-        return all(Topic.AGE in one for one in found)
+        for asked in TOPICS:
+            found = await self._each("topics", "topics", frozenset[Topic], **asked.args)
+            if not all(map(asked.holds, found)):
+                return False
+        return True
 
     async def _find(self, role: str, place: Box, kind: Kind) -> bool:
         found = await self._each(role, "detect", tuple[Finding, ...], self._pixels())
@@ -208,7 +212,10 @@ class _Looks:
         regions = await self._each("text_verifier", "regions", tuple[TextLine, ...], self._pixels())
         quads: list[Quad] = [line.quad for line in regions[0]]
         read = await self._each("text_verifier", "read_regions", tuple[TextLine, ...], self._pixels(), quads=quads)
-        return all(regions) and all(map(_is_read, read))
+        # Each process finds the places by itself: the name is read where the first one says, and all must say it.
+        places = [line.box for line in (read[0] if read else ()) if NAME in line.text]
+        found = all(any(_shows(line.box, place) for line in one) for one in regions for place in places)
+        return found and all(regions) and all(map(_is_read, read))
 
     def _pixels(self) -> Raster:
         if self._raster is None:
@@ -243,13 +250,38 @@ def _line(top: int, text: str) -> dict[str, object]:
     return asdict(TextLine(box, corners, text, 0.99, tuple(words)))
 
 
-def _knows(found: Sequence[Finding | Span]) -> bool:
-    """Whether the name and the number were found."""
-    return {item.kind for item in found} >= {Kind.PERSON, Kind.SSN}
+def _is_age(found: frozenset[Topic]) -> bool:
+    return Topic.AGE in found
 
 
-SPANS = Challenge("spans", tuple[Span, ...], {"text": SENTENCE}, _knows)
+def _rules_know(kinds: Sequence[tuple[Kind, str]]) -> bool:
+    """Whether lists and rules found the name and the number."""
+    return {kind for kind, finder in kinds if not finder.startswith(BY_MODEL)} >= {Kind.PERSON, Kind.SSN}
+
+
+def _knows_spans(found: Sequence[Span]) -> bool:
+    probed = any(
+        span.recognizer.startswith(BY_MODEL) and span.start < AT + len(PROBE) and span.end > AT for span in found
+    )
+    return probed and _rules_know([(span.kind, span.recognizer) for span in found])
+
+
+def _knows_page(found: Sequence[Finding]) -> bool:
+    probed = any(item.detector.startswith(BY_MODEL) and item.box.overlap(PLACE) > 0 for item in found)
+    return probed and _rules_know([(item.kind, item.detector) for item in found])
+
+
+AT = len(SENTENCE) + 1 + UNLISTED.index(PROBE)
+PLACE = Box(20 + 12 * UNLISTED.index(PROBE), 80, 20 + 12 * (UNLISTED.index(PROBE) + len(PROBE)), 104)
+SPANS = Challenge("spans", tuple[Span, ...], {"text": f"{SENTENCE} {UNLISTED}"}, _knows_spans)
 PAGE = Challenge(
-    "page", tuple[Finding, ...], {"lines": [_line(20, SENTENCE)], "width": 1000, "height": 60, "known": []}, _knows
+    "page",
+    tuple[Finding, ...],
+    {"lines": [_line(20, SENTENCE), _line(80, UNLISTED)], "width": 1000, "height": 130, "known": []},
+    _knows_page,
 )
-TOPICS = Challenge("topics", frozenset[Topic], {"texts": [ASKED], "pieces": [TOLD]}, lambda found: Topic.AGE in found)
+TOPICS = tuple(
+    Challenge("topics", frozenset[Topic], {"texts": texts, "pieces": pieces}, _is_age)
+    for texts, pieces in (([], [TOLD]), ([ASKED], []))
+)
+"""The classifier alone and the rules alone: each must know by itself."""

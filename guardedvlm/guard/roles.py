@@ -140,7 +140,7 @@ class Roles:
             "page",
             tuple[Finding, ...],
             deadline=deadline,
-            challenge=PAGE,
+            challenges=(PAGE,),
             lines=[asdict(line) for line in lines],
             width=size.width,
             height=size.height,
@@ -155,7 +155,7 @@ class Roles:
             "spans",
             tuple[Span, ...],
             deadline=deadline,
-            challenge=SPANS,
+            challenges=(SPANS,),
             text=text,
             languages=list(languages),
         )
@@ -167,7 +167,7 @@ class Roles:
             "topics",
             frozenset[Topic],
             deadline=deadline,
-            challenge=TOPICS,
+            challenges=TOPICS,
             texts=list(texts),
             pieces=list(pieces),
         )

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 import ssl
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +30,8 @@ MAX_BYTES = 256 * 1024
 """Large providers publish 5 to 20 KB."""
 MAX_KEYS = 100
 FETCH_SECONDS = 10.0
+LOOK_SECONDS = 2 * FETCH_SECONDS
+"""A look that takes longer has failed: the limit of a socket starts anew with every byte, and a name's has none."""
 REFETCH_SECONDS = 10.0
 """Between two fetches that tokens cause, whether they succeed or not."""
 FILE_SECONDS = 5.0
@@ -61,6 +66,8 @@ class Keys:
         self._keys: KeySet | None = None
         self._good = self._tried = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
+        self._reader = ThreadPoolExecutor(1, "jwks")  # its own: one that hangs holds no other work up
+        self._connected: socket.socket | None = None
         self.failing = False
         """Whether the last look failed."""
 
@@ -96,6 +103,8 @@ class Keys:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
+        self._cut()
+        self._reader.shutdown(wait=False, cancel_futures=True)
 
     @property
     def _is_address(self) -> bool:
@@ -115,10 +124,19 @@ class Keys:
         self._tried = self._clock()
         try:
             read = self._fetch if self._is_address else self._read_file
-            self._keys = self._checked(await asyncio.to_thread(read))
+            async with asyncio.timeout(LOOK_SECONDS):
+                content = await asyncio.get_running_loop().run_in_executor(self._reader, read)
+            self._keys = self._checked(content)
             self._good, self.failing = self._tried, False
         except (ConfigurationError, OSError, http.client.HTTPException, ValueError):
             self.failing = True  # what the provider sent is not repeated anywhere
+            self._cut()
+
+    def _cut(self) -> None:
+        """End the connection that a look that failed may still read from, so that its thread is free."""
+        if (connected := self._connected) is not None:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
     def _checked(self, content: bytes) -> KeySet:
         """The public keys of `content` that an allowed algorithm could use. Raises ConfigurationError where there are
@@ -167,6 +185,8 @@ class Keys:
         connection = self._connection(target.scheme, target.hostname or "", target.port)
         try:
             path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+            connection.connect()
+            self._connected = connection.sock
             connection.request("GET", path, headers={"Accept": "application/jwk-set+json, application/json"})
             answer = connection.getresponse()
             if answer.status != http.client.OK:
@@ -178,6 +198,7 @@ class Keys:
                     raise TimeoutError
             return _bounded(bytes(content))
         finally:
+            self._connected = None
             connection.close()
 
     def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:

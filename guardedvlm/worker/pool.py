@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from guardedvlm.core.deadline import Deadline
@@ -43,18 +43,18 @@ class WorkerPool:
         /,
         *arrays: Array,
         deadline: Deadline,
-        challenge: Challenge | None = None,
+        challenges: Sequence[Challenge] = (),
         **args: Any,
     ) -> tuple[T, list[Array]]:
-        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too. With `challenge`
-        the same worker is asked that first."""
+        """As `Worker.call`, and TimedOut(DEADLINE_EXCEEDED); the wait for an idle worker counts too. With `challenges`
+        the same worker is asked those first."""
         try:
             async with asyncio.timeout(deadline.remaining()):
                 worker = await self._next_idle()
                 # The child goes on when its caller leaves and becomes idle when it is done: killing it would let
                 # callers with short deadlines keep every role loading its weights.
                 work = functools.partial(worker.call, method, result, *arrays, **args)
-                call = asyncio.ensure_future(_proved(worker, challenge, work))
+                call = asyncio.ensure_future(_proved(worker, challenges, work))
                 call.add_done_callback(functools.partial(self._release, worker))
                 return await asyncio.shield(call)
         except TimeoutError:
@@ -109,8 +109,8 @@ class WorkerPool:
 
 
 async def _proved(
-    worker: Worker, challenge: Challenge | None, work: Callable[[], Awaitable[tuple[T, list[Array]]]]
+    worker: Worker, challenges: Sequence[Challenge], work: Callable[[], Awaitable[tuple[T, list[Array]]]]
 ) -> tuple[T, list[Array]]:
-    if challenge is not None:
+    for challenge in challenges:
         await worker.challenged(challenge)
     return await work()

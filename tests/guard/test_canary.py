@@ -1,22 +1,26 @@
 """The canary picture, and what becomes of who misses it."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from guardedvlm.cli.pictures import canary_picture
-from guardedvlm.core.finding import Finding, Kind, Span
+from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.region import Box, Size
 from guardedvlm.core.topic import Topic
 from guardedvlm.core.word import TextLine
 from guardedvlm.errors import Reason, Refused, TimedOut, Unavailable
 from guardedvlm.guard import canary
 from guardedvlm.guard.decode.isolated import Beside
+from guardedvlm.guard.detect.personal import PersonalData, detector
 from guardedvlm.guard.roles import SPECS
+from guardedvlm.guard.screen.topic_model import TopicModel
 
 LINE = TextLine(Box(1, 1, 9, 9), ((1, 1), (9, 1), (9, 9), (1, 9)), "Harriet Lindqvist", 0.9)
+ELSEWHERE = replace(LINE, box=Box(50, 50, 60, 60))
 PAGE = tuple(Finding(kind, Box(1, 1, 9, 9), 0.9, "test") for kind in canary.PERSONAL)
 SEEN = {
     "read": (LINE,),
@@ -79,6 +83,7 @@ WRONG = [
     ("faces", (Finding(Kind.FACE, Box(0, 0, 900, 640), 0.9, "test"),)),  # a whole page is no face
     ("codes", (Finding(Kind.CODE, Box(0, 0, 9, 9), 0.9, "test"),)),
     ("code_verifier", (Finding(Kind.FACE, canary.CODE, 0.9, "test"),)),
+    ("text_verifier", (ELSEWHERE,)),  # reads the name where others found it, and finds no text there itself
     ("personal", PAGE[:1]),
     ("topics", frozenset({Topic.HEALTH})),
     ("faces", ValueError("canary-4711")),
@@ -184,11 +189,43 @@ async def test_a_served_guard_clears_nothing_when_the_last_complete_look_is_long
     assert found.healthy
 
 
-def test_nothing_and_half_of_it_do_not_meet_a_challenge():
-    both = (Span(0, 1, Kind.PERSON, 0.9, "x"), Span(2, 3, Kind.SSN, 0.9, "x"))
+@pytest.fixture(scope="module")
+def personal_data():
+    return PersonalData()
+
+
+class Nobody:
+    """A named-entity model that has gone blind."""
+
+    def spans(self, _):
+        return ()
+
+
+def test_a_blind_entity_model_meets_no_challenge_and_does_not_start(personal_data, monkeypatch):
     for challenge in (canary.SPANS, canary.PAGE):
-        assert challenge.holds(both)
+        ask = getattr(personal_data, challenge.method)
+        assert challenge.holds(ask(**challenge.args))
         assert not challenge.holds(())
-        assert not challenge.holds(both[:1])
-    assert canary.TOPICS.holds(frozenset({Topic.AGE}))
-    assert not canary.TOPICS.holds(frozenset())
+        with monkeypatch.context() as patch:
+            patch.setattr(personal_data, "_entities", Nobody())
+            found = ask(**challenge.args)
+        assert {item.kind for item in found} >= {Kind.PERSON, Kind.SSN}  # the lists and rules see what they saw
+        assert not challenge.holds(found)
+    monkeypatch.setattr(detector, "Entities", lambda _: Nobody())
+    with pytest.raises(Refused) as refused:
+        PersonalData()
+    assert refused.value.reason is Reason.DETECTOR_FAILED
+
+
+def test_a_blind_classifier_and_blind_rules_each_miss_a_challenge(monkeypatch):
+    model = TopicModel()
+
+    def met():
+        return [challenge.holds(frozenset(model.topics(**challenge.args))) for challenge in canary.TOPICS]
+
+    assert met() == [True, True]
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "classified", lambda _: frozenset())
+        assert met() == [False, True]
+    monkeypatch.setattr("guardedvlm.guard.screen.topic_model.topics_of", lambda _: frozenset())
+    assert met() == [True, False]

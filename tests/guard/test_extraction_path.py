@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_pages_path import PNG, POLICY, Scene
 
-from guardedvlm.admission import Gate
+from guardedvlm.admission import Gate, Place
 from guardedvlm.audit.digest import AuditKey
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.logs import Logs
@@ -102,6 +102,13 @@ async def test_what_is_hidden_comes_back_as_its_label_or_as_null(tmp_path: Path)
     assert fields["/buyer"].hidden
     assert fields["/total"].hidden
     assert not any(field.grounded for field in found.fields if field.hidden)
+
+
+async def test_what_the_model_wrote_about_each_page_is_charged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    charged: list[int] = []
+    monkeypatch.setattr(Place, "wrote_page", lambda _, tokens: charged.append(tokens))
+    await extracted(tmp_path, ["Tea", "Leaf 3.00"], [NOTHING, NOTHING])
+    assert charged == [2, 2]
 
 
 async def test_pages_make_one_object(tmp_path: Path) -> None:

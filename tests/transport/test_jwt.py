@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -349,6 +351,42 @@ def provider() -> Iterator[Any]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@contextmanager
+def dripping() -> Iterator[int]:
+    """A provider that sends a byte of a header now and then, to the first who asks; gives its port."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not over.wait(0.05):
+                    connection.sendall(b"x")
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                content = json.dumps(KeySet([EC]).as_dict(private=False)).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content))
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+        thread.join(10)
+
+
+async def test_a_provider_that_drips_has_failed_and_the_next_look_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guardedvlm.transport.jwks.LOOK_SECONDS", 0.3)
+    with dripping() as port:
+        keys = Keys(f"http://127.0.0.1:{port}/", RULES.algorithms)
+        async with asyncio.timeout(5):
+            await keys.start()
+        assert keys.failing
+        monkeypatch.setattr("guardedvlm.transport.jwks.LOOK_SECONDS", 5.0)
+        await keys.start()  # its thread was not left hanging
+        assert (keys.failing, len(keys.current().keys)) == (False, 1)
+        await keys.close()
 
 
 class TestAddress:

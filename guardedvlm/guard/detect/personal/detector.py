@@ -26,6 +26,7 @@ from guardedvlm.guard.detect.personal.lexicon import check_lists
 from guardedvlm.guard.detect.personal.page import Page
 from guardedvlm.guard.detect.personal.resolve import resolve
 from guardedvlm.guard.detect.personal.view import View, folded
+from guardedvlm.guard.detect.probe import PROBE, UNLISTED
 
 T = TypeVar("T")
 
@@ -65,11 +66,15 @@ class PersonalData:
 
     `model` and `model_sha256` name a spaCy model folder of the site's own and its `tree_digest`; without them the best
     installed model is used. It runs on every language: names in other languages are found by it, by the labels (which
-    are multilingual) and by the census lists. Raises Unavailable when a model or list is absent or changed.
+    are multilingual) and by the census lists. Raises Unavailable when a model or list is absent or changed, and
+    Refused(DETECTOR_FAILED) when the model does not find a name that nothing else knows.
     """
 
     def __init__(self, model: str = "", model_sha256: str = "") -> None:
         self._entities = Entities(find_model(model, model_sha256))
+        at = UNLISTED.index(PROBE)
+        if not any(one.start < at + len(PROBE) and one.end > at for one in self._entities.spans(folded(UNLISTED))):
+            raise Refused(Reason.DETECTOR_FAILED, stage="personal")
         self._weights = check_lists() | {self._entities.model.name: self._entities.model.digest}
 
     def weights(self) -> dict[str, str]:
