@@ -3,7 +3,7 @@ call whose answer nobody else checks.
 
 A detector that answers, and answers with nothing, looks like one with nothing to find. Faces, codes and text have a
 second detector at verification; the recognisers of personal data and of topics have none, so they are challenged at
-every call. The canary picture goes through every process of every role, from the decoder on, at the start and then at
+every call. The canary picture goes through one decoder and every process of every other role, at the start and then at
 intervals; a role that does not find what is on it takes readiness away, requests are refused, and it is replaced.
 
 The picture is made up (`cli.pictures.canary_picture`), with a portrait from the public domain.

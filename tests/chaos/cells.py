@@ -69,7 +69,8 @@ with a name, a number, an e-mail address, a QR code and a face; more is planted 
 metadata, in request_id and in the call's headers. In every cell that is listed the caller got what stands here, and
 none of it was found in inference requests (prompt and pixels), standard output and log, spans, log records and
 metrics, ledger, any other file or its name, responses, errors and receipts, or core files. In each the next request
-was served again when the fault was over.
+was served again when the fault was over. The cells of the decode worker, the PII engine, the topic classifier and the
+ledger were tried with readers, faces, codes and verifiers replaced by ones that find nothing, and without the canary.
 
 `answered` means that the answer was the one that is given without a fault. The code is gRPC's, the word behind it the
 reason. Health is `grpc.health.v1` while the fault lasts.
@@ -82,8 +83,8 @@ Notes
   pixels that leave: what the first ones missed is hidden then, or the request is refused. The recognisers of personal
   data and of topics have no second one: each call to them is preceded, in the same process, by a challenge whose
   answer is known, and one that does not know it is replaced (`DETECTOR_FAILED`). And a canary picture goes through
-  every process of every role at the start and every `canary_seconds` (600): a role that misses something takes
-  readiness away, requests are refused with `UNAVAILABLE CANARY_MISSED`, and it is replaced.
+  one decoder and every process of every other role at the start and every `canary_seconds` (600): a role that misses
+  something takes readiness away, requests are refused with `UNAVAILABLE CANARY_MISSED`, and it is replaced.
 - **Decode worker.** One that dies, or sends what is no picture, counts as the document's fault.
 - **A hang** ends at the stage's own limit or at the caller's deadline, whichever comes first; a process that hangs is
   replaced.
