@@ -28,6 +28,8 @@ _APOSTROPHES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=s)['’](?=\s)"), " poss"),
     (re.compile(r"n['’]t\b"), " not"),
 )
+_PARTED = re.compile(r"\blinkedin(?=s?\b)")
+"""A capital within it parts this name, and no other notation does; the classifier learnt it in two words."""
 _SPELLED_OUT = re.compile(r"\b(?:[a-z] ){2,}[a-z]\b")
 _FRAGMENT = re.compile("|".join(sorted(FRAGMENTS, key=len, reverse=True)))
 
@@ -37,7 +39,7 @@ def words_of(text: str) -> str:
     plain = fold(_CAMEL.sub(" ", _LABEL.sub(f" {PERSON_TOKEN}", normalise(text))))
     for pattern, replacement in _APOSTROPHES:
         plain = pattern.sub(replacement, plain)
-    plain = re.sub(r"[\W_]+", " ", plain).strip()
+    plain = _PARTED.sub("linked in", re.sub(r"[\W_]+", " ", plain)).strip()
     return _SPELLED_OUT.sub(lambda run: run[0].replace(" ", ""), plain)
 
 

@@ -81,6 +81,12 @@ def test_the_floor_on_sentences_of_another_style(model: TopicModel, rows: list[p
     assert bench_topics.together([bench_topics.precision(seen, t) for t in Topic]).value >= APART_FLOOR
 
 
+@pytest.mark.parametrize("written", ["LINKEDIN", "linkedin", "LinkedIn", "Linked-in"])
+def test_a_name_with_a_capital_within_is_known_in_any_case(model: TopicModel, written: str) -> None:
+    asked = f"Which {written} profile belongs to the man in the suit?"
+    assert Topic.IDENTIFY_PERSON in model.topics([asked], pieces_of(asked))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(LABELLED), st.sampled_from(["\u200b", "\u00ad", "\u2060", "\u202e"]), st.data())
 def test_case_and_invisible_characters_change_no_verdict(row: people.Sentence, joint: str, data: st.DataObject) -> None:
