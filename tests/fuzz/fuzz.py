@@ -28,7 +28,7 @@ INSTRUMENTED = ["guardedvlm", "PIL", "pydicom", "yaml"]
 
 
 def main() -> int:
-    """Fuzz one target and print what was done as JSON. Exit status 1 when something was found."""
+    """Fuzz one target and print what was done as JSON. Exit status 1 when something was found, 2 when nothing ran."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("target", choices=["decode", "dicom", "policy", "proto"])
     parser.add_argument("--seconds", type=int, default=1800, help="of the clock")
@@ -40,6 +40,9 @@ def main() -> int:
         return 0
     report = run(given.target, given.seconds, given.out / given.target)
     print(json.dumps(report, indent=1))
+    if not report["executions"]:
+        print(f"the fuzzer did not run: see {given.out / given.target / 'log'}", file=sys.stderr)
+        return 2
     return 1 if report["findings"] else 0
 
 

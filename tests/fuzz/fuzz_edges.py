@@ -5,11 +5,11 @@ Parsing is protobuf's own; what is fuzzed is what we do with a message that pars
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,6 +21,7 @@ from guardedvlm.audit.receipt import Receipt
 from guardedvlm.audit.receipt_proof import Given, prove
 from guardedvlm.audit.traceparent import parse_traceparent
 from guardedvlm.core.clearance import SignedClearance, Turn
+from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.quota import TenantLimits
 from guardedvlm.errors import GuardedVLMError, InvalidInput, NotIdentified, Reason, Refused
@@ -42,6 +43,8 @@ AUDIENCE = "reader:1"
 NOW = 1_800_000_000_000
 PAGE = np.zeros((2, 2, 3), np.uint8)
 MOST_PARTS = 200
+RUNNER = asyncio.Runner()
+"""One loop for every upload: a loop each would be most of the time."""
 
 
 def policy_in_force() -> Policy:
@@ -82,7 +85,7 @@ def _upload(data: bytes) -> None:
 
     place = Gate(1).place("clinic", TenantLimits())
     try:
-        request = _run(assembled(arriving(), policy_in_force(), place))
+        request = RUNNER.run(assembled(arriving(), policy_in_force(), place, Deadline.after(60)))
     except InvalidInput:
         return
     assert not place.is_refused
@@ -189,15 +192,6 @@ def _parts(data: bytes) -> Iterator[bytes]:
         (length,) = struct.unpack_from(">H", data, at)
         yield data[at + 2 : at + 2 + length]
         at += 2 + length
-
-
-def _run(waiting: Coroutine[Any, Any, guard_pb2.AnalyzeImageRequest]) -> guard_pb2.AnalyzeImageRequest:
-    """The result of a coroutine that waits for nothing."""
-    try:
-        waiting.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")
 
 
 EDGES: tuple[Callable[[bytes], None], ...] = (
