@@ -14,7 +14,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -61,11 +60,6 @@ START_SECONDS = 120.0
 """Asking every fresh worker for its weights' digests; it has just loaded them."""
 SCOPE_KEY_BYTES = 32
 """The output length of SHA-256 (RFC 2104, section 3)."""
-
-
-def default_policies() -> Path:
-    """The policies that ship with the product. In a checkout a link to `policies`, which a wheel has as a folder."""
-    return Path(__file__).parent / "_policies"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import grpc
 
-from guardedvlm.app import default_policies
 from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.transport.tls import peer_sans
 from guardedvlm.v1 import guard_pb2 as pb
 from guardedvlm.v1.guard_pb2_grpc import GuardServiceServicer

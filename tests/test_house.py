@@ -36,7 +36,7 @@ def test_a_wheel_brings_its_policies(tmp_path):
     (wheel,) = tmp_path.glob("guardedvlm-*.whl")
     installed = tmp_path / "installed"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "-t", installed, wheel], check=True)
-    script = "from guardedvlm.app import default_policies; print(default_policies())"
+    script = "from guardedvlm.policy.shipped import default_policies; print(default_policies())"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(installed)}, capture_output=True, text=True
     )

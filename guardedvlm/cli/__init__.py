@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import find_spec
 
 import typer
 
 from guardedvlm import __version__
-from guardedvlm.cli import model, openai_api, serve
+from guardedvlm.cli.commands import MARKUP, Commands
 from guardedvlm.cli.output import complain, exit_code
 from guardedvlm.errors import GuardedVLMError, Internal, Reason
 
@@ -29,73 +28,15 @@ TRACEBACK = "GUARDED_TRACEBACK"
 
 app = typer.Typer(
     name="guardedvlm",
+    cls=Commands,
     help="Ask questions about pictures that may not leave the house: redact, verify, ask, screen, leave evidence.",
     epilog="Exit codes: 0 done, 1 refused, 2 usage or settings, 3 input, 4 unavailable or too late, "
     "5 evidence broken, 6 not permitted, 70 internal.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
 )
-
-
-GUARD = "presidio_analyzer"
-"""A package of the guard's: where it is missing, the machine is one for inference, or for the OpenAI front."""
-
-
-def _add_without_guard() -> None:
-    app.command("serve-inference")(serve.serve_inference)
-    app.command("openai")(openai_api.openai)
-    app.add_typer(model.app, name="model")
-
-
-def _add_all() -> None:
-    from guardedvlm.cli import (
-        ask,
-        audit,
-        batch,
-        console,
-        demo,
-        doctor,
-        evaluate,
-        extract,
-        init,
-        keys,
-        playground,
-        policy,
-        receipt,
-        redact,
-        reidentify,
-        review,
-    )
-
-    app.command("demo")(demo.demo)
-    app.command("init")(init.init)
-    app.command("serve")(serve.serve)
-    app.command("serve-inference")(serve.serve_inference)
-    app.command("ask")(ask.ask)
-    app.command("extract")(extract.extract)
-    app.command("redact")(redact.redact)
-    app.command("batch")(batch.batch)
-    app.command("batch-status")(batch.batch_status)
-    app.command("reidentify")(reidentify.reidentify)
-    app.command("doctor")(doctor.doctor)
-    app.command("console")(console.console)
-    app.command("playground")(playground.playground)
-    app.command("openai")(openai_api.openai)
-    app.add_typer(policy.app, name="policy")
-    app.add_typer(model.app, name="model")
-    app.add_typer(evaluate.app, name="eval")
-    app.add_typer(audit.app, name="audit")
-    app.add_typer(receipt.app, name="receipt")
-    app.add_typer(review.app, name="review")
-    app.add_typer(keys.app, name="keys")
-
-
-if find_spec(GUARD) is None:
-    _add_without_guard()
-else:
-    _add_all()
 
 
 @app.callback(invoke_without_command=True)

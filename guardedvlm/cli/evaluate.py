@@ -19,8 +19,8 @@ from rich.table import Table
 
 from guardedvlm.cli import options
 from guardedvlm.cli.files import write_file
-from guardedvlm.cli.local import find_policy
 from guardedvlm.cli.output import err, out
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.region import Fit, Geometry
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.evaluation.conditions import CONDITIONS

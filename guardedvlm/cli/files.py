@@ -7,11 +7,14 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from guardedvlm.app import Guard
 from guardedvlm.audit.receipt import Closed, Receipt, Receipts
 from guardedvlm.errors import ConfigurationError, Reason
-from guardedvlm.guard.image import RawImage
+
+if TYPE_CHECKING:  # much of what uses these files needs no guard, which takes seconds to load
+    from guardedvlm.app import Guard
+    from guardedvlm.guard.image import RawImage
 
 
 def write_file(path: Path, content: bytes) -> None:

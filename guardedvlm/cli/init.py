@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from guardedvlm.app import default_policies
 from guardedvlm.cli.output import out
 from guardedvlm.errors import ConfigurationError, Reason
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.transport.clearance_key import load_or_create_signing_key
 from guardedvlm.transport.dev_pki import DevPki, write_dev_pki
 from guardedvlm.transport.identity import new_token

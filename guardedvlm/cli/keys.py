@@ -13,9 +13,9 @@ from rich.table import Table
 from guardedvlm.audit.keys import RING, PublicKeys, create_keys, load_keys, rotate_keys
 from guardedvlm.audit.signer import FolderSigner, this_user
 from guardedvlm.audit.signer_server import SignerServer
-from guardedvlm.cli.local import state_folder
 from guardedvlm.cli.output import err, out
 from guardedvlm.cli.reidentify import reidentify_init
+from guardedvlm.cli.settings import state_folder
 from guardedvlm.evidence import EVIDENCE_KEYS
 from guardedvlm.worker import harden_process
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardedvlm.app import default_policies
 from guardedvlm.cli import options
-from guardedvlm.cli.local import local_pipeline, local_settings
+from guardedvlm.cli.local import local_pipeline
 from guardedvlm.cli.output import err, out
+from guardedvlm.cli.settings import local_settings
 from guardedvlm.cli.web import address_of, host_of, listening, require_packages, web_server
 from guardedvlm.config import PlaygroundSettings, load_playground_settings
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.worker import harden_process
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ from guardedvlm.app import Guard, running_guard
 from guardedvlm.audit.facts import Method
 from guardedvlm.cli import options
 from guardedvlm.cli.files import receipted, write_file
-from guardedvlm.cli.local import find_policy, local_request, local_settings, read_document
+from guardedvlm.cli.local import local_request, read_document
 from guardedvlm.cli.output import complain, counted, err, exit_code, out
 from guardedvlm.cli.progress import page_line
+from guardedvlm.cli.settings import find_policy, local_settings
 from guardedvlm.config import Settings
 from guardedvlm.errors import ConfigurationError, GuardedVLMError, Reason
 from guardedvlm.guard.image import Format

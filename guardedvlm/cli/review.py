@@ -18,8 +18,8 @@ from guardedvlm.audit.review.risk import LEAST, Row, marks_of, residual_risk, re
 from guardedvlm.audit.reviewed import Basis, ReviewVerdict
 from guardedvlm.audit.verify import verified_records, verify_ledger
 from guardedvlm.cli import options
-from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import EVIDENCE, err, out
+from guardedvlm.cli.settings import local_settings
 from guardedvlm.config import Settings
 from guardedvlm.core.finding import Kind
 from guardedvlm.core.tenant import Role

@@ -22,7 +22,12 @@ from guardedvlm.cogvlm2.configuration import MODEL_TYPE, CogVLM2Config
 from guardedvlm.cogvlm2.generation import CogVLM2GenerationMixin
 from guardedvlm.cogvlm2.language import CogVLM2DecoderLayer, CogVLM2RMSNorm
 from guardedvlm.cogvlm2.rope import CogVLM2RotaryEmbedding
-from guardedvlm.cogvlm2.vision import CogVLM2PatchEmbedding, CogVLM2VisionTower
+from guardedvlm.cogvlm2.vision import (
+    CogVLM2Adapter,
+    CogVLM2PatchEmbedding,
+    CogVLM2VisionTower,
+    CogVLM2VisionTransformer,
+)
 from guardedvlm.errors import InvalidInput, Reason
 
 logger = logging.get_logger(__name__)
@@ -88,7 +93,7 @@ class CogVLM2Model(CogVLM2PreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(CogVLM2DecoderLayer(config, index) for index in range(config.num_hidden_layers))
         self.norm = CogVLM2RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.vision = CogVLM2VisionTower(config)
+        self.vision = CogVLM2VisionTower(config, CogVLM2VisionTransformer(config), CogVLM2Adapter(config))
         # Set once the layers' frequencies are known to be equal: then the angles are made once for all layers.
         self.layers_share_rope = False
         self.register_load_state_dict_post_hook(_forget_shared_rope)

@@ -122,16 +122,20 @@ class CogVLM2Adapter(nn.Module):
 
 
 class CogVLM2VisionTower(nn.Module):
-    """Pixels -> the embeddings that stand for an image in the prompt."""
+    """Pixels -> the embeddings that stand for an image in the prompt.
 
-    def __init__(self, config: CogVLM2Config) -> None:
+    Its two large parts are given: `transformer` maps (images, tokens, width) to the same shape, `adapter` maps
+    (images, tokens, width) to (images, tokens, hidden).
+    """
+
+    def __init__(self, config: CogVLM2Config, transformer: nn.Module, adapter: nn.Module) -> None:
         super().__init__()
         width = config.vision_config.hidden_size
         self.patches_per_side = config.vision_config.patches_per_side
         self.patch_embedding = CogVLM2PatchEmbedding(config.vision_config)
-        self.transformer = CogVLM2VisionTransformer(config)
+        self.transformer = transformer
         self.conv = nn.Conv2d(width, width, kernel_size=POOLING, stride=POOLING)
-        self.linear_proj = CogVLM2Adapter(config)
+        self.linear_proj = adapter
         self.boi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         self.eoi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
 
@@ -140,6 +144,6 @@ class CogVLM2VisionTower(nn.Module):
         patches = self.transformer(self.patch_embedding(pixel_values))[:, 1:]
         images, _, width = patches.shape
         grid = patches.transpose(1, 2).reshape(images, width, self.patches_per_side, self.patches_per_side)
-        pooled = self.conv(grid).flatten(2).transpose(1, 2)
+        pooled = self.conv(grid).flatten(2).transpose(1, 2).contiguous()  # vLLM's CPU kernels want whole rows
         markers = (self.boi.expand(images, -1, -1), self.eoi.expand(images, -1, -1))
         return torch.cat((markers[0], self.linear_proj(pooled), markers[1]), dim=1)

@@ -9,7 +9,6 @@ import os
 import sys
 from pathlib import Path
 
-from guardedvlm.app import default_policies
 from guardedvlm.batch import store as folders
 from guardedvlm.batch.asking import Reading
 from guardedvlm.batch.catalog import survey
@@ -24,6 +23,7 @@ from guardedvlm.batch.run import Limits, pending, run
 from guardedvlm.batch.tables import read_catalog, write_catalog
 from guardedvlm.config import load_settings
 from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.shipped import default_policies
 
 POISON = b"this kills whoever reads it"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from guardedvlm.app import default_policies
 from guardedvlm.batch.manifest import Wanted
 from guardedvlm.batch.on_ray import require_ray
 from guardedvlm.batch.order import Order, member_settings
@@ -15,6 +14,7 @@ from guardedvlm.batch.rows import Answered, Failed
 from guardedvlm.config import load_settings
 from guardedvlm.errors import ConfigurationError, InvalidInput, Reason, Refused
 from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.shipped import default_policies
 
 POLICY = default_policies() / "finance" / "policy.yaml"
 

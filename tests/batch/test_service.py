@@ -14,10 +14,10 @@ import grpc
 import pytest
 from archive import CANARY, Batch, make_archive
 
-from guardedvlm.app import default_policies
 from guardedvlm.batch.store import PARTS
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.transport.status import rich_status
 from guardedvlm.v1 import guard_pb2 as pb
 from guardedvlm.v1.guard_pb2_grpc import GuardServiceServicer, add_GuardServiceServicer_to_server

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from local_guard import DATA
 
 from guardedvlm.audit.facts import Method
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.field_schema import parse_fields
 from guardedvlm.core.ports import Sampling
 from guardedvlm.errors import GuardedVLMError

@@ -41,7 +41,7 @@ from guardedvlm.admission import Gate
 from guardedvlm.admission.times import ServiceTimes
 from guardedvlm.app import Guard
 from guardedvlm.audit.facts import Method
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.deadline import Deadline
 from guardedvlm.core.quota import TenantLimits
 from guardedvlm.core.tenant import Caller, Role

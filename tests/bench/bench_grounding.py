@@ -27,7 +27,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.finding import Span
 from guardedvlm.evaluation.share import wilson
 from guardedvlm.guard.screen import AnswerScreen, DenySet, Grounding

@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from local_guard import DATA, redacted
 
 from guardedvlm.app import Guard
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.errors import GuardedVLMError
 from guardedvlm.evaluation.session import measured_guard
 from guardedvlm.policy.model import Policy

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from local_guard import raster_of, redacted
 
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.region import Raster
 from guardedvlm.errors import GuardedVLMError
 from guardedvlm.evaluation.session import measured_guard

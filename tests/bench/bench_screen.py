@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from faker import Faker
 
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.finding import Kind, Span
 from guardedvlm.core.region import Box
 from guardedvlm.core.word import Word

@@ -9,8 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from guardedvlm.cli import app
-from guardedvlm.cli.local import find_policy, local_settings
 from guardedvlm.cli.policy.bench import guard_bench
+from guardedvlm.cli.settings import find_policy, local_settings
 from guardedvlm.core.finding import Kind
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.policy.cases import cases_of

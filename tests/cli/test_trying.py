@@ -6,10 +6,10 @@ import shutil
 import pytest
 from PIL import Image
 
-from guardedvlm.app import default_policies
 from guardedvlm.cli.trying import DrawnSamples, LocalGuard
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.playground.ports import Asked
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.transport.clearance_key import load_or_create_signing_key
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from guardedvlm.audit.facts import Method
 from guardedvlm.cli import pictures
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.region import Box, Fit, Geometry, Size
 from guardedvlm.errors import GuardedVLMError, Reason
 from guardedvlm.evaluation.coverage import filled_mask

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from playground_browser import open_browser, press, running_playground
 
-from guardedvlm.app import default_policies
 from guardedvlm.audit.logs import list_logs
 from guardedvlm.audit.verify import verify_ledger
+from guardedvlm.policy.shipped import default_policies
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 import pytest
 
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.clearance import raster_digest
 from guardedvlm.core.finding import Finding, Kind
 from guardedvlm.core.ports import Draft, Evidence, FinishReason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from guardedvlm.cli.local import find_policy
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.core.region import Size
 from guardedvlm.guard.detect.clear import clear_text
 from guardedvlm.guard.detect.personal import PersonalData

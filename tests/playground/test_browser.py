@@ -9,10 +9,10 @@ import pytest
 import uvicorn
 from playground_browser import drop, open_browser
 
-from guardedvlm.app import default_policies
 from guardedvlm.playground.app import Site, build_playground
 from guardedvlm.playground.ports import Offer
 from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.shipped import default_policies
 
 
 class Offering:

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from guardedvlm.app import default_policies
 from guardedvlm.errors import ConfigurationError, Reason, Refused
 from guardedvlm.playground.app import Site, build_playground
 from guardedvlm.playground.ports import Fault, Offer
 from guardedvlm.policy.load import load_policy
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.v1 import guard_pb2 as pb
 
 BASE = "http://127.0.0.1:8451"

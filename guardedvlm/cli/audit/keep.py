@@ -11,8 +11,8 @@ import typer
 
 from guardedvlm.audit.prune import plan_removals
 from guardedvlm.audit.prune import remove as remove_records
-from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import out
+from guardedvlm.cli.settings import local_settings
 from guardedvlm.evidence import evidence_signer, make_checkpointer, replica
 
 

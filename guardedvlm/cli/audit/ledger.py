@@ -10,7 +10,7 @@ import typer
 from guardedvlm.audit.checkpoint import CheckpointFile, read_checkpoints
 from guardedvlm.audit.keys import PublicKeys, load_public
 from guardedvlm.audit.logs import list_logs
-from guardedvlm.cli.local import state_folder
+from guardedvlm.cli.settings import state_folder
 from guardedvlm.errors import ConfigurationError, Reason
 
 Folder = Annotated[

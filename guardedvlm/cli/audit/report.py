@@ -19,8 +19,8 @@ from guardedvlm.audit.report.write import write_report
 from guardedvlm.cli import options
 from guardedvlm.cli.audit.ledger import Checkpoints, PublicKeyFile, given_checkpoints
 from guardedvlm.cli.files import write_file
-from guardedvlm.cli.local import local_settings
 from guardedvlm.cli.output import EVIDENCE, out
+from guardedvlm.cli.settings import local_settings
 from guardedvlm.errors import ConfigurationError, Reason
 from guardedvlm.evidence import AUDIT_KEY
 

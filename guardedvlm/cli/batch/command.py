@@ -19,7 +19,7 @@ from guardedvlm.cli import options
 from guardedvlm.cli.batch.job import Job, Where
 from guardedvlm.cli.batch.summary import print_summary
 from guardedvlm.cli.batch.work import count_batch, run_batch
-from guardedvlm.cli.local import find_policy, local_settings
+from guardedvlm.cli.settings import find_policy, local_settings
 from guardedvlm.core.field_schema import MAX_CHARS, parse_fields
 from guardedvlm.errors import ConfigurationError, InvalidInput, Reason
 

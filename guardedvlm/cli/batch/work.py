@@ -23,8 +23,9 @@ from guardedvlm.batch.store import Store, open_store, read_progress
 from guardedvlm.batch.tables import read_catalog, write_catalog
 from guardedvlm.cli.batch.job import Job, Terms, terms_of
 from guardedvlm.cli.batch.summary import print_summary, progress_bar
-from guardedvlm.cli.local import local_caller, policy_file
+from guardedvlm.cli.local import local_caller
 from guardedvlm.cli.output import err, exit_code_of
+from guardedvlm.cli.settings import policy_file
 from guardedvlm.core.tenant import Role
 from guardedvlm.errors import Reason
 from guardedvlm.evidence import evidence_signer

@@ -10,16 +10,16 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from guardedvlm.app import default_policies
-from guardedvlm.cli.local import policy_file
 from guardedvlm.cli.output import REFUSED, USAGE, complain, err, out
 from guardedvlm.cli.policy.bench import guard_bench
+from guardedvlm.cli.settings import policy_file
 from guardedvlm.policy.cases import Located, cases_of
 from guardedvlm.policy.document import Document, require
 from guardedvlm.policy.exercise import Report, run_cases
 from guardedvlm.policy.lint import warnings
 from guardedvlm.policy.load import FILE_NAME, examine_file
 from guardedvlm.policy.model import Policy
+from guardedvlm.policy.shipped import default_policies
 
 Target = Annotated[
     str | None,

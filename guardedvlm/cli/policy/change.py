@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from guardedvlm.cli import options
-from guardedvlm.cli.local import find_policy
 from guardedvlm.cli.output import REFUSED, out
+from guardedvlm.cli.settings import find_policy
 from guardedvlm.policy.compare import Change, Effect, compare
 
 LONGEST_REASON = 500

@@ -10,19 +10,19 @@ from typing import Annotated
 
 import typer
 
-from guardedvlm.app import default_policies
 from guardedvlm.audit.facts import Method
 from guardedvlm.audit.record import Record
 from guardedvlm.audit.summary import summarize
 from guardedvlm.audit.verify import read_ledger
 from guardedvlm.cli import options
-from guardedvlm.cli.local import find_policy, signed_policy
 from guardedvlm.cli.output import out
 from guardedvlm.cli.policy.cases import policy_files
+from guardedvlm.cli.settings import find_policy, signed_policy
 from guardedvlm.core.lifecycle import State
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.replay import Past, Replayed, Verdict, counted
 from guardedvlm.policy.replay import replay as replay_one
+from guardedvlm.policy.shipped import default_policies
 
 SHOWN = 20
 """Requests that are named."""

@@ -10,9 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from guardedvlm.app import default_policies
-from guardedvlm.cli.local import policy_file
 from guardedvlm.cli.output import USAGE, complain, out
+from guardedvlm.cli.settings import policy_file
 from guardedvlm.core.finding import RESERVED_KINDS, Kind
 from guardedvlm.policy.coverage import coverage_table
 from guardedvlm.policy.document import Document, require
@@ -21,6 +20,7 @@ from guardedvlm.policy.explain import dotted
 from guardedvlm.policy.load import FILE_NAME, examine_file, policy_problems
 from guardedvlm.policy.model import Policy
 from guardedvlm.policy.schema import policy_schema
+from guardedvlm.policy.shipped import default_policies
 from guardedvlm.policy.store import PolicyStore, store_problems
 
 

@@ -24,7 +24,7 @@ from guardedvlm.cogvlm2.vllm_plugin.processing import (
     CogVLM2MultiModalProcessor,
     CogVLM2ProcessingInfo,
 )
-from guardedvlm.cogvlm2.vllm_plugin.vision import ParallelVisionTower
+from guardedvlm.cogvlm2.vllm_plugin.vision import parallel_vision_tower
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -39,7 +39,7 @@ class CogVLM2ForVllm(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         super().__init__()
         self.config: CogVLM2VllmConfig = vllm_config.model_config.hf_config
         with self._mark_tower_model(vllm_config, "image"):
-            self.vision = ParallelVisionTower(self.config, vllm_config, maybe_prefix(prefix, "vision"))
+            self.vision = parallel_vision_tower(self.config, vllm_config, maybe_prefix(prefix, "vision"))
         with self._mark_language_model(vllm_config):
             self.model = ParallelDecoder(vllm_config=vllm_config, prefix=maybe_prefix(prefix, "model"))
         self.lm_head: nn.Module = PPMissingLayer()

@@ -16,8 +16,8 @@ from vllm.model_executor.layers.linear import (
     RowParallelLinear,
 )
 
-from guardedvlm.cogvlm2.configuration import POOLING, CogVLM2VisionConfig
-from guardedvlm.cogvlm2.vision import ADAPTER_NORM_EPS, CogVLM2PatchEmbedding
+from guardedvlm.cogvlm2.configuration import CogVLM2VisionConfig
+from guardedvlm.cogvlm2.vision import ADAPTER_NORM_EPS, CogVLM2VisionTower
 from guardedvlm.cogvlm2.vllm_plugin.configuration import CogVLM2VllmConfig
 
 
@@ -113,27 +113,7 @@ class ParallelAdapter(nn.Module):
         return self.dense_4h_to_h(self.activation(self.gate_up_proj(hidden_states)))
 
 
-class ParallelVisionTower(nn.Module):
-    """Pixels -> the embeddings that stand for an image in the prompt."""
-
-    def __init__(self, config: CogVLM2VllmConfig, vllm_config: VllmConfig, prefix: str) -> None:
-        super().__init__()
-        vision = config.vision_config
-        width = vision.hidden_size
-        self.patches_per_side = vision.patches_per_side
-        self.patch_embedding = CogVLM2PatchEmbedding(vision)
-        self.transformer = ParallelVisionTransformer(vision, vllm_config, f"{prefix}.transformer")
-        self.conv = nn.Conv2d(width, width, kernel_size=POOLING, stride=POOLING)
-        self.linear_proj = ParallelAdapter(config, vllm_config, f"{prefix}.linear_proj")
-        self.boi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-        self.eoi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(images, 3, side, side) -> (images, image tokens, hidden): boi, the pooled patches row by row, eoi."""
-        patches = self.transformer(self.patch_embedding(pixel_values))[:, 1:]
-        images, _, width = patches.shape
-        grid = patches.transpose(1, 2).reshape(images, width, self.patches_per_side, self.patches_per_side)
-        # vLLM's kernels for the CPU want rows that lie whole.
-        pooled = self.conv(grid).flatten(2).transpose(1, 2).contiguous()
-        markers = (self.boi.expand(images, -1, -1), self.eoi.expand(images, -1, -1))
-        return torch.cat((markers[0], self.linear_proj(pooled), markers[1]), dim=1)
+def parallel_vision_tower(config: CogVLM2VllmConfig, vllm_config: VllmConfig, prefix: str) -> CogVLM2VisionTower:
+    """The native tower around parallel parts."""
+    transformer = ParallelVisionTransformer(config.vision_config, vllm_config, f"{prefix}.transformer")
+    return CogVLM2VisionTower(config, transformer, ParallelAdapter(config, vllm_config, f"{prefix}.linear_proj"))
