@@ -326,6 +326,17 @@ class Internal(GuardedVLMError):
     code = "INTERNAL"
 
 
+def reason_of(failure: BaseException) -> Reason:
+    """Why something ended: an error's own reason; of a task that was cancelled the reason it was cancelled with
+    (`task.cancel(reason)`), by default CANCELLED; INTERNAL for a defect of ours."""
+    if isinstance(failure, GuardedVLMError):
+        return failure.reason
+    if isinstance(failure, Exception):
+        return Reason.INTERNAL
+    given = next(iter(failure.args), None)
+    return given if isinstance(given, Reason) else Reason.CANCELLED
+
+
 def _tree() -> dict[str, type[GuardedVLMError]]:
     found: dict[str, type[GuardedVLMError]] = {GuardedVLMError.__name__: GuardedVLMError}
     for cls in GuardedVLMError.__subclasses__():

@@ -28,7 +28,7 @@ from guardedvlm.core.lifecycle import State
 from guardedvlm.core.region import Geometry, Raster, Size
 from guardedvlm.core.tenant import Caller
 from guardedvlm.core.word import TextLine, Word
-from guardedvlm.errors import GuardedVLMError, Reason, Refused, Unavailable
+from guardedvlm.errors import Reason, Refused, Unavailable, reason_of
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.image import DecodedImage, RawImage, Secret
 from guardedvlm.guard.outcome import PageOutcome, Progress, Redaction, Watcher
@@ -353,8 +353,5 @@ async def running(request: GuardRequest, roles: Roles, witness: Witness) -> Asyn
 
 def _reason(failure: BaseException, deadline: Deadline) -> Reason:
     """Why a request ended. gRPC cancels a call whose deadline passes, as it does one whose caller leaves."""
-    if isinstance(failure, GuardedVLMError):
-        return failure.reason
-    if isinstance(failure, Exception):
-        return Reason.INTERNAL
-    return Reason.DEADLINE_EXCEEDED if deadline.is_past else Reason.CANCELLED
+    reason = reason_of(failure)
+    return Reason.DEADLINE_EXCEEDED if reason is Reason.CANCELLED and deadline.is_past else reason

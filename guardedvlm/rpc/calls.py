@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from guardedvlm.admission import NEVER, Gate
 from guardedvlm.core.quota import Quota
-from guardedvlm.errors import GuardedVLMError, Reason
+from guardedvlm.errors import reason_of
 
 
 class Calls:
@@ -45,13 +45,7 @@ class Calls:
         try:
             yield
         except BaseException as failure:
-            self.refused[_reason(failure).value] += 1
+            self.refused[reason_of(failure).value] += 1
             raise
         finally:
             self.running -= 1
-
-
-def _reason(failure: BaseException) -> Reason:
-    if isinstance(failure, GuardedVLMError):
-        return failure.reason
-    return Reason.INTERNAL if isinstance(failure, Exception) else Reason.CANCELLED

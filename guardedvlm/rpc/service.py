@@ -238,6 +238,9 @@ class GuardService(GuardServiceServicer):
                 yield message
             for message in (await run)[len(outbox.released) :]:
                 yield message
+        except asyncio.CancelledError as ending:
+            run.cancel(*ending.args)
+            raise
         finally:
             run.cancel()  # the caller left: nothing more is made
             await _ended(run)

@@ -55,7 +55,7 @@ class Drain(_Interceptor):
             return
         self._ending = True
         for task in self._running:
-            task.cancel()
+            task.cancel(Reason.SHUTTING_DOWN)  # the ledger says the same (errors.reason_of)
         await self._is_idle_within(END_SECONDS)
 
     async def intercept_service(

@@ -23,6 +23,7 @@ def test_a_call_that_ends_well_leaves_nothing():
         (InvalidInput(Reason.IMAGE_CORRUPT), "IMAGE_CORRUPT"),
         (ValueError("canary"), "INTERNAL"),
         (asyncio.CancelledError(), "CANCELLED"),
+        (asyncio.CancelledError(Reason.SHUTTING_DOWN), "SHUTTING_DOWN"),
     ],
 )
 def test_a_call_that_fails_is_counted_by_its_reason(failure, reason):
