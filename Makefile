@@ -28,8 +28,9 @@ check: install
 	$(BIN)/buf lint protos
 	$(BIN)/hadolint helm/images/*.Dockerfile
 
+# In two processes, a file in one of them: what the tests of a file share is started once.
 test: check
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
 # The console's tests drive a real browser; where there is none they say so and skip.
 browser:

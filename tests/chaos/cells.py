@@ -69,8 +69,7 @@ with a name, a number, an e-mail address, a QR code and a face; more is planted 
 metadata, in request_id and in the call's headers. In every cell that is listed the caller got what stands here, and
 none of it was found in inference requests (prompt and pixels), standard output and log, spans, log records and
 metrics, ledger, any other file or its name, responses, errors and receipts, or core files. In each the next request
-was served again when the fault was over. The cells of the decode worker, the PII engine, the topic classifier and the
-ledger were tried with readers, faces, codes and verifiers replaced by ones that find nothing, and without the canary.
+was served again when the fault was over.
 
 `answered` means that the answer was the one that is given without a fault. The code is gRPC's, the word behind it the
 reason. Health is `grpc.health.v1` while the fault lasts.

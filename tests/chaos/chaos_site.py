@@ -322,7 +322,8 @@ class Impostor:
 
     def __init__(self, port):
         self._socket = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self):
         with contextlib.suppress(OSError):
@@ -332,6 +333,8 @@ class Impostor:
                     connection.sendall(os.urandom(4000))
 
     def close(self):
+        self._socket.shutdown(socket.SHUT_RDWR)  # what waits in `accept` would keep the port
+        self._thread.join()
         self._socket.close()
 
 

@@ -91,6 +91,7 @@ class TestCaller:
             "A" * (MAX_TOKEN_CHARS + 1),
             "\ud800",
         ],
+        ids=["empty", "shorter", "longer", "other case", "what is stored", "too long", "no text"],
     )
     def test_a_wrong_token_is_refused_even_beside_a_known_certificate(self, identities: Identities, token: str) -> None:
         refused(identities, (), token)
@@ -203,6 +204,7 @@ def test_a_role_that_could_not_be_used_is_refused(old: str, new: str, explanatio
             "callers must have at least 1 entries",
         ),
     ],
+    ids=range(14),  # two of them hold tokens, which each process makes anew
 )
 def test_a_wrong_file_is_refused(old: str, new: str, reason: Reason, place: str, explanation: str | None) -> None:
     with pytest.raises(ConfigurationError) as caught:
