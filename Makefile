@@ -5,7 +5,7 @@ VLLM_VENV := .venv-vllm
 VLLM_TESTS := tests/cogvlm2/vllm_plugin tests/inference/vllm_engine
 STAMP := $(VENV)/.installed
 
-.PHONY: install install-vllm demo test test-slow test-gpu test-vllm check browser protos bench fuzz locks sbom clean
+.PHONY: install install-vllm demo test test-service test-slow test-gpu test-vllm check browser protos bench fuzz locks sbom clean
 
 install: $(STAMP)
 
@@ -30,7 +30,10 @@ check: install
 
 # In two processes, a file in one of them: what the tests of a file share is started once.
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not service and not slow and not gpu'
+
+test-service: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'service and not slow'
 
 # The console's tests drive a real browser; where there is none they say so and skip.
 browser:

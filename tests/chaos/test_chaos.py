@@ -36,6 +36,7 @@ def check(site, pair):
     return found
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("pair", [pair for pair in QUICK if pair in CELLS], ids="-".join)
 def test_a_cell_that_ends_early(site, pair):
     check(site, pair)

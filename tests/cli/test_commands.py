@@ -211,6 +211,7 @@ def test_a_ledger_that_is_not_there_or_broken(tmp_path):
     assert run("audit", "verify", tmp_path / "ledger").returncode in (3, 5)
 
 
+@pytest.mark.service
 def test_doctor_sends_a_canary_through_every_part():
     done = run("doctor")
     assert done.returncode == 0, done.stderr

@@ -181,6 +181,7 @@ def serve(site, *extra):
     )
 
 
+@pytest.mark.service
 def test_a_dead_worker_costs_one_request(service):
     """Every worker is killed while nothing runs: the next request replaces what it needs and is served."""
     children = service.processes()[1:]

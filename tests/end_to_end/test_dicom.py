@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+pytestmark = pytest.mark.service
+
 NAME, NUMBER = "Kowalczyk", "RX-448812"
 
 

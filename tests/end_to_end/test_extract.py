@@ -11,6 +11,8 @@ from guardedvlm.cli import main
 from guardedvlm.errors import Conflict, InvalidInput, Reason
 from guardedvlm.guard.screen.edits import LABEL
 
+pytestmark = pytest.mark.service
+
 LINES = (
     "GREEN LEAF TRADING SDN BHD",
     "Customer: Jane Margaret Roe",

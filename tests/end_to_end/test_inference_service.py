@@ -76,6 +76,7 @@ def statement():
     return buffer.getvalue()
 
 
+@pytest.mark.service
 def test_a_guard_answers_through_it_and_refuses_without_it(site, inference, statement, tmp_path):
     guard = start_service(tmp_path, ["--inference", inference.target], site=site)
     try:
@@ -92,6 +93,7 @@ def test_a_guard_answers_through_it_and_refuses_without_it(site, inference, stat
         stop_service(guard)
 
 
+@pytest.mark.service
 def test_the_whole_path_runs_on_cogvlm2(site, cogvlm2, statement, tmp_path):
     """Random weights answer with random bytes: the model was asked, and the screen let none of it out."""
     guard = start_service(tmp_path, ["--inference", cogvlm2.target], site=site)

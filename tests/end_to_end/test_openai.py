@@ -15,6 +15,8 @@ from running_service import TESTS, free_port
 
 from guardedvlm.audit.receipt import Receipt
 
+pytestmark = pytest.mark.service
+
 SCHEMA = {
     "type": "object",
     "properties": {"total": {"type": ["number", "null"]}},

@@ -19,6 +19,8 @@ from guardedvlm.core.lifecycle import State
 from guardedvlm.errors import InvalidInput, Reason
 from guardedvlm.evidence import AUDIT_KEY
 
+pytestmark = pytest.mark.service
+
 QUESTION = "What is the total?"
 FONT = ImageFont.load_default(32)
 PERSONAL = ("Orla Quillfeather", "QUILLFEATHER, ORLA", "7730419952", "Quillfeather")

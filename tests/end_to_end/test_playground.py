@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from playground_browser import drop, open_browser, press, running_playground
 
+pytestmark = pytest.mark.service
+
 CANARY = "canary-of-the-file-7719"
 NAME = "Harriet Lindqvist"
 TOTAL = "$1,482.50"

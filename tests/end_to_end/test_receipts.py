@@ -24,6 +24,8 @@ from guardedvlm.transport.listen import RECEIVE_LIMIT
 from guardedvlm.transport.response import RECEIPT_KEY
 from guardedvlm.v1 import guard_pb2 as pb
 
+pytestmark = pytest.mark.service
+
 QUESTION = "What is the total?"
 SCHEMA = {
     "type": "object",

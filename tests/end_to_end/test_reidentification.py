@@ -24,6 +24,8 @@ from guardedvlm.transport.secret_file import read_key
 from guardedvlm.trust import TOKENS_KEY
 from guardedvlm.v1 import guard_pb2 as pb
 
+pytestmark = pytest.mark.service
+
 CANARIES = ("Quillfeather", "4716-0923-71")
 QUESTION = "What is the total?"
 

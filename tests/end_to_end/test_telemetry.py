@@ -17,6 +17,8 @@ from guardedvlm.audit.verify import read_records
 from guardedvlm.v1 import guard_pb2 as pb
 from guardedvlm.v1.guard_pb2_grpc import GuardServiceStub
 
+pytestmark = pytest.mark.service
+
 NAME, NUMBER, PLACE = "Quillfeather", "4716-0923-71-08843", "BROUGHSHANE"
 CANARIES = (NAME, NUMBER, NUMBER.replace("-", ""), PLACE, "canary")
 IN_AN_ID = "4716092371088430"

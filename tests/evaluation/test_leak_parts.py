@@ -128,6 +128,7 @@ def test_typefaces_have_a_size_in_pixels_and_some_are_by_hand():
 # ---------------------------------------------------------------- reading
 
 
+@pytest.mark.service
 def test_readers_read_what_nobody_hid(drawn, readers):
     """The adversary is one: of large, dark print that is not covered it reads nearly all."""
     read = []

@@ -90,7 +90,7 @@ NEW = {
 }
 
 
-@pytest.mark.parametrize("method", [Method.ANALYZE_IMAGE, Method.REDACT_IMAGE])
+@pytest.mark.parametrize("method", [pytest.param(Method.ANALYZE_IMAGE, marks=pytest.mark.service), Method.REDACT_IMAGE])
 async def test_what_is_decided_is_what_happens(tmp_path, method):
     old = await ran(tmp_path / "old", POLICY, method)
     past = list(past_requests(read_ledger(tmp_path / "old"), POLICY.name))
