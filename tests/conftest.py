@@ -5,12 +5,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "loopback_only"))
 import sitecustomize as loopback_only
 
 sys.path.pop(0)
 sys.addaudithook(loopback_only._audit)
+
+settings.register_profile("any machine", deadline=None)  # correctness never depends on speed
+settings.load_profile("any machine")
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

@@ -9,7 +9,7 @@ RATES = st.floats(0.01, 1_000)
 STEPS = st.lists(st.tuples(st.floats(0, 30), st.floats(0.01, 50)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RATES, st.floats(1, 100), STEPS)
 def test_no_more_than_burst_and_rate(rate, burst, steps):
     bucket, now, times, taken = Bucket(rate, burst, 0.0), 0.0, [], []
@@ -27,7 +27,7 @@ def test_no_more_than_burst_and_rate(rate, burst, steps):
             assert sum(taken[first : last + 1]) <= allowed + owed + 1e-6 * (1 + allowed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RATES, st.floats(1, 100), STEPS)
 def test_who_waits_as_long_as_was_said_gets_in(rate, burst, steps):
     bucket, now = Bucket(rate, burst, 0.0), 0.0
@@ -38,7 +38,7 @@ def test_who_waits_as_long_as_was_said_gets_in(rate, burst, steps):
         bucket.take(cost, now)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RATES, st.floats(1, 100), st.floats(0.01, 50), st.floats(0, 30))
 def test_what_is_given_back_was_never_taken(rate, burst, cost, pause):
     used, unused = Bucket(rate, burst, 0.0), Bucket(rate, burst, 0.0)

@@ -109,7 +109,7 @@ class Turns(RuleBasedStateMachine):
 
 
 TestTurns = Turns.TestCase
-TestTurns.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestTurns.settings = settings(max_examples=30, stateful_step_count=25)
 
 
 async def given_order(queue, requests):
@@ -193,7 +193,7 @@ async def test_who_comes_and_goes_has_no_more_than_its_share():
     await asyncio.gather(*tasks, *guest, return_exceptions=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 5), st.lists(st.sampled_from(TENANTS), min_size=1, max_size=40))
 def test_everybody_is_served_once(slots, tenants):
     async def all_of_them():

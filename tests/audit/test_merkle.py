@@ -147,7 +147,7 @@ def test_every_proof_of_every_small_tree_holds_and_shows_nothing_else() -> None:
 
 
 @given(st.lists(st.integers(0, 600), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_ranges_put_together_have_the_root_of_the_whole(lengths: list[int]) -> None:
     hashes = _numbered(sum(lengths))
     whole, at = CompactRange(), 0
@@ -166,7 +166,7 @@ def test_ranges_put_together_have_the_root_of_the_whole(lengths: list[int]) -> N
 
 
 @given(st.integers(1, 600), st.integers(0, 600), st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_what_is_left_of_a_pruned_tree_proves_what_is_left(pruned: int, left: int, data: st.DataObject) -> None:
     hashes = _numbered(pruned + left)
     prefix = CompactRange()

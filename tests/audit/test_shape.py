@@ -218,7 +218,7 @@ DIGITS = st.one_of(
 
 
 @given(DIGITS, DIGITS, st.booleans())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @example("0" * 32, "1" * 32, False)
 @example("0" * 31 + "a", "0" * 15 + "b", False)
 @example("a" * 16 + "1" * 16, "f" * 16, False)
@@ -239,7 +239,7 @@ def test_of_a_callers_trace_it_takes_what_the_oracle_takes(trace: str, span: str
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_facts_of_one_event_under_another(data: st.DataObject) -> None:
     shapes = SHAPES
     events = [*State, *LedgerEvent]

@@ -578,7 +578,7 @@ def test_lag_from_a_damaged_line_is_age_zero(folder: Path) -> None:
     assert lag.seconds < 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(["write", "open", "deliver", "crash", "restart"]), max_size=25),
     st.randoms(use_true_random=False),

@@ -208,7 +208,7 @@ async def test_while_it_is_being_written(ledger: Ledger, folder: Path) -> None:
         await asyncio.gather(*writers)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_lives_in_any_mix_verify(data: st.DataObject) -> None:
     """Random legal steps of several requests, with restarts in between, always verify, and the open ones are known."""

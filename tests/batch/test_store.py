@@ -100,7 +100,7 @@ def in_tables(folder):
     return sorted(rows), sorted(row["document"] for row in read_table(folder / FAILED))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     pages=st.lists(st.integers(0, 3), min_size=1, max_size=7),
     part=st.integers(1, 4),

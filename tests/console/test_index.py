@@ -84,7 +84,7 @@ def test_sums_are_those_of_the_requests(large: Path) -> None:
     )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 2**20), min_size=1, max_size=4))
 def test_continued_anywhere_it_is_the_same(
     large: Path, tmp_path_factory: pytest.TempPathFactory, cuts: list[int]

@@ -37,7 +37,7 @@ def fits(row: dict[str, object], filters: Filters) -> bool:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=SEARCHES, bounds=st.tuples(st.floats(0, 1), st.floats(0, 1)) | st.none())
 def test_pages_of_a_search_are_every_row_that_fits(
     large: Path, query: dict[str, str], bounds: tuple[float, float] | None
@@ -127,7 +127,7 @@ def test_what_is_not_understood_filters_nothing_and_is_said(query: dict[str, str
     assert read_filters(query).wrong == wrong
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40), name=st.sampled_from(["from", "to", "before", "tenant", "kind", "request"]))
 def test_no_query_string_is_an_error(large: Path, text: str, name: str) -> None:
     with open_index(large / "cache") as database:

@@ -127,7 +127,7 @@ def test_a_step_that_the_life_cycle_does_not_have(tmp_path: Path) -> None:
     assert flaws == [(), (Flaw.LIFE_CYCLE,), (Flaw.LIFE_CYCLE,)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_changed_byte_of_a_request_goes_unseen(
     ledger: Path, cache: Path, data: st.DataObject, request: pytest.FixtureRequest

@@ -43,7 +43,7 @@ def refusal(schema):
 
 
 @given(SCHEMAS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_it_takes_is_json_schema_and_reads_the_same_again(schema):
     fields = parse_fields(json.dumps(schema))
     for document in (fields.document(), json.loads(fields.encoded())):
@@ -53,7 +53,7 @@ def test_what_it_takes_is_json_schema_and_reads_the_same_again(schema):
 
 
 @given(SCHEMAS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_engine_may_always_say_that_it_does_not_know(schema):
     fields = parse_fields(json.dumps(schema))
     lists = {name for name, body in schema["properties"].items() if body.get("type") == "array"}

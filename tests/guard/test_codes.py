@@ -167,7 +167,7 @@ def test_the_picture_is_left_as_it_was(detector: Codes) -> None:
     assert (raster == before).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(0, 2**32 - 1), st.booleans())
 def test_any_size_is_searched_and_boxes_lie_inside(
     detector: Codes, verifier: CodesVerifier, width: int, height: int, seed: int, binary: bool
@@ -196,7 +196,7 @@ def test_the_verifier_sees_bars(verifier: CodesVerifier, kind: BarcodeFormat, ti
     assert "opencv-barcode" in {finding.detector for finding in found}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(

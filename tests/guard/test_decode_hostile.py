@@ -55,7 +55,7 @@ def test_pillow_stays_strict(kind):
 
 
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(data=st.data())
 def test_mutated_documents_are_decoded_or_refused(kind, data):
     content = bytearray(SOUND[kind])
@@ -78,13 +78,13 @@ def test_mutated_documents_are_decoded_or_refused(kind, data):
 
 
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(garbage=st.binary(max_size=2000), keep=st.integers(4, 300))
 def test_garbage_behind_a_sound_head_is_decoded_or_refused(kind, garbage, keep):
     pixels(SOUND[kind][:keep] + garbage)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_bytes_of_any_kind(content):
     assert pixels(content) is None or content

@@ -97,7 +97,7 @@ def test_an_empty_page_has_no_face(detector: Faces) -> None:
         assert detector.detect(np.full((700, 500, 3), value, np.uint8)) == ()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1))
 def test_any_size_is_searched_and_boxes_lie_inside(detector: Faces, width: int, height: int, seed: int) -> None:
     raster = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

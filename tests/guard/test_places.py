@@ -40,7 +40,7 @@ def boxes(draw: st.DrawFn) -> Box:
     return Box(x, y, min(x + width, PAGE.width), min(y + height, PAGE.height))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(boxes(), min_size=1, max_size=8), st.lists(boxes(), max_size=3))
 def test_all_that_changed_or_was_found_is_seen_with_its_surroundings(changed: list[Box], found: list[Box]) -> None:
     places = places_to_look_again(paper(), filled(changed), map(box_quad, found))
@@ -51,7 +51,7 @@ def test_all_that_changed_or_was_found_is_seen_with_its_surroundings(changed: li
         assert seen[around.y0 : around.y1, around.x0 : around.x1].all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(boxes(), min_size=1, max_size=8))
 def test_no_pixel_is_seen_twice(changed: list[Box]) -> None:
     places = places_to_look_again(paper(), filled(changed), ())

@@ -374,7 +374,7 @@ BOXES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(BOXES, max_size=5), st.lists(BOXES, max_size=3), st.lists(BOXES, max_size=3), st.booleans())
 def test_nothing_that_the_verifiers_see_is_ever_cleared(
     texts: list[Box], faces: list[Box], hidden: list[Box], squash: bool

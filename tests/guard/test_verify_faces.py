@@ -70,7 +70,7 @@ def test_a_squashed_page_is_searched(verifier: FaceVerifier) -> None:
     assert verifier.detect(np.array(Image.fromarray(page()).resize((1344, 1344))))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 48), st.integers(1, 48), st.integers(0, 2**32 - 1))
 def test_any_size_is_searched_and_boxes_lie_inside(verifier: FaceVerifier, width: int, height: int, seed: int) -> None:
     raster = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

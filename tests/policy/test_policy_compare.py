@@ -83,13 +83,13 @@ def policies() -> st.SearchStrategy[Policy]:
     return st.integers(0, 2**32).map(policy_of)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies())
 def test_a_policy_and_itself_have_no_changes(policy: Policy) -> None:
     assert compare(policy, policy) == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), policies())
 def test_weaker_and_stronger_are_opposites(old: Policy, new: Policy) -> None:
     there = {change.path: change for change in compare(old, new)}
@@ -100,13 +100,13 @@ def test_weaker_and_stronger_are_opposites(old: Policy, new: Policy) -> None:
         assert change.effect is OPPOSITE[back[path].effect]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), policies())
 def test_nothing_differs_that_is_not_told(old: Policy, new: Policy) -> None:
     assert bool(compare(old, new)) == (old.digest() != new.digest())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), policies(), policies())
 def test_a_way_of_stronger_steps_is_stronger(a: Policy, b: Policy, c: Policy) -> None:
     first, second = ({change.path: change.effect for change in compare(*pair)} for pair in ((a, b), (b, c)))

@@ -181,7 +181,7 @@ def test_a_policy_that_nobody_knows_and_a_request_without_an_end() -> None:
     assert counted(found) == {S: 1, C: 0, U: 1}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(CASES), st.sampled_from(CASES), st.integers(0, 2**16))
 def test_to_know_less_never_decides_more(
     case: tuple[Past, Policy, Verdict], other: tuple[Past, Policy, Verdict], seed: int

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.errors import ConfigurationError, Reason
@@ -130,7 +130,6 @@ def test_a_broken_candidate_is_none_and_takes_nothing_away(folder: Path) -> None
     assert store.held("finance").candidate is None
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, len(LINE) - 2), to=st.sampled_from("0aZ+/=:"))
 def test_no_character_of_a_signature_can_be_another(tmp_path_factory: pytest.TempPathFactory, at: int, to: str) -> None:
     if LINE[at] == to:

@@ -42,7 +42,7 @@ def test_a_page_just_over_a_tile_is_cut_into_halves_and_not_into_two_wholes() ->
     assert sum(rows.stop - rows.start for rows, _ in tiles(Size(900, 2100), 2048)) == 2100 + regions.TILE_OVERLAP
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6000), st.integers(1, 6000))
 def test_tiles_cover_every_pixel_even_without_their_rims(width: int, height: int) -> None:
     covered = np.zeros((height, width), np.uint8)

@@ -148,7 +148,7 @@ def test_another_convention_ends_the_process(machine):
 
 
 @both
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     number=st.integers(0, 500), arguments=st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6), data=st.data()
 )

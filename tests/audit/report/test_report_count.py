@@ -101,7 +101,7 @@ def slowly(records, period, tenant):
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32), st.sampled_from(["", *TENANTS]), st.integers(0, 6), st.integers(0, 6))
 def test_counts_are_those_of_a_slow_count(seed, tenant, since, length):
     dice = random.Random(seed)

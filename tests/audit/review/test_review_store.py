@@ -82,7 +82,7 @@ def test_the_expiry_cannot_be_written_anew(store, tmp_path, clock):
         store.read(kept.sample)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_who_can_write_only_the_samples_keeps_no_key_alive(tmp_path_factory, data):
     folder, clock = tmp_path_factory.mktemp("store"), Clock()
@@ -262,7 +262,7 @@ def test_keys_lie_apart_from_what_they_open(tmp_path, folder, keys):
         SampleStore(tmp_path / folder, tmp_path / keys)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_whatever_byte_is_changed_the_sample_does_not_open(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("store")

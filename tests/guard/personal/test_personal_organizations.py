@@ -1,7 +1,7 @@
 """A firm's name is an organisation; a person's name in it, and a person who works there, stay persons."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guardedvlm.core.finding import Kind
@@ -90,7 +90,6 @@ TRADE = st.sampled_from(["Trading", "Hardware", "Restaurant", "Sdn Bhd", "GmbH",
 
 
 @given(GIVEN, OTHER, TRADE, st.booleans(), st.booleans())
-@settings(deadline=None)
 def test_a_usual_given_name_is_never_a_firms_alone(given_name, other, trade, first, capitals):
     words = [given_name, other] if first else [other, given_name]
     text = f"{' '.join(words)} {trade}"

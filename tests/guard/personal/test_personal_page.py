@@ -256,7 +256,7 @@ TEXTS = st.lists(
 
 
 @given(TEXTS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_boxes_lie_inside_the_page(personal_data, texts):
     lines = [turned(line(text, x, y), angle, (500, 450)) for text, x, y, angle in texts]
     for finding in look(personal_data, lines):

@@ -228,7 +228,6 @@ def luhn_complete(body: str) -> str:
 
 
 @given(ISSUERS, st.text("0123456789", min_size=20, max_size=20), st.sampled_from(["", " ", "-"]), BORDER, BORDER)
-@settings(deadline=None)
 def test_every_valid_card_is_found(issuer, rest, separator, before, after):
     prefix, length = issuer
     number = luhn_complete((prefix + rest)[: length - 1])
@@ -243,7 +242,6 @@ def test_every_valid_card_is_found(issuer, rest, separator, before, after):
     st.booleans(),
     BORDER,
 )
-@settings(deadline=None)
 def test_every_valid_iban_is_found(country, rest, spaced, before):
     body = rest[: checks.IBAN_LENGTHS[country] - 4]
     number = next(f"{country}{c:02d}{body}" for c in range(2, 99) if checks.iban(f"{country}{c:02d}{body}"))
@@ -256,7 +254,6 @@ def test_every_valid_iban_is_found(country, rest, spaced, before):
     st.integers(0, 9999),
     st.sampled_from(["", "VIN ", "(", "\n"]),
 )
-@settings(deadline=None)
 def test_every_valid_vin_is_found(body, serial, before):
     candidates = [f"{body[:8]}{check}{body[9:]}{serial:04d}" for check in "0123456789X"]
     for number in filter(checks.vin, candidates):
@@ -264,20 +261,19 @@ def test_every_valid_vin_is_found(body, serial, before):
 
 
 @given(st.integers(1, 665), st.integers(1, 99), st.integers(1, 9999), st.sampled_from("- "))
-@settings(deadline=None)
 def test_every_grouped_ssn_is_found(area, group, serial, separator):
     number = f"{area:03d}{separator}{group:02d}{separator}{serial:04d}"
     assert (Kind.SSN, number) in found(f"his {number}, that")
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_arbitrary_text_never_raises(text):
     assert isinstance(found(text), set)
 
 
 @given(st.text("0123456789 OIlSB-./:<@()\nAaBb", max_size=200))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_arbitrary_digits_and_separators_never_raise(text):
     assert isinstance(found(text), set)
 

@@ -53,7 +53,7 @@ def pieces(text: str, cuts: Iterable[int]) -> list[str]:
     return [text[start:end] for start, end in pairwise(bounds)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DRAFTS, st.sampled_from(["sentence", "whole"]), st.sampled_from(["label", "mask"]), st.data())
 def test_cuts_change_nothing(
     policy: MakePolicy, spans: Spans, draft: str, release: str, personal: str, data: st.DataObject
@@ -66,7 +66,7 @@ def test_cuts_change_nothing(
     assert parts == whole if reason is None else parts.startswith(whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(DRAFTS)
 def test_no_secret_is_in_what_leaves_character_by_character(policy: MakePolicy, spans: Spans, draft: str) -> None:
     rules = policy(say={"personal": "mask"})

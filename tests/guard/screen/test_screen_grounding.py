@@ -162,7 +162,7 @@ DRAFTS = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(DRAFTS, st.data())
 def test_cuts_change_neither_text_nor_spans(policy: MakePolicy, draft: str, data: st.DataObject) -> None:
     async def told(chunks: Sequence[str]) -> tuple[str, object]:

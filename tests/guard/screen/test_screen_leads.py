@@ -70,7 +70,7 @@ async def test_digits_of_all_pages_spell_together_and_those_of_the_leads_do_not(
     assert "Page 8: It says so." in await screen.close()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(DRAFTS, min_size=1, max_size=4), st.sampled_from(["sentence", "whole"]))
 def test_without_its_leads_an_answer_is_that_of_the_pages_lines(
     policy: MakePolicy, spans: Spans, pages: list[str], release: str

@@ -87,7 +87,7 @@ def test_a_name_with_a_capital_within_is_known_in_any_case(model: TopicModel, wr
     assert Topic.IDENTIFY_PERSON in model.topics([asked], pieces_of(asked))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(LABELLED), st.sampled_from(["\u200b", "\u00ad", "\u2060", "\u202e"]), st.data())
 def test_case_and_invisible_characters_change_no_verdict(row: people.Sentence, joint: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(row.text)))

@@ -195,7 +195,7 @@ async def test_a_recogniser_that_fails_refuses(policy: MakePolicy) -> None:
     assert failure.value.reason is Reason.DETECTOR_FAILED
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(before=st.text(" abc.,\n", max_size=10), after=st.text(" abc.,\n", max_size=10))
 async def test_a_hidden_value_reaches_no_model(policy: MakePolicy, spans: Spans, before: str, after: str) -> None:
     rules = policy(ask={"forbid": []})  # letters at random may sound like anything
