@@ -27,7 +27,7 @@ from guardedvlm.guard.roles import SPECS
 from guardedvlm.inference.reader import reader_worker_spec
 from guardedvlm.inference.reader.reply import Reply
 from guardedvlm.policy.model import Topic
-from guardedvlm.sandbox import Confinement, Sandbox, kernel_has_filters, landlock_version
+from guardedvlm.sandbox import Confinement, Sandbox, Sandboxed, is_held, kernel_has_filters, landlock_version
 from guardedvlm.worker import Worker, WorkerSpec, harden_process
 
 
@@ -128,7 +128,8 @@ def _sandbox() -> bool:
     for name, told in INTRUSIONS.items():
         table.add_row(told, *(f"[red]{one}[/]" if one == POSSIBLE else one for one in (decoder[name], detector[name])))
     out.print(table)
-    healthy = filtered and landlock > 0 and POSSIBLE not in (*decoder.values(), *detector.values())
+    held = all(is_held(confinement, Sandboxed(landlock, filtered)) for confinement in Confinement)
+    healthy = held and POSSIBLE not in (*decoder.values(), *detector.values())
     if not healthy:
         out.print("without filters and Landlock the service starts only with the setting sandbox: when-possible")
     return healthy

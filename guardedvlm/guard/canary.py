@@ -27,7 +27,7 @@ from guardedvlm.core.word import TextLine, Word
 from guardedvlm.errors import GuardedVLMError, Reason, Unavailable
 from guardedvlm.guard.admit import admit
 from guardedvlm.guard.decode import decode_in_worker
-from guardedvlm.guard.detect.probe import BY_MODEL, PROBE, UNLISTED
+from guardedvlm.guard.detect.probe import BY_MODEL, END, START, UNLISTED, is_probed
 from guardedvlm.guard.image import RawImage
 from guardedvlm.policy.model import Limits
 from guardedvlm.worker import Challenge, WorkerPool
@@ -260,9 +260,8 @@ def _rules_know(kinds: Sequence[tuple[Kind, str]]) -> bool:
 
 
 def _knows_spans(found: Sequence[Span]) -> bool:
-    probed = any(
-        span.recognizer.startswith(BY_MODEL) and span.start < AT + len(PROBE) and span.end > AT for span in found
-    )
+    before = len(SENTENCE) + 1
+    probed = any(span.recognizer.startswith(BY_MODEL) and is_probed(span.start, span.end, before) for span in found)
     return probed and _rules_know([(span.kind, span.recognizer) for span in found])
 
 
@@ -271,8 +270,7 @@ def _knows_page(found: Sequence[Finding]) -> bool:
     return probed and _rules_know([(item.kind, item.detector) for item in found])
 
 
-AT = len(SENTENCE) + 1 + UNLISTED.index(PROBE)
-PLACE = Box(20 + 12 * UNLISTED.index(PROBE), 80, 20 + 12 * (UNLISTED.index(PROBE) + len(PROBE)), 104)
+PLACE = Box(20 + 12 * START, 80, 20 + 12 * END, 104)
 SPANS = Challenge("spans", tuple[Span, ...], {"text": f"{SENTENCE} {UNLISTED}"}, _knows_spans)
 PAGE = Challenge(
     "page",

@@ -239,7 +239,7 @@ class GuardService(GuardServiceServicer):
             for message in (await run)[len(outbox.released) :]:
                 yield message
         except asyncio.CancelledError as ending:
-            run.cancel(*ending.args)
+            run.cancel(*ending.args)  # with the reason that this call was ended with
             raise
         finally:
             run.cancel()  # the caller left: nothing more is made

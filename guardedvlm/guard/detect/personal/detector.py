@@ -26,7 +26,7 @@ from guardedvlm.guard.detect.personal.lexicon import check_lists
 from guardedvlm.guard.detect.personal.page import Page
 from guardedvlm.guard.detect.personal.resolve import resolve
 from guardedvlm.guard.detect.personal.view import View, folded
-from guardedvlm.guard.detect.probe import PROBE, UNLISTED
+from guardedvlm.guard.detect.probe import UNLISTED, is_probed
 
 T = TypeVar("T")
 
@@ -72,8 +72,7 @@ class PersonalData:
 
     def __init__(self, model: str = "", model_sha256: str = "") -> None:
         self._entities = Entities(find_model(model, model_sha256))
-        at = UNLISTED.index(PROBE)
-        if not any(one.start < at + len(PROBE) and one.end > at for one in self._entities.spans(folded(UNLISTED))):
+        if not any(is_probed(one.start, one.end) for one in self._entities.spans(folded(UNLISTED))):
             raise Refused(Reason.DETECTOR_FAILED, stage="personal")
         self._weights = check_lists() | {self._entities.model.name: self._entities.model.digest}
 
